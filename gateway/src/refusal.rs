@@ -1,0 +1,329 @@
+//! The one table from refusal or fault to status, outside words and inside words.
+//!
+//! No other file of the gateway names a status code of a refusal. Every body has the shape of
+//! wire-contract.md 0.3: `detail`, `error` (stable code), `message`, `status`, plus `i18n_key` and
+//! the ids of the `rules` that refused; never a stack trace, never an internal word.
+//!
+//! Errors are sorted by *whose fault and what to do next*: the caller's credential, the caller's
+//! request, the rules, a limit, the ledger, or the app behind us.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One argument that does not fit the tool's JSON Schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// JSON Pointer (RFC 6901) of the offending value; empty for the whole arguments.
+    pub path: String,
+    /// What is wrong, in words for the caller.
+    pub message: String,
+    /// The JSON Schema keyword that failed (`required`, `type`, `enum`, ...).
+    pub keyword: String,
+}
+
+/// Why a call was not carried out, or did not end well.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    // --- who is asking ---
+    /// No credential was presented.
+    #[error("no credential was presented")]
+    MissingCredential,
+    /// The credential is malformed, forged, expired or revoked; the text says which, for the log.
+    #[error("the credential was not accepted")]
+    InvalidCredential(&'static str),
+    /// More than one credential, or one in a place where none may be.
+    #[error("exactly one credential is accepted, in a header")]
+    AmbiguousCredential,
+    /// A hint (`user_id`, `X-Acting-User`, ...) names somebody else than the credential.
+    #[error("`{0}` names somebody else than the credential")]
+    HintMismatch(&'static str),
+
+    // --- what is asked ---
+    /// The bytes on the wire are not one unambiguous HTTP request.
+    #[error("the request is malformed or ambiguous: {0}")]
+    MalformedRequest(String),
+    /// The body is not the JSON that the door takes; the text gives the place.
+    #[error("the body is not acceptable JSON: {0}")]
+    MalformedBody(String),
+    /// The body is longer than the limit (bytes).
+    #[error("the body is longer than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No such route.
+    #[error("there is nothing at this address")]
+    NoSuchRoute,
+    /// The route exists, the method does not.
+    #[error("this address does not take that method")]
+    MethodNotAllowed,
+    /// No app of that id.
+    #[error("there is no app `{0}`")]
+    UnknownApp(String),
+    /// The app has no such function.
+    #[error("the app has no function `{0}`")]
+    UnknownFunction(String),
+    /// No route of the app's route table fits.
+    #[error("no route of the app fits `{0}`")]
+    UnknownAppRoute(String),
+    /// The tool changed upstream and waits for an operator.
+    #[error("the tool `{0}` changed upstream and waits for an operator to accept it")]
+    ToolQuarantined(String),
+    /// Arguments do not fit the tool's schema.
+    #[error("{}", violations_text(.0))]
+    InvalidArguments(Vec<Violation>),
+
+    // --- what the rules say ---
+    /// The rules refuse.
+    #[error("{}", denied_text(.reasons))]
+    Denied {
+        /// Ids of the policies that refused; empty when nothing permits.
+        rules: Vec<String>,
+        /// Their `@reason` texts.
+        reasons: Vec<String>,
+        /// A policy failed to evaluate, so the call was refused whatever the others said.
+        errored: bool,
+    },
+    /// No rules are in force.
+    #[error("no policy set is in force")]
+    NoRules,
+
+    // --- confirmations ---
+    /// No confirmation of that id for this caller.
+    #[error("there is no such confirmation")]
+    ConfirmationUnknown,
+    /// It belongs to somebody else, or wants somebody else than the asker.
+    #[error("this confirmation is not yours to decide: {0}")]
+    ConfirmationForeign(&'static str),
+    /// It was decided before.
+    #[error("this confirmation was already {0}")]
+    ConfirmationUsed(String),
+    /// Too late.
+    #[error("this confirmation has expired")]
+    ConfirmationExpired,
+    /// What was shown is not what would run now.
+    #[error("what was shown is no longer what would run: {0}")]
+    ConfirmationChanged(&'static str),
+
+    // --- limits ---
+    /// Too many requests of this kind from this place.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The tenant has as many calls in flight and waiting as it may have.
+    #[error("too many calls are in flight")]
+    Busy {
+        /// When to come back.
+        retry_after: Duration,
+    },
+
+    // --- our own parts ---
+    /// The ledger could not make the record durable in time, so nothing was done.
+    #[error("the audit ledger could not record this call, so it was not carried out")]
+    AuditUnavailable(String),
+    /// The action was carried out, but its outcome could not be made durable.
+    #[error("the call was carried out, but its outcome could not be recorded; do not repeat it")]
+    OutcomeUnrecorded,
+    /// A part of the gateway is not there (directory, key provider).
+    #[error("the gateway cannot answer at the moment")]
+    Unavailable(String),
+
+    // --- the app behind us ---
+    /// The app could not be reached; nothing was sent.
+    #[error("the app could not be reached")]
+    UpstreamUnreachable,
+    /// The app answered with an error of its own.
+    #[error("the app failed")]
+    UpstreamFailed(String),
+    /// The app said no.
+    #[error("the app refused the call: {0}")]
+    UpstreamRefused(String),
+    /// Nobody knows whether the app did it.
+    #[error("it is unknown whether the app carried the call out; look before you repeat it")]
+    OutcomeUnknown(String),
+}
+
+/// How one refusal looks from outside.
+struct Face {
+    status: StatusCode,
+    code: &'static str,
+    i18n: &'static str,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.face().status
+    }
+
+    /// The stable code, as published.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.face().code
+    }
+
+    /// The key of the translated text.
+    #[must_use]
+    pub fn i18n_key(&self) -> &'static str {
+        self.face().i18n
+    }
+
+    /// When the caller should come back, for those refusals that pass by themselves.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyRequests { retry_after } | Self::Busy { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::AuditUnavailable(_) | Self::Unavailable(_) | Self::NoRules => {
+                Some(Duration::from_secs(1))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ids of the policies that refused.
+    #[must_use]
+    pub fn rules(&self) -> &[String] {
+        match self {
+            Self::Denied { rules, .. } => rules,
+            _ => &[],
+        }
+    }
+
+    /// The body: the shape of wire-contract.md 0.3 with our additions.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let face = self.face();
+        let message = self.to_string();
+        let mut body = json!({
+            "detail": message,
+            "error": face.code,
+            "message": message,
+            "status": face.status.as_u16(),
+            "i18n_key": face.i18n,
+            "rules": self.rules(),
+        });
+        if let (Self::InvalidArguments(violations), Some(map)) = (self, body.as_object_mut()) {
+            map.insert("violations".into(), json!(violations));
+        }
+        body
+    }
+
+    /// THE TABLE. One line a refusal: status, stable code, i18n key.
+    fn face(&self) -> Face {
+        let (status, code, i18n) = match self {
+            Self::MissingCredential => (401, "UNAUTHENTICATED", "errors.auth.unauthenticated"),
+            Self::InvalidCredential(_) => (401, "INVALID_CREDENTIAL", "errors.auth.invalid"),
+            Self::AmbiguousCredential => (400, "AMBIGUOUS_CREDENTIAL", "errors.auth.ambiguous"),
+            Self::HintMismatch(_) => (403, "IDENTITY_MISMATCH", "errors.auth.identity_mismatch"),
+            Self::MalformedRequest(_) => (400, "MALFORMED_REQUEST", "errors.request.malformed"),
+            Self::MalformedBody(_) => (400, "MALFORMED_BODY", "errors.request.malformed_body"),
+            Self::BodyTooLarge { .. } => (413, "BODY_TOO_LARGE", "errors.request.too_large"),
+            Self::NoSuchRoute => (404, "NOT_FOUND", "errors.request.not_found"),
+            Self::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED", "errors.request.method"),
+            Self::UnknownApp(_) => (404, "UNKNOWN_TOOL", "errors.dispatch.unknown_tool"),
+            // wire-contract.md 5.1: an unknown function of a known app is a result, not a fault.
+            Self::UnknownFunction(_) => {
+                (200, "UNKNOWN_SUB_FUNCTION", "errors.dispatch.unknown_sub_function")
+            }
+            Self::UnknownAppRoute(_) => {
+                (404, "UNKNOWN_SUB_FUNCTION", "errors.dispatch.unknown_sub_function")
+            }
+            Self::ToolQuarantined(_) => (403, "TOOL_QUARANTINED", "errors.dispatch.quarantined"),
+            Self::InvalidArguments(list) => validation_face(list),
+            Self::Denied { rules, .. } => denied_face(rules),
+            Self::NoRules => (503, "POLICIES_UNAVAILABLE", "errors.backend.policies"),
+            Self::ConfirmationUnknown => (404, "CONFIRMATION_UNKNOWN", "errors.confirm.unknown"),
+            Self::ConfirmationForeign(_) => (403, "CONFIRMATION_FOREIGN", "errors.confirm.foreign"),
+            Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
+            Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
+            Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),
+            Self::TooManyRequests { .. } => (429, "RATE_LIMITED", "errors.rate_limited"),
+            Self::Busy { .. } => (503, "BUSY", "errors.busy"),
+            Self::AuditUnavailable(_) => (503, "AUDIT_UNAVAILABLE", "errors.backend.audit"),
+            Self::OutcomeUnrecorded => (500, "OUTCOME_UNRECORDED", "errors.backend.unrecorded"),
+            Self::Unavailable(_) => (503, "UNAVAILABLE", "errors.backend.unavailable"),
+            Self::UpstreamUnreachable => (502, "BACKEND_UNREACHABLE", "errors.backend.unreachable"),
+            Self::UpstreamFailed(_) => (502, "BACKEND_5XX", "errors.backend.5xx"),
+            Self::UpstreamRefused(_) => (422, "BACKEND_REFUSED", "errors.backend.refused"),
+            Self::OutcomeUnknown(_) => (504, "BACKEND_TIMEOUT", "errors.backend.timeout"),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Face { status, code, i18n }
+    }
+}
+
+type FaceRow = (u16, &'static str, &'static str);
+
+/// A missing field has a code of its own, because a model that is told so can supply it.
+fn validation_face(violations: &[Violation]) -> FaceRow {
+    if violations.iter().any(|v| v.keyword == "required") {
+        (422, "VALIDATION_MISSING_FIELD", "errors.validation.missing_field")
+    } else {
+        (422, "VALIDATION_TYPE_ERROR", "errors.validation.type_error")
+    }
+}
+
+/// The published name of a refusal by the tenant gate; all others share one code.
+fn denied_face(rules: &[String]) -> FaceRow {
+    if rules.iter().any(|rule| rule == "tenant-scope") {
+        (403, "TENANT_SCOPE_VIOLATION", "errors.auth.tenant_scope")
+    } else {
+        (403, "PERMISSION_DENIED", "errors.auth.permission_denied")
+    }
+}
+
+fn denied_text(reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        "no rule permits this call".to_owned()
+    } else {
+        reasons.join("; ")
+    }
+}
+
+fn violations_text(violations: &[Violation]) -> String {
+    let lines: Vec<String> = violations
+        .iter()
+        .map(|v| {
+            let place = if v.path.is_empty() { "/" } else { &v.path };
+            format!("{place}: {}", v.message)
+        })
+        .collect();
+    format!("the arguments do not fit the tool's schema: {}", lines.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_body_has_the_four_fields_of_the_contract_and_an_i18n_key() {
+        let body = Refusal::UnknownApp("nope".into()).body();
+        assert_eq!(body["status"], 404);
+        assert_eq!(body["error"], "UNKNOWN_TOOL");
+        assert_eq!(body["detail"], body["message"]);
+        assert_eq!(body["i18n_key"], "errors.dispatch.unknown_tool");
+    }
+
+    #[test]
+    fn an_internal_word_never_reaches_the_body() {
+        let body = Refusal::Unavailable("sqlx pool timed out".into()).body().to_string();
+        assert!(!body.contains("sqlx"), "{body}");
+        let body = Refusal::InvalidCredential("bad signature").body().to_string();
+        assert!(!body.contains("signature"), "{body}");
+    }
+
+    #[test]
+    fn a_passing_refusal_says_when_to_come_back() {
+        let busy = Refusal::Busy { retry_after: Duration::from_secs(3) };
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(3)));
+        assert_eq!(Refusal::MissingCredential.retry_after(), None);
+    }
+}

@@ -1,0 +1,46 @@
+# Sourced by tests/run and tests/soak: installs the real parts that the tests use, each by name.
+# What can't be installed stops the run with the name of the missing part; nothing is skipped.
+
+PARTS="${PORTCULLIS_TEST_PARTS:-$HOME/.cache/portcullis/parts}"
+
+missing() { printf 'missing: %s\n  %s\n' "$1" "$2" >&2; exit 1; }
+
+install_debian() { # command package
+    command -v "$1" >/dev/null && return
+    [ "$(id -u)" = 0 ] || missing "$2" "install it as root: apt-get install $2"
+    (apt-get install -y -qq "$2" || { apt-get update -qq && apt-get install -y -qq "$2"; }) >"$PARTS/apt-$2.log" 2>&1 \
+        || missing "$2" "apt-get install $2 failed; see $PARTS/apt-$2.log"
+}
+
+install_python() {
+    local want="$PWD/tests/parts/requirements.txt" have="$PARTS/venv/requirements.txt"
+    cmp -s "$want" "$have" && return
+    command -v python3 >/dev/null || missing python3 "install Python 3.11 or newer with venv"
+    rm -rf "$PARTS/venv" && python3 -m venv "$PARTS/venv" || missing python3-venv "apt-get install python3-venv"
+    "$PARTS/venv/bin/pip" install --quiet --disable-pip-version-check -r "$want" \
+        || missing "Python packages" "pip install -r tests/parts/requirements.txt failed"
+    cp "$want" "$have"
+}
+
+install_npm() {
+    local want="$PWD/tests/parts/package.json" have="$PARTS/npm/package.json.done"
+    cmp -s "$want" "$have" && return
+    command -v npm >/dev/null || missing npm "install Node 20 or newer with npm"
+    mkdir -p "$PARTS/npm" && cp "$want" "$PARTS/npm/package.json"
+    (cd "$PARTS/npm" && npm install --no-audit --no-fund --silent) \
+        || missing "npm packages" "npm install of tests/parts/package.json failed"
+    cp "$want" "$have"
+}
+
+install_parts() {
+    mkdir -p "$PARTS"
+    command -v cargo >/dev/null || missing cargo "install the Rust toolchain 1.95 or newer"
+    install_debian gcc gcc
+    install_debian cmake cmake
+    install_debian cvc5 cvc5
+    install_debian curl curl
+    install_debian git git
+    install_python
+    install_npm
+    export PORTCULLIS_TEST_PARTS="$PARTS"
+}
