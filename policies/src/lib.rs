@@ -1,1 +1,20 @@
-//! Under construction.
+//! Who may do what: the Cedar rules, and the pure decision over them.
+
+mod decide;
+mod rulebook;
+pub mod scope;
+mod verdict;
+mod vocabulary;
+
+pub use decide::Permit;
+pub use rulebook::{
+    PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,
+    UntypableArgument,
+};
+pub use verdict::{
+    AskFirst, Confirmation, Decision, Explanation, PolicySetDigest, Question, Refusal,
+    RequestFacts, ShadowFlip, Verdict, VerdictKind, Wants,
+};
+pub use vocabulary::{
+    ActionType, AppId, Channel, InvalidName, Principal, PrincipalKind, TenantId, ToolName, ToolSpec,
+};
