@@ -1,12 +1,20 @@
 //! Who may do what: the Cedar rules, and the pure decision over them.
 
+mod capsule;
 mod decide;
+mod derive;
+mod engine;
+mod explain;
+mod question;
 mod rulebook;
+mod schema;
 pub mod scope;
 mod verdict;
 mod vocabulary;
 
+pub use capsule::{Capsule, RecordedSet, ReplayError, ReplayedVerdict};
 pub use decide::Permit;
+pub use explain::{Account, Part, RuleAccount};
 pub use rulebook::{
     PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,
     UntypableArgument,

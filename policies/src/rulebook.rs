@@ -1,21 +1,60 @@
 //! A checked policy set, immutable, indexed by action.
 
 mod error;
+mod index;
+mod parse;
+mod prepare;
 mod sources;
+mod validate;
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{self, Engine};
+use crate::schema::{Actions, InputType, schema_text};
+use crate::scope;
 use crate::verdict::PolicySetDigest;
-use crate::vocabulary::{Principal, TenantId, ToolName, ToolSpec};
+use crate::vocabulary::{ActionType, TenantId, ToolName, ToolSpec};
 
 pub use error::{RuleError, RuleErrorKind, RuleErrors};
+pub(crate) use index::{LayerIndex, Slice, set_of};
+pub(crate) use parse::{Rule, parse};
+pub use prepare::PreparedPrincipal;
 pub use sources::{RuleFile, RuleSources};
+pub(crate) use validate::Reach;
 
 /// A policy set that was checked as a whole: immutable, shared in an `Arc`, swapped whole.
-#[derive(Debug)]
 pub struct Rulebook {
+    pub(crate) engine: Engine,
+    pub(crate) rules: Vec<Rule>,
+    #[expect(dead_code, reason = "the proofs that read it come with the next commit")]
+    pub(crate) invariants: Vec<Rule>,
+    #[expect(dead_code, reason = "the proofs that read it come with the next commit")]
+    pub(crate) actions: Actions,
+    by_id: HashMap<String, usize>,
+    platform: LayerIndex,
+    tenants: HashMap<TenantId, LayerIndex>,
+    tools: HashMap<ToolName, ToolFacts>,
+    universe: prepare::Universe,
     digest: PolicySetDigest,
-    schema: String,
     texts: Vec<u8>,
+    schema: String,
     untypable: Vec<UntypableArgument>,
+    shadow: Option<Arc<Rulebook>>,
+}
+
+/// What a call on one tool needs, made once.
+pub(crate) struct ToolFacts {
+    pub(crate) action: Arc<EntityUID>,
+    pub(crate) action_entity: Arc<Entity>,
+    pub(crate) group: ActionType,
+    pub(crate) input: InputType,
+    /// The record `{scopes, fallbackScopes}`.
+    pub(crate) facts: Value,
 }
 
 /// An argument that Cedar cannot type, so that no rule can see it.
@@ -23,39 +62,57 @@ pub struct Rulebook {
 pub struct UntypableArgument {
     /// The tool.
     pub tool: ToolName,
-    /// JSON path within the arguments, `$.amount`.
+    /// JSON path within the arguments, `$.amount`; `$` is all of them, `$.*` those that the schema does not name.
     pub path: String,
     /// Why, in words for the tool's author.
     pub why: String,
 }
 
-/// A principal with its scopes expanded and its Cedar entity built: once per principal version and rulebook.
-#[derive(Debug, Clone)]
-pub struct PreparedPrincipal {
-    principal: Principal,
-}
-
-impl PreparedPrincipal {
-    /// The principal as it was given.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-}
-
 impl Rulebook {
-    /// Checks a policy set as a whole against the schema made from the tools.
+    /// Checks a policy set as a whole against the schema made from the tools: syntax, unique ids, the closed list of
+    /// annotations, no templates, strict validation. Proofs are [`crate::prove`]'s.
     ///
     /// # Errors
     /// Every mistake at once, each with file, line, caret and remedy.
     pub fn load(sources: &RuleSources, tools: &[ToolSpec]) -> Result<Self, RuleErrors> {
-        let _ = tools;
-        let texts = serde_json::to_vec(sources).map_err(|e| {
-            let file = RuleFile { path: "policy set".to_owned(), text: String::new() };
-            RuleError::new(RuleErrorKind::Io, &file, e.to_string(), "report this as a defect")
-        })?;
-        let digest = PolicySetDigest(<sha2::Sha256 as sha2::Digest>::digest(&texts).into());
-        RuleErrors::none_in(Vec::new())?;
-        Ok(Self { digest, schema: String::new(), texts, untypable: Vec::new() })
+        let actions = Actions::of(tools).map_err(|e| defect(&e))?;
+        let (rules, invariants, mut errors) = parse(sources);
+        errors.extend(validate::validate(&rules, &actions));
+        errors.extend(validate::validate(&invariants, &actions));
+        RuleErrors::none_in(errors)?;
+        Self::build(sources, tools, actions, rules, invariants).map_err(|e| defect(&e).into())
+    }
+
+    fn build(
+        sources: &RuleSources,
+        tools: &[ToolSpec],
+        actions: Actions,
+        rules: Vec<Rule>,
+        invariants: Vec<Rule>,
+    ) -> Result<Self, String> {
+        let engine = Engine::new()?;
+        let texts = policy_texts(sources)?;
+        let untypable = actions.untyped.iter().map(|(tool, (path, why))| UntypableArgument {
+            tool: tool.clone(),
+            path: path.clone(),
+            why: why.clone(),
+        });
+        Ok(Self {
+            platform: LayerIndex::build(&layer(&rules, None), &actions)?,
+            tenants: tenant_indexes(&rules, &actions)?,
+            tools: tool_facts(&engine, tools, &actions),
+            universe: prepare::Universe::of(tools),
+            by_id: rules.iter().enumerate().map(|(at, r)| (r.id.clone(), at)).collect(),
+            digest: PolicySetDigest(Sha256::digest(&texts).into()),
+            schema: schema_text(actions.shapes.iter().map(|(id, shape)| (id.as_str(), shape))),
+            untypable: untypable.collect(),
+            shadow: None,
+            engine,
+            rules,
+            invariants,
+            actions,
+            texts,
+        })
     }
 
     /// SHA-256 of [`Rulebook::policy_texts`].
@@ -68,7 +125,8 @@ impl Rulebook {
         &self.schema
     }
 
-    /// The exact bytes that the digest covers; stored by digest, so that past decisions can be run again.
+    /// The exact bytes that the digest covers, a JSON form of the rule files (platform and tenants, no invariants);
+    /// stored by digest, so that past decisions can be run again with [`crate::RecordedSet`].
     pub fn policy_texts(&self) -> &[u8] {
         &self.texts
     }
@@ -78,19 +136,111 @@ impl Rulebook {
         &self.untypable
     }
 
-    /// Expands the scopes and builds the entity of a principal.
-    pub fn prepare(&self, principal: &Principal) -> PreparedPrincipal {
-        PreparedPrincipal { principal: principal.clone() }
+    /// This set, with a whole other one in shadow: it is asked too, what it would have changed is recorded, and it never decides.
+    #[must_use]
+    pub fn with_shadow(self, candidate: Arc<Self>) -> Self {
+        Self { shadow: Some(candidate), ..self }
     }
 
-    /// Says whether some input could be permitted or asked about: what `tools/list` shows.
-    pub fn may_ever(
-        &self,
-        principal: &PreparedPrincipal,
-        tool: &ToolName,
-        target_tenant: &TenantId,
-    ) -> bool {
-        let _ = (principal, tool, target_tenant);
-        false
+    /// The set in shadow.
+    pub fn shadow(&self) -> Option<&Arc<Self>> {
+        self.shadow.as_ref()
     }
+
+    /// What is known of a tool.
+    pub(crate) fn tool(&self, name: &ToolName) -> Option<&ToolFacts> {
+        self.tools.get(name)
+    }
+
+    /// The slices that can apply: the platform's and, where there is one, the target tenant's.
+    pub(crate) fn slices<'r>(
+        &'r self,
+        action: &str,
+        group: ActionType,
+        target_tenant: &TenantId,
+    ) -> impl Iterator<Item = &'r Slice> + Clone + use<'r> {
+        let own = self.tenants.get(target_tenant).and_then(|t| t.slice(action, group));
+        let platform = self.platform.slice(action, group);
+        platform.into_iter().chain(own).map(|s| &**s)
+    }
+
+    /// The `@reason` texts of rules, in the same order.
+    pub(crate) fn reasons(&self, ids: &[String]) -> Vec<String> {
+        let rule = |id: &String| self.by_id.get(id).and_then(|at| self.rules.get(*at));
+        ids.iter().filter_map(rule).map(|r| r.reason.clone()).collect()
+    }
+}
+
+impl fmt::Debug for Rulebook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rulebook")
+            .field("digest", &self.digest)
+            .field("rules", &self.rules.len())
+            .field("tools", &self.tools.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The digest covers the rules that can decide, and nothing else: invariants have a digest of their own.
+fn policy_texts(sources: &RuleSources) -> Result<Vec<u8>, String> {
+    let deciding = RuleSources { invariants: Vec::new(), ..sources.clone() };
+    serde_json::to_vec(&deciding).map_err(|e| e.to_string())
+}
+
+fn layer<'r>(rules: &'r [Rule], tenant: Option<&TenantId>) -> Vec<&'r Rule> {
+    rules.iter().filter(|r| r.tenant.as_ref() == tenant).collect()
+}
+
+fn tenant_indexes(
+    rules: &[Rule],
+    actions: &Actions,
+) -> Result<HashMap<TenantId, LayerIndex>, String> {
+    let mut by_tenant: HashMap<&TenantId, Vec<&Rule>> = HashMap::new();
+    for rule in rules {
+        if let Some(tenant) = &rule.tenant {
+            by_tenant.entry(tenant).or_default().push(rule);
+        }
+    }
+    let index = |(tenant, rules): (&TenantId, Vec<&Rule>)| {
+        Ok((tenant.clone(), LayerIndex::build(&rules, actions)?))
+    };
+    by_tenant.into_iter().map(index).collect()
+}
+
+fn tool_facts(
+    engine: &Engine,
+    tools: &[ToolSpec],
+    actions: &Actions,
+) -> HashMap<ToolName, ToolFacts> {
+    let facts = |spec: &ToolSpec| {
+        let id = spec.name.to_string();
+        let action = engine.action_uid(&id);
+        let group = engine.action_uid(spec.action_type.as_str());
+        let need = scope::required(spec);
+        let entity = engine::entity(action.clone(), [], [group].into());
+        let record = [
+            ("scopes", engine::strings(need.all.iter().map(String::as_str))),
+            ("fallbackScopes", engine::strings(need.fallback.iter().map(String::as_str))),
+        ];
+        let input = actions.shapes.get(&id).map_or_else(InputType::empty, |s| s.input.clone());
+        let facts = ToolFacts {
+            action: Arc::new(action),
+            action_entity: Arc::new(entity),
+            group: spec.action_type,
+            input,
+            facts: Value::record(record, None),
+        };
+        (spec.name.clone(), facts)
+    };
+    tools.iter().map(facts).collect()
+}
+
+fn defect(why: &str) -> RuleError {
+    let file = RuleFile { path: "policy set".to_owned(), text: String::new() };
+    RuleError::new(
+        RuleErrorKind::Io,
+        &file,
+        why,
+        "correct the catalogue, or report this as a defect",
+    )
 }

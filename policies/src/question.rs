@@ -1,0 +1,75 @@
+//! From a question to what the engine takes: request, context and entities, built from typed values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{EntityUID, Request, Value};
+use cedar_policy_core::entities::Entities;
+
+use crate::engine::{self, Engine};
+use crate::rulebook::{PreparedPrincipal, Rulebook, ToolFacts};
+use crate::verdict::{Confirmation, Question};
+use crate::vocabulary::{TenantId, ToolName};
+
+/// A question in the engine's terms, open only in what was confirmed.
+pub(crate) struct Frame<'r> {
+    pub(crate) tool: &'r ToolFacts,
+    pub(crate) entities: Entities,
+    principal: Arc<EntityUID>,
+    resource: Arc<EntityUID>,
+    context: BTreeMap<&'static str, Value>,
+}
+
+impl<'r> Frame<'r> {
+    /// # Errors
+    /// Why the question cannot be asked: an unknown tool, an argument that is not what its schema says, a time out of range.
+    pub(crate) fn of(rulebook: &'r Rulebook, q: &Question<'_>) -> Result<Self, String> {
+        let mut frame = Self::outline(rulebook, q.principal, q.tool, q.target_tenant, q.target_id)?;
+        let engine = &rulebook.engine;
+        let request = [
+            ("time", engine.datetime_value(q.request.time_ms)?),
+            ("source", engine.ip_value(q.request.source)?),
+            ("channel", Value::from(q.request.channel.as_str())),
+        ];
+        frame.context.insert("request", Value::record(request, None));
+        frame.context.insert("input", frame.tool.input.value(q.input)?);
+        Ok(frame)
+    }
+
+    /// The part of a question that is known before a call comes.
+    pub(crate) fn outline(
+        rulebook: &'r Rulebook,
+        principal: &PreparedPrincipal,
+        tool: &ToolName,
+        target_tenant: &TenantId,
+        target_id: Option<&str>,
+    ) -> Result<Self, String> {
+        let engine = &rulebook.engine;
+        let facts = rulebook.tool(tool).ok_or("the rules know no such tool")?;
+        let app = tool.app().as_str();
+        let resource = match target_id {
+            // The app holds no `/`, so the id of one target is never that of another.
+            Some(id) => engine.target_uid(&format!("{app}/{id}")),
+            None => engine.target_uid(app),
+        };
+        let owner = [("tenant", Value::from(target_tenant.as_str()))];
+        let target = engine::entity(resource.clone(), owner, [engine.app_uid(app)].into());
+        let all =
+            [Arc::clone(&principal.entity), Arc::clone(&facts.action_entity), Arc::new(target)];
+        Ok(Self {
+            tool: facts,
+            entities: engine::entities(all)?,
+            principal: Arc::clone(&principal.uid),
+            resource: Arc::new(resource),
+            context: BTreeMap::from([("tool", facts.facts.clone())]),
+        })
+    }
+
+    /// The request as it would be with this confirmation.
+    pub(crate) fn request(&self, engine: &Engine, confirmation: Confirmation) -> Request {
+        let mut context = self.context.clone();
+        let facts = engine.confirmation(confirmation.given, confirmation.by_other);
+        context.insert("confirmation", facts);
+        engine::request(&self.principal, &self.tool.action, &self.resource, context)
+    }
+}

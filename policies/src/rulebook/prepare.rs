@@ -1,0 +1,86 @@
+//! Principals with their scopes expanded, made once per principal version.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID, Value};
+
+use super::Rulebook;
+use crate::engine;
+use crate::scope;
+use crate::vocabulary::{Principal, ToolSpec};
+
+/// Every scope that some tool of the catalogue needs.
+pub(crate) struct Universe {
+    scopes: BTreeSet<String>,
+    /// The same as a value, shared by all who hold `*`.
+    all: Value,
+}
+
+impl Universe {
+    pub(crate) fn of(tools: &[ToolSpec]) -> Self {
+        let mut scopes = BTreeSet::from(["*".to_owned()]);
+        for tool in tools {
+            let need = scope::required(tool);
+            scopes.extend(need.all);
+            scopes.extend(need.fallback);
+        }
+        let all = engine::strings(scopes.iter().map(String::as_str));
+        Self { scopes, all }
+    }
+
+    /// What the grants cover, and the grants themselves.
+    fn expand(&self, granted: &[String]) -> Value {
+        if granted.iter().any(|g| g == "*") && granted.iter().all(|g| self.scopes.contains(g)) {
+            return self.all.clone();
+        }
+        let wild: Vec<_> = granted.iter().filter(|g| g.ends_with('*')).collect();
+        let covered = self.scopes.iter().filter(|n| wild.iter().any(|g| scope::grants(g, n)));
+        engine::strings(granted.iter().chain(covered).map(String::as_str))
+    }
+}
+
+/// A principal with its scopes expanded and its Cedar entity built: once per principal version and rulebook.
+///
+/// One that an older rulebook prepared is safe with a newer one: it holds only what was granted, and may lack scopes
+/// that newer tools need.
+#[derive(Clone)]
+pub struct PreparedPrincipal {
+    principal: Principal,
+    pub(crate) uid: Arc<EntityUID>,
+    pub(crate) entity: Arc<Entity>,
+}
+
+impl PreparedPrincipal {
+    /// The principal as it was given.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+impl std::fmt::Debug for PreparedPrincipal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PreparedPrincipal").field(&self.principal).finish()
+    }
+}
+
+impl Rulebook {
+    /// Expands the scopes and builds the entity of a principal.
+    ///
+    /// Wildcards become the concrete scopes that tools of the catalogue need; the grants stay beside them.
+    pub fn prepare(&self, principal: &Principal) -> PreparedPrincipal {
+        let uid = self.engine.principal_uid(principal.kind, &principal.id);
+        let roles: HashSet<_> = principal.roles.iter().map(|r| self.engine.role_uid(r)).collect();
+        let attributes = [
+            ("tenant", Value::from(principal.tenant.as_str())),
+            ("scopes", self.universe.expand(&principal.scopes)),
+            ("confirmWrites", Value::from(principal.confirm_writes)),
+            ("mfa", Value::from(principal.mfa)),
+        ];
+        PreparedPrincipal {
+            principal: principal.clone(),
+            entity: Arc::new(engine::entity(uid.clone(), attributes, roles)),
+            uid: Arc::new(uid),
+        }
+    }
+}
