@@ -1,0 +1,173 @@
+//! Every change leaves a note in the same transaction, so that none can miss the ledger.
+//!
+//! The command may change the directory while the gateway owns the ledger, so a change cannot be
+//! appended where it is made. It goes to an outbox instead: [`Directory::unrecorded`] hands the notes
+//! to the gateway in the order of their versions, which appends each as an `admin` record and then
+//! calls [`Directory::mark_recorded`]. A crash between the two repeats a note with the same version;
+//! it never loses one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sqlx::{Any, AnyConnection, Transaction};
+
+use super::row::{Columns, json_text};
+use super::{Directory, DirectoryError, now_ms};
+
+/// Who changes the directory, as the ledger will name them: `user:imp_u_...`, `cli:<login>`, `gateway`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(String);
+
+impl Actor {
+    /// A user who was identified by the gateway.
+    #[must_use]
+    pub fn user(id: &str) -> Self {
+        Self(format!("user:{id}"))
+    }
+
+    /// An operator at the command line, by the login name of the host.
+    #[must_use]
+    pub fn command(login: &str) -> Self {
+        Self(format!("cli:{login}"))
+    }
+
+    /// The gateway itself (first start, rotation).
+    #[must_use]
+    pub fn gateway() -> Self {
+        Self("gateway".to_owned())
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One change of the directory, ready to be an `admin` record. No field holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// Number of the change, without gaps, from 1.
+    pub version: i64,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Text form of an [`Actor`].
+    pub actor: String,
+    /// `user.create`, `role.update` ...
+    pub action: String,
+    /// The tenant whose log should hold the record, or `deployment`.
+    pub tenant: String,
+    /// Id of the thing that changed.
+    pub target: String,
+    /// What changed, as strings.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A change that is being made.
+pub(crate) struct Note {
+    actor: String,
+    action: &'static str,
+    tenant: String,
+    target: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Note {
+    pub(crate) fn new(by: &Actor, action: &'static str, tenant: impl fmt::Display) -> Self {
+        let (actor, tenant) = (by.to_string(), tenant.to_string());
+        Self { actor, action, tenant, target: String::new(), fields: BTreeMap::new() }
+    }
+
+    pub(crate) fn on(mut self, target: impl fmt::Display) -> Self {
+        self.target = target.to_string();
+        self
+    }
+
+    pub(crate) fn with(mut self, field: &str, value: impl fmt::Display) -> Self {
+        self.fields.insert(field.to_owned(), value.to_string());
+        self
+    }
+}
+
+/// A write transaction that holds the next version.
+pub(crate) struct Writing {
+    transaction: Transaction<'static, Any>,
+    /// Version that the changed rows must carry.
+    pub(crate) version: i64,
+}
+
+impl Writing {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    /// Writes the note, commits, and makes every cached standing of this handle stale.
+    pub(crate) async fn finish(
+        mut self,
+        directory: &Directory,
+        note: Note,
+    ) -> Result<(), DirectoryError> {
+        sqlx::query(
+            "INSERT INTO changes (version, at_ms, actor, action, tenant, target, fields) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(self.version)
+        .bind(now_ms())
+        .bind(note.actor)
+        .bind(note.action)
+        .bind(note.tenant)
+        .bind(note.target)
+        .bind(json_text("change", &note.fields)?)
+        .execute(&mut *self.transaction)
+        .await?;
+        self.transaction.commit().await?;
+        directory.forget_standings();
+        Ok(())
+    }
+}
+
+impl Directory {
+    /// Begins a change: takes the write lock and the next version.
+    pub(crate) async fn write(&self) -> Result<Writing, DirectoryError> {
+        let mut transaction = self.pool().begin_with(self.begin_statement()).await?;
+        let version: i64 = sqlx::query_scalar(
+            "UPDATE counters SET value = value + 1 WHERE name = 'changes' RETURNING value",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        Ok(Writing { transaction, version })
+    }
+
+    /// At most `limit` changes that no ledger record tells of yet, oldest first.
+    pub async fn unrecorded(&self, limit: u32) -> Result<Vec<Change>, DirectoryError> {
+        let rows = sqlx::query(
+            "SELECT version, at_ms, actor, action, tenant, target, fields FROM changes \
+             WHERE recorded = 0 ORDER BY version LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| read_change(Columns(row))).collect()
+    }
+
+    /// Notes that the ledger holds durable records of all changes up to and including `version`.
+    pub async fn mark_recorded(&self, version: i64) -> Result<(), DirectoryError> {
+        sqlx::query("UPDATE changes SET recorded = 1 WHERE recorded = 0 AND version <= $1")
+            .bind(version)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+}
+
+fn read_change(row: Columns<'_>) -> Result<Change, DirectoryError> {
+    Ok(Change {
+        version: row.int("version")?,
+        at_ms: row.int("at_ms")?,
+        actor: row.text("actor")?,
+        action: row.text("action")?,
+        tenant: row.text("tenant")?,
+        target: row.text("target")?,
+        fields: row.json("fields")?,
+    })
+}

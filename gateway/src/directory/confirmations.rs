@@ -1,0 +1,272 @@
+//! Questions that wait for an answer: the exact arguments, sealed, and one state each.
+//!
+//! INVARIANT: every change of state is a compare-and-set on the state before, so that of many answers
+//! to one question exactly one counts (`of_many_claims_of_one_confirmation_exactly_one_wins`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use portcullis_policies::{TenantId, ToolName};
+use uuid::Uuid;
+
+use super::row::{Columns, base64_encode, json_text};
+use super::{Directory, DirectoryError, fresh_id, now_ms};
+
+macro_rules! select_confirmations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, op, tenant_id, user_id, tool, target_tenant, target_id, wants, rules, ",
+            "policy_digest, args_digest, sealed_args, summary, state, decided_by, created_ms, ",
+            "expires_ms, changed_ms FROM confirmations ",
+            $rest
+        )
+    };
+}
+
+/// Where a question is: `pending` to one of the ends, or through `executing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfirmationState {
+    /// Waits for an answer.
+    Pending,
+    /// Accepted; the stored call is being decided again and run.
+    Executing,
+    /// Ran; whether it succeeded is in the ledger.
+    Executed,
+    /// The user said no.
+    Cancelled,
+    /// Nobody answered in time.
+    Expired,
+    /// Accepted, but the fresh decision refused.
+    Refused,
+}
+
+/// A question to be stored.
+#[derive(Debug, Clone)]
+pub struct NewConfirmation {
+    /// Operation of the call that asked.
+    pub op: Uuid,
+    /// Tenant of the asker.
+    pub tenant: TenantId,
+    /// The asker.
+    pub user_id: String,
+    /// The tool of the call.
+    pub tool: ToolName,
+    /// Tenant of the target.
+    pub target_tenant: TenantId,
+    /// Id of the target, where the call named one.
+    pub target_id: Option<String>,
+    /// `confirmation` or `confirmation_by_other`.
+    pub wants: String,
+    /// Ids of the rules that asked.
+    pub rules: Vec<String>,
+    /// Lowercase hex digest of the policy set that asked.
+    pub policy_digest: String,
+    /// Call digest over tool name and exact argument bytes.
+    pub args_digest: [u8; 32],
+    /// The exact argument bytes, sealed by the caller.
+    pub sealed_args: Vec<u8>,
+    /// What the user is shown; must not hold more of the arguments than the user may see.
+    pub summary: String,
+    /// Unix milliseconds.
+    pub expires_ms: i64,
+}
+
+/// A stored question.
+#[derive(Debug, Clone)]
+pub struct Confirmation {
+    /// `imp_c_...`.
+    pub id: String,
+    /// What was asked.
+    pub asked: NewConfirmation,
+    /// Where it is now.
+    pub state: ConfirmationState,
+    /// Who answered.
+    pub decided_by: Option<String>,
+    /// Unix milliseconds.
+    pub created_ms: i64,
+    /// Unix milliseconds of the last change of state.
+    pub changed_ms: i64,
+}
+
+impl Directory {
+    /// Stores a question and answers its id. Durable when it returns.
+    pub async fn ask_confirmation(&self, new: &NewConfirmation) -> Result<String, DirectoryError> {
+        let id = fresh_id("imp_c_");
+        sqlx::query(
+            "INSERT INTO confirmations (id, op, tenant_id, user_id, app, tool, target_tenant, \
+             target_id, wants, rules, policy_digest, args_digest, sealed_args, summary, state, \
+             created_ms, expires_ms, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+             $11, $12, $13, $14, 'pending', $15, $16, $15)",
+        )
+        .bind(&id)
+        .bind(new.op.to_string())
+        .bind(new.tenant.to_string())
+        .bind(&new.user_id)
+        .bind(new.tool.app().to_string())
+        .bind(new.tool.to_string())
+        .bind(new.target_tenant.to_string())
+        .bind(new.target_id.clone())
+        .bind(&new.wants)
+        .bind(json_text("rules", &new.rules)?)
+        .bind(&new.policy_digest)
+        .bind(hex::encode(new.args_digest))
+        .bind(base64_encode(&new.sealed_args))
+        .bind(&new.summary)
+        .bind(now_ms())
+        .bind(new.expires_ms)
+        .execute(self.pool())
+        .await?;
+        Ok(id)
+    }
+
+    /// One question of a tenant, whatever its state.
+    pub async fn confirmation(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Confirmation, DirectoryError> {
+        let row = sqlx::query(select_confirmations!("WHERE id = $1 AND tenant_id = $2"))
+            .bind(id)
+            .bind(tenant.to_string())
+            .fetch_optional(self.pool())
+            .await?
+            .ok_or(DirectoryError::NotFound { what: "confirmation" })?;
+        read_confirmation(Columns(&row))
+    }
+
+    /// Open questions of a user that have not expired, oldest first, 100 at most.
+    pub async fn pending_confirmations(
+        &self,
+        tenant: &TenantId,
+        user_id: &str,
+    ) -> Result<Vec<Confirmation>, DirectoryError> {
+        let rows = sqlx::query(select_confirmations!(
+            "WHERE tenant_id = $1 AND user_id = $2 AND state = 'pending' AND expires_ms > $3 \
+             ORDER BY created_ms, id LIMIT 100"
+        ))
+        .bind(tenant.to_string())
+        .bind(user_id)
+        .bind(now_ms())
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(|row| read_confirmation(Columns(row))).collect()
+    }
+
+    /// Claims an open question for execution. True for exactly one of all callers, and only before
+    /// its expiry; false tells to read the state and say why.
+    pub async fn claim_confirmation(&self, id: &str, by: &str) -> Result<bool, DirectoryError> {
+        let now = now_ms();
+        let done = sqlx::query(
+            "UPDATE confirmations SET state = 'executing', decided_by = $1, changed_ms = $2 \
+             WHERE id = $3 AND state = 'pending' AND expires_ms > $2",
+        )
+        .bind(by)
+        .bind(now)
+        .bind(id)
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Takes back an open question. True when it was still open.
+    pub async fn cancel_confirmation(&self, id: &str, by: &str) -> Result<bool, DirectoryError> {
+        let done = sqlx::query(
+            "UPDATE confirmations SET state = 'cancelled', decided_by = $1, changed_ms = $2 \
+             WHERE id = $3 AND state = 'pending'",
+        )
+        .bind(by)
+        .bind(now_ms())
+        .bind(id)
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Ends a claimed question: `Executed` once it was dispatched, `Refused` when the fresh decision
+    /// said no. `Conflict` when it was not executing.
+    pub async fn settle_confirmation(
+        &self,
+        id: &str,
+        end: ConfirmationState,
+    ) -> Result<(), DirectoryError> {
+        if !matches!(end, ConfirmationState::Executed | ConfirmationState::Refused) {
+            return Err(DirectoryError::Invalid { what: "state", why: "`executed` or `refused`" });
+        }
+        let done = sqlx::query(
+            "UPDATE confirmations SET state = $1, changed_ms = $2 \
+             WHERE id = $3 AND state = 'executing'",
+        )
+        .bind(end.to_string())
+        .bind(now_ms())
+        .bind(id)
+        .execute(self.pool())
+        .await?;
+        match done.rows_affected() {
+            0 => Err(DirectoryError::Conflict { what: "confirmation", why: "it is not executing" }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends open questions whose time is over; answers how many.
+    pub async fn expire_confirmations(&self) -> Result<u64, DirectoryError> {
+        let done = sqlx::query(
+            "UPDATE confirmations SET state = 'expired', changed_ms = $1 \
+             WHERE state = 'pending' AND expires_ms <= $1",
+        )
+        .bind(now_ms())
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
+    Ok(Confirmation {
+        id: row.text("id")?,
+        asked: NewConfirmation {
+            op: row.parsed("op")?,
+            tenant: row.parsed("tenant_id")?,
+            user_id: row.text("user_id")?,
+            tool: row.parsed("tool")?,
+            target_tenant: row.parsed("target_tenant")?,
+            target_id: row.optional_text("target_id")?,
+            wants: row.text("wants")?,
+            rules: row.json("rules")?,
+            policy_digest: row.text("policy_digest")?,
+            args_digest: row.digest("args_digest")?,
+            sealed_args: row.sealed("sealed_args")?,
+            summary: row.text("summary")?,
+            expires_ms: row.int("expires_ms")?,
+        },
+        state: row.parsed("state")?,
+        decided_by: row.optional_text("decided_by")?,
+        created_ms: row.int("created_ms")?,
+        changed_ms: row.int("changed_ms")?,
+    })
+}
+
+impl fmt::Display for ConfirmationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "pending",
+            Self::Executing => "executing",
+            Self::Executed => "executed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+impl FromStr for ConfirmationState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        use ConfirmationState::{Cancelled, Executed, Executing, Expired, Pending, Refused};
+        [Pending, Executing, Executed, Cancelled, Expired, Refused]
+            .into_iter()
+            .find(|state| state.to_string() == text)
+            .ok_or(())
+    }
+}

@@ -1,0 +1,61 @@
+//! The directory: who exists, what they may do, and what waits for an answer.
+//!
+//! It never decides anything (the rules do) and never keeps a secret in the clear: passwords are
+//! argon2id strings, API keys are SHA-256 digests, signing keys and pending arguments are sealed by
+//! the caller before they come here.
+//!
+//! Vocabulary: a *tenant* owns *roles* and *users*; a *standing* is what the directory says of a user
+//! **now** (role, scopes, settings); a *change* is a numbered note of every edit.
+//!
+//! The life of a change: 1. [`Writing`](change::Writing) takes the write lock and the next version;
+//! 2. the rows are written with that version; 3. the note goes to the outbox in the same transaction;
+//! 4. the commit makes cached standings stale; 5. the gateway appends the note to the ledger.
+//!
+//! INVARIANT: a standing is never older than [`STANDING_TTL`], and never older than a change made
+//! through the same handle (`a_role_change_is_seen_by_the_next_question`,
+//! `a_change_by_another_process_is_seen_within_a_second`).
+//! INVARIANT: a confirmation is executed at most once
+//! (`of_many_claims_of_one_confirmation_exactly_one_wins`).
+//! INVARIANT: no change without a note (`every_change_leaves_a_note`).
+//!
+//! Begin reading at [`Directory::open`], then `standing.rs`.
+
+mod accepted;
+mod change;
+mod confirmations;
+mod error;
+mod keys;
+mod open;
+mod roles;
+mod row;
+mod scopes;
+mod settings;
+mod signing;
+mod standing;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod users;
+
+pub use accepted::AcceptedTool;
+pub use change::{Actor, Change};
+pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation};
+pub use error::DirectoryError;
+pub use keys::{ApiKey, NewApiKey};
+pub use open::Directory;
+pub use roles::{ConfirmationPolicy, NewRole, Role, RolePatch};
+pub use settings::UserSettings;
+pub use signing::{SigningKeyRow, SigningKeyState};
+pub use standing::{STANDING_TTL, Standing};
+pub use tenants::{NewTenant, Tenant};
+pub use users::{NewUser, User, UserFilter};
+
+/// Unix milliseconds, now.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A fresh id: `prefix` and 32 lowercase hex digits, 122 of their 128 bits random.
+pub(crate) fn fresh_id(prefix: &str) -> String {
+    format!("{prefix}{}", uuid::Uuid::new_v4().simple())
+}

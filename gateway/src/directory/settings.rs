@@ -1,0 +1,141 @@
+//! What a user chose: when writes ask first (wire-contract 1.3 and 5.4).
+
+use std::collections::BTreeMap;
+
+use super::change::Note;
+use super::row::{Columns, json_text};
+use super::users::touch_user;
+use super::{Actor, ConfirmationPolicy, Directory, DirectoryError};
+
+/// Confirmation settings of one user; all absent until the user sets one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserSettings {
+    /// Whether confirmations are on; none follows the role.
+    pub confirmation_enabled: Option<bool>,
+    /// `write`, `destructive`, `all` to whether each asks; empty means all that can ask.
+    #[serde(default)]
+    pub confirmation_actions: BTreeMap<String, bool>,
+    /// How long a question stays open, in seconds (10 to 86,400).
+    pub confirmation_ttl_s: Option<u32>,
+}
+
+impl UserSettings {
+    /// Whether writes of this user ask first, given the policy of the role.
+    #[must_use]
+    pub fn confirm_writes(&self, policy: ConfirmationPolicy) -> bool {
+        let on = match policy {
+            ConfirmationPolicy::AlwaysOn => return true,
+            ConfirmationPolicy::DefaultOn => self.confirmation_enabled.unwrap_or(true),
+            ConfirmationPolicy::DefaultOff => self.confirmation_enabled.unwrap_or(false),
+        };
+        let named = |key: &str| self.confirmation_actions.get(key).copied();
+        on && (named("all") == Some(true) || named("write").unwrap_or(true))
+    }
+}
+
+impl Directory {
+    /// Settings of a user, or the defaults.
+    pub async fn settings(&self, user: &str) -> Result<UserSettings, DirectoryError> {
+        let row = sqlx::query(
+            "SELECT confirmation_enabled, confirmation_actions, confirmation_ttl_s \
+             FROM user_settings WHERE user_id = $1",
+        )
+        .bind(user)
+        .fetch_optional(self.pool())
+        .await?;
+        row.map_or_else(|| Ok(UserSettings::default()), |row| read_settings(Columns(&row)))
+    }
+
+    /// Replaces the settings of a user; in force with the next call.
+    pub async fn set_settings(
+        &self,
+        user: &str,
+        settings: &UserSettings,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        check(settings)?;
+        let actions = json_text("confirmation_actions", &settings.confirmation_actions)?;
+        let note = noted(self.note_on_user(by, "user.settings", user).await?, settings, &actions);
+        let mut writing = self.write().await?;
+        sqlx::query(
+            "INSERT INTO user_settings \
+             (user_id, confirmation_enabled, confirmation_actions, confirmation_ttl_s) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (user_id) DO UPDATE SET \
+             confirmation_enabled = excluded.confirmation_enabled, \
+             confirmation_actions = excluded.confirmation_actions, \
+             confirmation_ttl_s = excluded.confirmation_ttl_s",
+        )
+        .bind(user)
+        .bind(settings.confirmation_enabled.map(i64::from))
+        .bind(actions)
+        .bind(settings.confirmation_ttl_s.map(i64::from))
+        .execute(writing.connection())
+        .await?;
+        touch_user(&mut writing, user).await?;
+        writing.finish(self, note).await
+    }
+}
+
+fn noted(note: Note, settings: &UserSettings, actions: &str) -> Note {
+    let enabled = settings.confirmation_enabled.map_or("role".to_owned(), |on| on.to_string());
+    note.with("confirmation_enabled", enabled).with("confirmation_actions", actions)
+}
+
+fn check(settings: &UserSettings) -> Result<(), DirectoryError> {
+    let known = |key: &String| ["write", "destructive", "all"].contains(&key.as_str());
+    if !settings.confirmation_actions.keys().all(known) {
+        return Err(DirectoryError::Invalid {
+            what: "confirmation_actions",
+            why: "its keys are `write`, `destructive` and `all`",
+        });
+    }
+    if settings.confirmation_ttl_s.is_some_and(|ttl| !(10..=86_400).contains(&ttl)) {
+        return Err(DirectoryError::Invalid {
+            what: "confirmation_ttl_s",
+            why: "10 to 86400 seconds",
+        });
+    }
+    Ok(())
+}
+
+fn read_settings(row: Columns<'_>) -> Result<UserSettings, DirectoryError> {
+    let ttl = row.optional_int("confirmation_ttl_s")?;
+    Ok(UserSettings {
+        confirmation_enabled: row.optional_int("confirmation_enabled")?.map(|on| on != 0),
+        confirmation_actions: row.json("confirmation_actions")?,
+        confirmation_ttl_s: ttl.and_then(|ttl| u32::try_from(ttl).ok()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(enabled: Option<bool>, actions: &[(&str, bool)]) -> UserSettings {
+        UserSettings {
+            confirmation_enabled: enabled,
+            confirmation_actions: actions.iter().map(|&(k, v)| (k.to_owned(), v)).collect(),
+            confirmation_ttl_s: None,
+        }
+    }
+
+    #[test]
+    fn a_user_cannot_switch_off_what_the_role_always_asks() {
+        let off = settings(Some(false), &[("write", false)]);
+        assert!(off.confirm_writes(ConfirmationPolicy::AlwaysOn));
+    }
+
+    #[test]
+    fn writes_ask_when_the_user_or_the_role_switched_it_on() {
+        use ConfirmationPolicy::{DefaultOff, DefaultOn};
+        assert!(settings(None, &[]).confirm_writes(DefaultOn));
+        assert!(!settings(None, &[]).confirm_writes(DefaultOff));
+        assert!(settings(Some(true), &[]).confirm_writes(DefaultOff));
+        assert!(!settings(Some(false), &[]).confirm_writes(DefaultOn));
+        assert!(!settings(Some(true), &[("write", false)]).confirm_writes(DefaultOff));
+        assert!(
+            settings(Some(true), &[("all", true), ("write", false)]).confirm_writes(DefaultOff)
+        );
+    }
+}

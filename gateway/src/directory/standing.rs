@@ -1,0 +1,174 @@
+//! What the directory says of a caller **now**.
+//!
+//! Asked on every call, so it is cached; a cached standing counts only while no change was made through
+//! this handle since its question began (generation) and for [`STANDING_TTL`] (the command or another
+//! replica may have changed the same database).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use portcullis_policies::{Principal, PrincipalKind};
+
+use super::row::Columns;
+use super::scopes::common;
+use super::{ConfirmationPolicy, Directory, DirectoryError, UserSettings};
+
+/// How old a standing may be, at most, when another process changed the database.
+pub const STANDING_TTL: Duration = Duration::from_millis(500);
+
+/// Standings kept in memory; beyond that the least used go.
+const MAX_STANDINGS: u64 = 50_000;
+
+/// Who a caller is and what they were granted, as of now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// What the rules see.
+    pub principal: Arc<Principal>,
+    /// Number of the last change that touched the user, the role, the tenant or the key. Equal versions
+    /// of one principal id mean equal principals.
+    pub version: u64,
+    /// The user who acts; for an API key its owner, otherwise the principal's own id.
+    pub user_id: String,
+    /// Email of that user.
+    pub email: String,
+}
+
+/// Whom a standing is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    User(String),
+    Key([u8; 32]),
+}
+
+pub(crate) struct StandingCache {
+    generation: AtomicU64,
+    entries: moka::sync::Cache<Subject, (u64, Arc<Standing>)>,
+}
+
+impl StandingCache {
+    pub(crate) fn new() -> Self {
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(MAX_STANDINGS)
+            .time_to_live(STANDING_TTL)
+            .build();
+        Self { generation: AtomicU64::new(0), entries }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn get(&self, subject: &Subject) -> Option<Arc<Standing>> {
+        let (generation, standing) = self.entries.get(subject)?;
+        (generation == self.generation()).then_some(standing)
+    }
+}
+
+impl Directory {
+    /// The standing of a user. Errors: `NotFound`, `Inactive` (user or tenant), `Unavailable`.
+    pub async fn principal(&self, user_id: &str) -> Result<Arc<Standing>, DirectoryError> {
+        self.standing(Subject::User(user_id.to_owned())).await
+    }
+
+    /// The standing of an API key, by the SHA-256 of its text. Errors as [`Directory::principal`]; a
+    /// revoked key is `Inactive`.
+    pub async fn key_principal(&self, sha256: [u8; 32]) -> Result<Arc<Standing>, DirectoryError> {
+        self.standing(Subject::Key(sha256)).await
+    }
+
+    pub(crate) fn forget_standings(&self) {
+        self.standings().generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    async fn standing(&self, subject: Subject) -> Result<Arc<Standing>, DirectoryError> {
+        if let Some(standing) = self.standings().get(&subject) {
+            return Ok(standing);
+        }
+        // Read before the question: a change that commits meanwhile makes the answer stale at once.
+        let generation = self.standings().generation();
+        let standing = Arc::new(match &subject {
+            Subject::User(id) => self.load_user(id).await?,
+            Subject::Key(digest) => self.load_key(digest).await?,
+        });
+        self.standings().entries.insert(subject, (generation, Arc::clone(&standing)));
+        Ok(standing)
+    }
+
+    async fn load_user(&self, id: &str) -> Result<Standing, DirectoryError> {
+        let row = sqlx::query(
+            "SELECT u.id, u.tenant_id, u.email, u.active, u.version AS user_version, \
+             r.name AS role, r.default_scopes, r.confirmation_policy, r.version AS role_version, \
+             t.active AS tenant_active, t.version AS tenant_version, \
+             s.confirmation_enabled, s.confirmation_actions \
+             FROM users u JOIN roles r ON r.id = u.role_id JOIN tenants t ON t.id = u.tenant_id \
+             LEFT JOIN user_settings s ON s.user_id = u.id WHERE u.id = $1",
+        )
+        .bind(id)
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or(DirectoryError::NotFound { what: "user" })?;
+        read_standing(Columns(&row), self.scopes_of(id).await?)
+    }
+
+    async fn load_key(&self, digest: &[u8; 32]) -> Result<Standing, DirectoryError> {
+        let key = self.api_key_by_digest(digest).await?;
+        if key.revoked_ms.is_some() {
+            return Err(DirectoryError::Inactive { what: "key" });
+        }
+        let owner = self.load_user(&key.user_id).await?;
+        let principal = Principal {
+            kind: PrincipalKind::Service,
+            id: key.id,
+            scopes: common(&owner.principal.scopes, &key.scopes),
+            // A key answers no questions: it acts where no person is asked.
+            confirm_writes: false,
+            ..Principal::clone(&owner.principal)
+        };
+        let version = owner.version.max(key.version);
+        Ok(Standing { principal: Arc::new(principal), version, ..owner })
+    }
+}
+
+fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, DirectoryError> {
+    for (column, what) in [("tenant_active", "tenant"), ("active", "user")] {
+        if !row.truth(column)? {
+            return Err(DirectoryError::Inactive { what });
+        }
+    }
+    let mut scopes: Vec<String> = row.json("default_scopes")?;
+    scopes.extend(granted);
+    scopes.sort_unstable();
+    scopes.dedup();
+    let versions = [row.int("user_version")?, row.int("role_version")?, row.int("tenant_version")?];
+    let id = row.text("id")?;
+    let principal = Principal {
+        kind: PrincipalKind::User,
+        id: id.clone(),
+        tenant: row.parsed("tenant_id")?,
+        roles: vec![row.text("role")?],
+        scopes,
+        confirm_writes: confirm_writes(row)?,
+        mfa: false,
+    };
+    let version = versions.into_iter().max().unwrap_or_default();
+    Ok(Standing {
+        principal: Arc::new(principal),
+        version: u64::try_from(version).unwrap_or_default(),
+        user_id: id,
+        email: row.text("email")?,
+    })
+}
+
+fn confirm_writes(row: Columns<'_>) -> Result<bool, DirectoryError> {
+    let policy: ConfirmationPolicy = row.parsed("confirmation_policy")?;
+    let settings = match row.optional_text("confirmation_actions")? {
+        None => UserSettings::default(),
+        Some(_) => UserSettings {
+            confirmation_enabled: row.optional_int("confirmation_enabled")?.map(|on| on != 0),
+            confirmation_actions: row.json("confirmation_actions")?,
+            confirmation_ttl_s: None,
+        },
+    };
+    Ok(settings.confirm_writes(policy))
+}

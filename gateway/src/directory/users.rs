@@ -1,0 +1,350 @@
+//! Users: people, and what they were granted beside their role.
+
+use portcullis_policies::TenantId;
+
+use super::change::Note;
+use super::row::{Columns, json_text};
+use super::scopes::{check_scope, check_scopes};
+use super::{Actor, Directory, DirectoryError, fresh_id, now_ms};
+
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.id, u.tenant_id, u.email, r.name AS role, u.attributes, u.active, ",
+            "u.created_ms, u.last_login_ms, u.password_hash FROM users u ",
+            "JOIN roles r ON r.id = u.role_id ",
+            $rest
+        )
+    };
+}
+
+/// Most rows that one list answers.
+const MAX_LIST: u32 = 200;
+
+/// A user. The password hash is not part of it: see [`Directory::password_of`].
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct User {
+    /// `imp_u_...`.
+    pub id: String,
+    /// The tenant that the user belongs to.
+    pub tenant: TenantId,
+    /// Lowercase; unique inside the tenant.
+    pub email: String,
+    /// Name of the role.
+    pub role: String,
+    /// Scopes beside those of the role.
+    pub scopes: Vec<String>,
+    /// Free attributes; rules do not see them.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+    /// Whether the user may act.
+    pub active: bool,
+    /// Unix milliseconds.
+    pub created_ms: i64,
+    /// Unix milliseconds of the last sign-in.
+    pub last_login_ms: Option<i64>,
+}
+
+/// A user to be made.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// An existing tenant.
+    pub tenant: TenantId,
+    /// Kept in lowercase.
+    pub email: String,
+    /// Name of an existing role of the tenant.
+    pub role: String,
+    /// Scopes beside those of the role.
+    pub scopes: Vec<String>,
+    /// argon2id string, or none for a user who cannot sign in by password.
+    pub password_hash: Option<String>,
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// Only those of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Deactivated ones too.
+    pub include_inactive: bool,
+    /// At most so many, 200 at most; 0 is 50.
+    pub limit: u32,
+    /// Skip so many.
+    pub offset: u32,
+}
+
+impl Directory {
+    /// Makes a user; the email must be new in the tenant.
+    pub async fn create_user(&self, new: NewUser, by: &Actor) -> Result<User, DirectoryError> {
+        let email = normal_email(&new.email)?;
+        check_scopes(&new.scopes)?;
+        self.tenant(&new.tenant).await?;
+        let role = self.role(&new.tenant, &new.role).await?;
+        let id = fresh_id("imp_u_");
+        let mut writing = self.write().await?;
+        let version = writing.version;
+        sqlx::query(
+            "INSERT INTO users (id, tenant_id, email, password_hash, role_id, attributes, active, \
+             created_ms, version) VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8)",
+        )
+        .bind(&id)
+        .bind(new.tenant.to_string())
+        .bind(&email)
+        .bind(new.password_hash)
+        .bind(role.id)
+        .bind(json_text("attributes", &serde_json::Map::new())?)
+        .bind(now_ms())
+        .bind(version)
+        .execute(writing.connection())
+        .await
+        .map_err(|e| DirectoryError::of_insert(e, "user"))?;
+        for scope in &new.scopes {
+            insert_scope(writing.connection(), &id, scope, by).await?;
+        }
+        let note = Note::new(by, "user.create", &new.tenant)
+            .on(&id)
+            .with("role", &new.role)
+            .with("scopes", new.scopes.join(" "));
+        writing.finish(self, note).await?;
+        self.user(&id).await
+    }
+
+    /// One user by id, deactivated or not.
+    pub async fn user(&self, id: &str) -> Result<User, DirectoryError> {
+        let row = sqlx::query(select_users!("WHERE u.id = $1"))
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await?
+            .ok_or(DirectoryError::NotFound { what: "user" })?;
+        self.read_user(Columns(&row)).await
+    }
+
+    /// One user by email inside a tenant, deactivated or not.
+    pub async fn user_by_email(
+        &self,
+        tenant: &TenantId,
+        email: &str,
+    ) -> Result<User, DirectoryError> {
+        let row = sqlx::query(select_users!("WHERE u.tenant_id = $1 AND u.email = $2"))
+            .bind(tenant.to_string())
+            .bind(normal_email(email)?)
+            .fetch_optional(self.pool())
+            .await?
+            .ok_or(DirectoryError::NotFound { what: "user" })?;
+        self.read_user(Columns(&row)).await
+    }
+
+    /// Users by tenant and email.
+    pub async fn users(&self, filter: &UserFilter) -> Result<Vec<User>, DirectoryError> {
+        let limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_LIST) };
+        let rows = sqlx::query(select_users!(
+            "WHERE ($1 = '' OR u.tenant_id = $1) AND (u.active = 1 OR $2 = 1) \
+             ORDER BY u.tenant_id, u.email LIMIT $3 OFFSET $4"
+        ))
+        .bind(filter.tenant.as_ref().map(ToString::to_string).unwrap_or_default())
+        .bind(i64::from(filter.include_inactive))
+        .bind(i64::from(limit))
+        .bind(i64::from(filter.offset))
+        .fetch_all(self.pool())
+        .await?;
+        let mut users = Vec::with_capacity(rows.len());
+        for row in &rows {
+            users.push(self.read_user(Columns(row)).await?);
+        }
+        Ok(users)
+    }
+
+    /// The argon2id string of a user, for the one who checks passwords.
+    pub async fn password_of(&self, id: &str) -> Result<Option<String>, DirectoryError> {
+        let row = sqlx::query("SELECT password_hash FROM users WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await?
+            .ok_or(DirectoryError::NotFound { what: "user" })?;
+        Columns(&row).optional_text("password_hash")
+    }
+
+    /// Switches a user on or off; off refuses tokens and keys of the user from the next call on.
+    pub async fn set_user_active(
+        &self,
+        id: &str,
+        active: bool,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let note = self.note_on_user(by, "user.set_active", id).await?.with("active", active);
+        let mut writing = self.write().await?;
+        let version = writing.version;
+        sqlx::query("UPDATE users SET active = $1, version = $2 WHERE id = $3")
+            .bind(i64::from(active))
+            .bind(version)
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
+        writing.finish(self, note).await
+    }
+
+    /// Gives a user another role of the same tenant.
+    pub async fn set_user_role(
+        &self,
+        id: &str,
+        role: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let user = self.user(id).await?;
+        let role = self.role(&user.tenant, role).await?;
+        let mut writing = self.write().await?;
+        let version = writing.version;
+        sqlx::query("UPDATE users SET role_id = $1, version = $2 WHERE id = $3")
+            .bind(role.id)
+            .bind(version)
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
+        let note = Note::new(by, "user.set_role", &user.tenant).on(id).with("role", role.name);
+        writing.finish(self, note).await
+    }
+
+    /// Stores a new argon2id string for a user.
+    pub async fn set_password_hash(
+        &self,
+        id: &str,
+        hash: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let note = self.note_on_user(by, "user.set_password", id).await?;
+        let mut writing = self.write().await?;
+        let version = writing.version;
+        sqlx::query("UPDATE users SET password_hash = $1, version = $2 WHERE id = $3")
+            .bind(hash)
+            .bind(version)
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
+        writing.finish(self, note).await
+    }
+
+    /// Grants a user one scope beside those of the role; granting it twice is no fault.
+    pub async fn grant_scope(
+        &self,
+        id: &str,
+        scope: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        check_scope(scope)?;
+        let note = self.note_on_user(by, "user.grant_scope", id).await?.with("scope", scope);
+        let mut writing = self.write().await?;
+        insert_scope(writing.connection(), id, scope, by).await?;
+        touch_user(&mut writing, id).await?;
+        writing.finish(self, note).await
+    }
+
+    /// Takes a scope back that was granted to the user (those of the role stay).
+    pub async fn revoke_scope(
+        &self,
+        id: &str,
+        scope: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let note = self.note_on_user(by, "user.revoke_scope", id).await?.with("scope", scope);
+        let mut writing = self.write().await?;
+        let done = sqlx::query("DELETE FROM user_scopes WHERE user_id = $1 AND scope = $2")
+            .bind(id)
+            .bind(scope)
+            .execute(writing.connection())
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(DirectoryError::NotFound { what: "scope" });
+        }
+        touch_user(&mut writing, id).await?;
+        writing.finish(self, note).await
+    }
+
+    /// Notes a sign-in; not a change, since the ledger has its own record of it.
+    pub async fn note_login(&self, id: &str) -> Result<(), DirectoryError> {
+        sqlx::query("UPDATE users SET last_login_ms = $1 WHERE id = $2")
+            .bind(now_ms())
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn scopes_of(&self, id: &str) -> Result<Vec<String>, DirectoryError> {
+        let rows = sqlx::query("SELECT scope FROM user_scopes WHERE user_id = $1 ORDER BY scope")
+            .bind(id)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(|row| Columns(row).text("scope")).collect()
+    }
+
+    pub(crate) async fn note_on_user(
+        &self,
+        by: &Actor,
+        action: &'static str,
+        id: &str,
+    ) -> Result<Note, DirectoryError> {
+        let user = self.user(id).await?;
+        Ok(Note::new(by, action, user.tenant).on(id))
+    }
+
+    async fn read_user(&self, row: Columns<'_>) -> Result<User, DirectoryError> {
+        let id = row.text("id")?;
+        Ok(User {
+            scopes: self.scopes_of(&id).await?,
+            id,
+            tenant: row.parsed("tenant_id")?,
+            email: row.text("email")?,
+            role: row.text("role")?,
+            attributes: row.json("attributes")?,
+            active: row.truth("active")?,
+            created_ms: row.int("created_ms")?,
+            last_login_ms: row.optional_int("last_login_ms")?,
+        })
+    }
+}
+
+/// Marks a user's rows as changed by the change that is being made.
+pub(crate) async fn touch_user(
+    writing: &mut super::change::Writing,
+    id: &str,
+) -> Result<(), DirectoryError> {
+    let version = writing.version;
+    sqlx::query("UPDATE users SET version = $1 WHERE id = $2")
+        .bind(version)
+        .bind(id)
+        .execute(writing.connection())
+        .await?;
+    Ok(())
+}
+
+async fn insert_scope(
+    connection: &mut sqlx::AnyConnection,
+    user: &str,
+    scope: &str,
+    by: &Actor,
+) -> Result<(), DirectoryError> {
+    sqlx::query(
+        "INSERT INTO user_scopes (user_id, scope, granted_ms, granted_by) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    )
+    .bind(user)
+    .bind(scope)
+    .bind(now_ms())
+    .bind(by.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lowercase and trimmed; one `@` between two parts, no blanks or control characters, 254 bytes.
+pub(crate) fn normal_email(email: &str) -> Result<String, DirectoryError> {
+    let email = email.trim().to_lowercase();
+    let parts = email.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+    });
+    let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    if parts && clean && email.len() <= 254 {
+        Ok(email)
+    } else {
+        Err(DirectoryError::Invalid { what: "email", why: "a form like `name@example.org`" })
+    }
+}
