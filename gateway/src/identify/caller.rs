@@ -1,0 +1,92 @@
+//! The one who asks, proved; only this module's parent can make one.
+
+use std::sync::Arc;
+
+use portcullis_policies::{Principal, TenantId};
+
+use super::Unidentified;
+use crate::directory::Standing;
+
+/// How a caller proved who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// An access token of ours.
+    AccessToken {
+        /// Its `jti`: names the session in records.
+        jti: String,
+    },
+    /// An API key; its id is the id of the principal.
+    ApiKey,
+}
+
+/// An identified caller. Made by identification only; what it may do is not in it but in the rules.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    standing: Arc<Standing>,
+    proof: Proof,
+}
+
+impl Caller {
+    pub(super) fn new(standing: Arc<Standing>, proof: Proof) -> Self {
+        Self { standing, proof }
+    }
+
+    /// What the rules see, as of now.
+    #[must_use]
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.standing.principal
+    }
+
+    /// Grows with every change that touches the principal; equal ids and versions are equal principals.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.standing.version
+    }
+
+    /// The user who acts: the principal itself, or the owner of the API key.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.standing.user_id
+    }
+
+    /// The caller's tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.standing.principal.tenant
+    }
+
+    /// Email of the user who acts.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        &self.standing.email
+    }
+
+    /// How the caller proved who they are.
+    #[must_use]
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// Names the session in records: the token's `jti`, or the id of the key.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        match &self.proof {
+            Proof::AccessToken { jti } => jti,
+            Proof::ApiKey => &self.standing.principal.id,
+        }
+    }
+
+    /// Checks a client's word for its user (`X-Acting-User`, `user_id`): it must be the acting user.
+    pub fn agrees_on_user(&self, hint: &'static str, user: &str) -> Result<(), Unidentified> {
+        agree(hint, user == self.user_id())
+    }
+
+    /// Checks a client's word for its tenant (`X-Tenant-ID`, `tenant_id`): it must be the caller's.
+    pub fn agrees_on_tenant(&self, hint: &'static str, tenant: &str) -> Result<(), Unidentified> {
+        agree(hint, tenant == self.tenant().as_str())
+    }
+}
+
+fn agree(hint: &'static str, same: bool) -> Result<(), Unidentified> {
+    if same { Ok(()) } else { Err(Unidentified::HintDiffers { hint }) }
+}

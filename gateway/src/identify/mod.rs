@@ -1,0 +1,200 @@
+//! Who asks: credentials of a request to a [`Caller`].
+//!
+//! It never decides what a caller may do and never believes a request about who sends it: the
+//! credential says who, the directory says what they were granted **now**.
+//!
+//! Vocabulary: a *credential* is an access token or an API key; a *hint* is a header or field in which
+//! a client repeats who it is; a *standing* is what the directory says of the caller at this moment.
+//!
+//! The life of one request through it: 1. exactly one credential is taken from the headers
+//! (`credential.rs`); 2. its proof is checked (`token.rs` behind the cache of `verified.rs`, or
+//! `api_key.rs`); 3. the standing is asked of the directory; 4. hints must agree (`caller.rs`);
+//! 5. the [`Caller`] comes out, which nobody else can make.
+//!
+//! INVARIANT: a token proves who, never what (`a_new_role_counts_although_the_old_token_still_lives`).
+//! INVARIANT: only RS256 with a published key verifies (`tokens_an_attacker_sends_are_refused`).
+//! INVARIANT: an unknown user costs what a wrong password costs
+//! (`an_unknown_user_costs_one_hash_like_a_wrong_password`).
+//!
+//! Begin reading at [`Identity::identify`].
+
+mod api_key;
+mod caller;
+mod credential;
+mod error;
+mod keys;
+mod limit;
+mod password;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verified;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+pub use api_key::{ApiKeyText, fresh_api_key};
+pub use caller::{Caller, Proof};
+pub use error::{IdentityError, Unidentified};
+pub use keys::{KeySize, SealFault, Sealer};
+pub use limit::LoginLimits;
+pub use password::{PasswordFault, Passwords};
+pub use sign_in::{Issued, SignIn, SignInRefused};
+pub use token::{AccessClaims, TokenFault};
+
+use crate::directory::Directory;
+use credential::Credential;
+use keys::SigningKeys;
+use limit::LoginLimiter;
+use verified::VerifiedTokens;
+
+/// How long an access token lives (wire-contract 1.1).
+pub const ACCESS_TOKEN_SECONDS: u64 = 900;
+
+/// What identification needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct IdentitySettings {
+    /// `iss` of the tokens that this deployment makes; others are refused.
+    pub issuer: String,
+    /// Size of new signing keys.
+    pub key_size: KeySize,
+    /// Bounds on sign-in attempts.
+    pub login_limits: LoginLimits,
+}
+
+impl Default for IdentitySettings {
+    fn default() -> Self {
+        Self {
+            issuer: "portcullis".to_owned(),
+            key_size: KeySize::Rsa2048,
+            login_limits: LoginLimits::default(),
+        }
+    }
+}
+
+/// What the connection, not the caller, says of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionFacts<'a> {
+    /// Address of the client, as the edge determined it.
+    pub source: IpAddr,
+    /// Query string without `?`, looked at only to refuse credentials in it.
+    pub query: Option<&'a str>,
+}
+
+/// Everything that identification keeps: keys, caches and bounds. One per process, shared in an `Arc`.
+#[derive(Debug)]
+pub struct Identity {
+    directory: Directory,
+    keys: SigningKeys,
+    verified: VerifiedTokens,
+    passwords: Passwords,
+    logins: LoginLimiter,
+    issuer: String,
+}
+
+impl Identity {
+    /// Reads the signing keys, making the first one when there is none.
+    pub async fn open(
+        directory: Directory,
+        sealer: Arc<dyn Sealer>,
+        settings: IdentitySettings,
+    ) -> Result<Self, IdentityError> {
+        let keys = SigningKeys::open(directory.clone(), sealer, settings.key_size).await?;
+        Ok(Self {
+            directory,
+            keys,
+            verified: VerifiedTokens::new(),
+            passwords: Passwords::new()?,
+            logins: LoginLimiter::new(settings.login_limits),
+            issuer: settings.issuer,
+        })
+    }
+
+    /// Who sent this request. Exactly one credential is wanted: `Authorization: Bearer <access token>` or
+    /// `x-api-key: <key>`; hints must agree with it.
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        facts: &ConnectionFacts<'_>,
+    ) -> Result<Caller, Unidentified> {
+        let caller = match credential::of_request(headers, facts.query)? {
+            Credential::Bearer(token) => self.by_token(token).await?,
+            Credential::ApiKey(key) => self.by_api_key(key).await?,
+        };
+        credential::hints_agree(headers, &caller)?;
+        Ok(caller)
+    }
+
+    /// The JWKS document with all keys that are prepared, signing or retiring (RFC 7517).
+    pub async fn jwks(&self) -> bytes::Bytes {
+        self.keys.current().await.jwks.clone()
+    }
+
+    /// The key that checks and makes password hashes.
+    #[must_use]
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// The directory that standings come from.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Publishes a new signing key that does not sign yet; answers its key id.
+    pub async fn prepare_signing_key(&self) -> Result<String, IdentityError> {
+        self.keys.prepare().await
+    }
+
+    /// Lets the prepared key sign; the one before keeps verifying until it is retired.
+    pub async fn promote_signing_key(&self, kid: &str) -> Result<(), IdentityError> {
+        self.keys.promote(kid).await
+    }
+
+    /// Forgets every verified token, so that each is checked again.
+    pub fn purge_verified(&self) {
+        self.verified.purge();
+    }
+
+    async fn by_token(&self, token: &str) -> Result<Caller, Unidentified> {
+        let ring = self.keys.current().await;
+        let now = now_seconds();
+        let claims = match self.verified.get(token, &ring, now) {
+            Some(claims) => claims,
+            None => self.verify_fresh(token, now).await?,
+        };
+        let standing = self.directory.principal(&claims.sub).await?;
+        if standing.principal.tenant.as_str() != claims.tenant_id {
+            return Err(Unidentified::Token(TokenFault::Claims));
+        }
+        Ok(Caller::new(standing, Proof::AccessToken { jti: claims.jti.clone() }))
+    }
+
+    async fn verify_fresh(&self, token: &str, now: i64) -> Result<Arc<AccessClaims>, Unidentified> {
+        let unverified = token::parse(token)?;
+        // A key that another replica published a moment ago is not in this ring yet.
+        let ring = self.keys.containing(unverified.kid()).await;
+        let kid = unverified.kid().to_owned();
+        let claims = Arc::new(unverified.verify(&ring, &self.issuer, now)?);
+        self.verified.insert(token, kid, Arc::clone(&claims));
+        Ok(claims)
+    }
+
+    async fn by_api_key(&self, key: &str) -> Result<Caller, Unidentified> {
+        let digest = api_key::digest_of(key).ok_or(Unidentified::UnknownKey)?;
+        let standing = self.directory.key_principal(digest).await.map_err(|e| match e {
+            crate::directory::DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
+            other => other.into(),
+        })?;
+        Ok(Caller::new(standing, Proof::ApiKey))
+    }
+}
+
+/// Unix seconds, now.
+pub(crate) fn now_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
