@@ -15,18 +15,17 @@
 
 use std::sync::Arc;
 
-use portcullis_kernel_adapter::{Cleared, Outcome};
-use portcullis_policies::{Confirmation, Verdict};
+use portcullis_kernel_adapter::Cleared;
+use portcullis_policies::Verdict;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Told};
 use crate::gateway::Gateway;
-use crate::identify::{self, Caller};
+use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
-use crate::resolve::{self, ToolCall};
-use crate::{confirm, dispatch};
+use crate::{confirm, dispatch, resolve};
 
 /// Runs one call to its end and gives what the caller is told.
 ///
@@ -35,7 +34,9 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     let op = Uuid::now_v7();
     let steps = tokio::spawn(async move {
         let mut trail = Trail::begin(op, &knock);
-        match steps(&gateway, knock, &mut trail).await {
+        let told = steps(&gateway, knock, &mut trail).await;
+        confirm::settle(&gateway, &trail).await;
+        match told {
             Ok(told) => trail.answer(told),
             Err(refusal) => record::refusal(&gateway, trail, refusal).await,
         }
@@ -47,31 +48,52 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     })
 }
 
+/// Identifies for a door that only shows something; a refusal is recorded like any other.
+///
+/// # Errors
+/// Why nothing is shown.
+pub async fn look<T>(
+    gateway: &Gateway,
+    knock: Knock,
+    look: impl AsyncFnOnce(&Caller) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut trail = Trail::begin(Uuid::now_v7(), &knock);
+    let seen = async {
+        let caller = gateway.identify(&knock).await?;
+        trail.caller(gateway, &caller);
+        look(&caller).await
+    };
+    match seen.await {
+        Ok(seen) => Ok(seen),
+        Err(refusal) => Err(record::refusal(gateway, trail, refusal).await.into_refusal()),
+    }
+}
+
 async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Told, Refusal> {
-    let caller = identify::identify(gateway, &knock.credentials, &knock.hints).await?;
+    let caller = gateway.identify(&knock).await?;
     trail.caller(gateway, &caller);
 
     let in_force = gateway.in_force()?;
-    let (call, confirmation) = match knock.wanted {
-        Wanted::Confirmed { id } => confirm::reopen(gateway, &in_force, &caller, id, trail).await?,
-        wanted => (resolve::resolve(&in_force, &caller, wanted).await?, Confirmation::default()),
+    let (mut call, confirmation) = match knock.wanted {
+        Wanted::Cancelled { id } => return confirm::cancel(gateway, &caller, &id, trail).await,
+        Wanted::Confirmed { id } => confirm::reopen(gateway, &in_force, &caller, &id, trail).await?,
+        wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
     let _place = gateway.calls.enter(caller.tenant()).await?;
 
-    let question = call.question(trail.op(), &caller, &in_force, knock.request, confirmation);
-    let decision = in_force.rulebook.decide(&question.as_policies());
-    trail.decision(&decision, || in_force.rulebook.capsule(&question.as_policies()));
+    let principal = in_force.prepare(&caller);
+    let question = call.question(trail.op(), &principal, knock.request, confirmation);
+    let decision = in_force.rulebook.decide(&question);
+    trail.decision(&decision, in_force.rulebook.capsule(&question));
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
-        Verdict::AskFirst(ask) => {
-            return confirm::ask(gateway, &caller, &call, ask, trail).await.map(Told::AskFirst);
-        }
+        Verdict::AskFirst(ask) => return confirm::ask(gateway, &caller, &mut call, ask, trail).await,
         Verdict::Refusal(refusal) => return Err(refusal.into()),
     };
 
     let receipt = record::intent(gateway, trail, &call).await?;
     let cleared = Cleared::join(permit, receipt).map_err(dispatch::not_the_same_call)?;
     let outcome = dispatch::dispatch(gateway, cleared, &caller, call).await;
-    record::outcome(gateway, trail, outcome).await
+    Ok(record::outcome(gateway, trail, outcome).await)
 }

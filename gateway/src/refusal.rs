@@ -13,6 +13,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::identify::Unidentified;
+
 /// One argument that does not fit the tool's JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -261,6 +263,28 @@ impl Refusal {
 }
 
 type FaceRow = (u16, &'static str, &'static str);
+
+impl From<Unidentified> for Refusal {
+    fn from(fault: Unidentified) -> Self {
+        match fault {
+            Unidentified::Missing => Self::MissingCredential,
+            Unidentified::Ambiguous { .. } | Unidentified::InQuery => Self::AmbiguousCredential,
+            Unidentified::HintDiffers { hint } => Self::HintMismatch(hint),
+            Unidentified::Unavailable(fault) => Self::Unavailable(fault.to_string()),
+            other => Self::InvalidCredential(other.code()),
+        }
+    }
+}
+
+impl From<portcullis_policies::Refusal> for Refusal {
+    fn from(refusal: portcullis_policies::Refusal) -> Self {
+        Self::Denied {
+            rules: refusal.rules,
+            reasons: refusal.reasons,
+            errored: refusal.errored,
+        }
+    }
+}
 
 /// A missing field has a code of its own, because a model that is told so can supply it.
 fn validation_face(violations: &[Violation]) -> FaceRow {

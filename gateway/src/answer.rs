@@ -1,0 +1,132 @@
+//! What a caller is told at the end of a call, before a door gives it its own shape.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::refusal::Refusal;
+
+/// Header: the operation id under which the ledger tells the whole story.
+pub const OP: HeaderName = HeaderName::from_static("x-portcullis-op");
+/// Header: `permit`, `ask_first` or `refuse`.
+pub const DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision");
+/// Header: ids of the deciding rules, comma-separated.
+pub const RULES: HeaderName = HeaderName::from_static("x-portcullis-rules");
+
+/// The end of one call.
+#[derive(Debug)]
+pub struct Answer {
+    /// The operation id.
+    pub op: Uuid,
+    /// Ids of the rules that decided; empty when it did not come to a decision.
+    pub rules: Vec<String>,
+    /// What to tell.
+    pub told: Told,
+}
+
+/// What to tell the caller.
+#[derive(Debug)]
+pub enum Told {
+    /// Carried out: the app's answer as JSON.
+    Done(Bytes),
+    /// Carried out by a proxied service: its answer, streaming.
+    Streamed(Response<Body>),
+    /// Nothing was done yet; somebody must confirm.
+    AskFirst(Asked),
+    /// The pending confirmation of this id was cancelled.
+    Cancelled(String),
+    /// Nothing was done, or it did not end well.
+    Refused(Refusal),
+}
+
+/// A pending confirmation as its caller sees it (design.md section 5).
+#[derive(Debug, Clone, Serialize)]
+pub struct Asked {
+    /// Always `confirmation_required`.
+    pub status: &'static str,
+    /// Names the pending call; the only thing that a client presents to confirm it.
+    pub confirmation_id: String,
+    /// What would run, in one line.
+    pub summary: String,
+    /// The app.
+    pub app: String,
+    /// The function.
+    pub function: String,
+    /// The arguments as they would run.
+    pub arguments: Value,
+    /// SHA-256 (hex) over tool name and exact argument bytes.
+    pub hash: String,
+    /// RFC 3339, UTC.
+    pub expires_at: String,
+    /// Ids of the rules that ask.
+    pub rules: Vec<String>,
+    /// True when somebody other than the asker must confirm.
+    pub by_other: bool,
+}
+
+impl Answer {
+    /// A refusal under an operation id.
+    #[must_use]
+    pub fn refused(op: Uuid, refusal: Refusal) -> Self {
+        Self { op, rules: refusal.rules().to_vec(), told: Told::Refused(refusal) }
+    }
+
+    /// The refusal in it; what is no refusal can't come from where this is asked.
+    #[must_use]
+    pub fn into_refusal(self) -> Refusal {
+        match self.told {
+            Told::Refused(refusal) => refusal,
+            _ => Refusal::Unavailable("answer".into()),
+        }
+    }
+
+    /// The word for logs, headers and tables.
+    #[must_use]
+    pub fn decision(&self) -> &'static str {
+        match &self.told {
+            Told::Done(_) | Told::Streamed(_) => "permit",
+            Told::AskFirst(_) => "ask_first",
+            Told::Cancelled(_) => "cancel",
+            Told::Refused(_) => "refuse",
+        }
+    }
+
+    /// Puts operation, decision and rules into headers, so that every door shows them alike.
+    pub fn describe(&self, headers: &mut HeaderMap) {
+        if let Ok(op) = HeaderValue::from_str(&self.op.to_string()) {
+            headers.insert(OP, op);
+        }
+        headers.insert(DECISION, HeaderValue::from_static(self.decision()));
+        if let Ok(rules) = HeaderValue::from_str(&self.rules.join(",")) {
+            headers.insert(RULES, rules);
+        }
+    }
+}
+
+/// A JSON response.
+#[must_use]
+pub fn json_response(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// A refusal as a response, with `Retry-After` and `WWW-Authenticate` where they belong.
+#[must_use]
+pub fn refusal_response(refusal: &Refusal) -> Response<Body> {
+    let mut response = json_response(refusal.status(), Bytes::from(refusal.body().to_string()));
+    if let Some(wait) = refusal.retry_after() {
+        let seconds = HeaderValue::from(wait.as_secs().max(1));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    if refusal.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}

@@ -1,0 +1,84 @@
+//! The `portcullis` command, one file a subcommand. Only these files speak on stdout.
+
+pub mod app;
+pub mod check;
+pub mod demo;
+pub mod key;
+pub mod ledger;
+pub mod policy;
+pub mod print;
+pub mod role;
+pub mod serve;
+pub mod tenant;
+pub mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A policy-engine-centric security gateway: every call is decided by Cedar, written down, and
+/// only then carried out.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  portcullis demo                               see the main job on real calls, then try it with curl
+  portcullis check --config portcullis.toml     every mistake in the configuration at once
+  portcullis serve --config portcullis.toml     run the gateway
+  portcullis policy explain --op OPERATION      why a recorded call was decided as it was
+  portcullis ledger export --to export/         then: portcullis-verify export/";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the main job on real calls with embedded defaults, then keep serving
+    Demo(demo::DemoArgs),
+    /// Run the gateway
+    Serve(serve::ServeArgs),
+    /// Check the configuration: every mistake at once, with file and line
+    Check(check::CheckArgs),
+    /// Check, test, prove and explain the rules
+    Policy(policy::PolicyArgs),
+    /// Show, find, verify and export the ledger
+    Ledger(ledger::LedgerArgs),
+    /// Apps, their tools, and tools that changed upstream
+    App(app::AppArgs),
+    /// Tenants of the directory
+    Tenant(tenant::TenantArgs),
+    /// Users of the directory
+    User(user::UserArgs),
+    /// Roles and their scopes
+    Role(role::RoleArgs),
+    /// API keys
+    Key(key::KeyArgs),
+}
+
+/// Where a command finds its deployment; shared by all commands that work on one.
+#[derive(Debug, Args)]
+pub struct Deployment {
+    /// The configuration file; without one the embedded defaults apply
+    #[arg(long, short, value_name = "FILE", env = "PORTCULLIS_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// Runs one command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Policy(args) => policy::run(args),
+        Command::Ledger(args) => ledger::run(args),
+        Command::App(args) => app::run(args),
+        Command::Tenant(args) => tenant::run(args),
+        Command::User(args) => user::run(args),
+        Command::Role(args) => role::run(args),
+        Command::Key(args) => key::run(args),
+    }
+}

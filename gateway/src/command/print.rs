@@ -1,0 +1,71 @@
+//! The only place that writes to stdout and stderr: aligned tables, JSON lines, errors with a hint.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// Prints one line.
+pub fn line(text: impl std::fmt::Display) {
+    // A closed pipe (`| head`) is the reader's choice, not our fault.
+    writeln!(std::io::stdout(), "{text}").ok();
+}
+
+/// Prints one JSON object on one line.
+pub fn json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => line(text),
+        Err(fault) => error(format_args!("cannot write JSON: {fault}")),
+    }
+}
+
+/// Prints an error, with its help when it has one, and gives the exit code 1.
+pub fn fault(fault: impl miette::Diagnostic + Send + Sync + 'static) -> ExitCode {
+    error(format_args!("{:?}", miette::Report::new(fault)));
+    ExitCode::FAILURE
+}
+
+/// Prints an error line to stderr.
+pub fn error(text: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+/// Whether a person is looking.
+#[must_use]
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// A table: columns as wide as their widest cell, two spaces apart, the last one not padded.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = aligned(&widths, head.iter().copied());
+    for row in rows {
+        text.push('\n');
+        text.push_str(&aligned(&widths, row.iter().map(String::as_str)));
+    }
+    text
+}
+
+fn aligned<'a>(widths: &[usize], cells: impl Iterator<Item = &'a str>) -> String {
+    let padded: Vec<String> =
+        widths.iter().zip(cells).map(|(width, cell)| format!("{cell:<width$}")).collect();
+    padded.join("  ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_aligns_its_columns_and_leaves_no_trailing_blanks() {
+        let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(table(&["X", "Y"], &rows), "X    Y\na    bb\nccc  d");
+    }
+}

@@ -1,0 +1,272 @@
+//! Confirmations (design.md section 5): the exact bytes are stored sealed, shown by their hash, and
+//! run once, after a fresh decision.
+//!
+//! The client presents only the confirmation's id, never arguments again, so there is nothing to
+//! swap. This file makes no permit: it only asks for a new decision.
+//!
+//! INVARIANT: what was shown is what runs (`confirms::the_stored_bytes_run_once`).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use jiff::{Timestamp, ToSpan};
+use portcullis_policies::{AskFirst, Confirmation, Wants};
+use portcullis_secrets::{Context, Purpose, Scope};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::answer::{Asked, Told};
+use crate::directory::{self, ConfirmationState, NewConfirmation};
+use crate::gateway::Gateway;
+use crate::identify::Caller;
+use crate::in_force::InForce;
+use crate::record::{self, Trail};
+use crate::refusal::Refusal;
+use crate::resolve::{self, ToolCall};
+
+/// What is sealed: the argument bytes, and for a proxied call the request around them.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    args: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forward: Option<resolve::StoredRequest>,
+}
+
+/// Stores the call and gives the question that the caller is shown.
+///
+/// # Errors
+/// When the bytes can't be sealed or stored: then nothing is pending.
+pub async fn ask(
+    gateway: &Gateway,
+    caller: &Caller,
+    call: &mut ToolCall,
+    ask: AskFirst,
+    trail: &mut Trail,
+) -> Result<Told, Refusal> {
+    let id = directory::fresh_confirmation_id();
+    let forward = call.store_forward(gateway.settings.server.limits.body_bytes).await?;
+    let stored = Stored { args: BASE64.encode(call.bytes()), forward };
+    let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(unavailable)?);
+    let app = call.tool().spec.name.app().as_str();
+    let context = context(caller.tenant().as_str(), caller.user_id(), app, &id)?;
+    let sealed_args = gateway.vault.seal(&context, &plain).map_err(unavailable)?;
+    let expires = expiry(gateway)?;
+    let new = NewConfirmation {
+        op: trail.op(),
+        tenant: caller.tenant().clone(),
+        user_id: caller.user_id().to_owned(),
+        tool: call.tool().spec.name.clone(),
+        target_tenant: call.target_tenant().clone(),
+        target_id: None,
+        wants: wants_word(ask.wants).to_owned(),
+        rules: ask.rules.clone(),
+        policy_digest: trail.policy_set(),
+        args_digest: *call.digest(),
+        sealed_args,
+        summary: call.summary(),
+        expires_ms: expires.as_millisecond(),
+    };
+    gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
+    trail.confirmation(&id);
+    record::asked(gateway, trail).await?;
+    Ok(Told::AskFirst(shown(id, &new, call.args().clone(), expires)))
+}
+
+/// Opens a pending confirmation for the caller: the stored bytes as a call that makes sense *now*,
+/// to be decided again. Claims it, so that of many confirms exactly one goes on.
+///
+/// # Errors
+/// Unknown, foreign, used, expired and changed confirmations are refused, each with its own code.
+pub async fn reopen(
+    gateway: &Gateway,
+    in_force: &InForce,
+    caller: &Caller,
+    id: &str,
+    trail: &mut Trail,
+) -> Result<(ToolCall, Confirmation), Refusal> {
+    let pending = find(gateway, caller, id).await?;
+    trail.confirmation(id);
+    let by_other = pending.asked.user_id != caller.user_id();
+    match (by_other, pending.asked.wants == wants_word(Wants::ConfirmationByOther)) {
+        (true, false) => return Err(Refusal::ConfirmationForeign("it is somebody else's")),
+        (false, true) => return Err(Refusal::ConfirmationForeign("somebody else must confirm it")),
+        _ => {}
+    }
+    still_open(&pending)?;
+    let call = stored_call(gateway, in_force, caller, &pending)?;
+    if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
+        return Err(decided_meanwhile(gateway, caller, id).await);
+    }
+    trail.claimed();
+    Ok((call, Confirmation { given: true, by_other }))
+}
+
+/// Ends a claimed confirmation: `executed` when it was dispatched, `refused` otherwise.
+pub async fn settle(gateway: &Gateway, trail: &Trail) {
+    let Some(id) = trail.claimed_confirmation() else { return };
+    let end = if trail.was_intended() {
+        ConfirmationState::Executed
+    } else {
+        ConfirmationState::Refused
+    };
+    if let Err(fault) = gateway.directory.settle_confirmation(id, end).await {
+        // It stays `executing`, which nobody can claim again: it can't run twice.
+        tracing::error!(%id, %fault, "a confirmation could not be settled");
+    }
+}
+
+/// Cancels a pending confirmation of the caller's own.
+///
+/// # Errors
+/// As [`reopen`].
+pub async fn cancel(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    trail: &mut Trail,
+) -> Result<Told, Refusal> {
+    let pending = find(gateway, caller, id).await?;
+    trail.confirmation(id);
+    if pending.asked.user_id != caller.user_id() {
+        return Err(Refusal::ConfirmationForeign("it is somebody else's"));
+    }
+    still_open(&pending)?;
+    match gateway.directory.cancel_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
+        true => {
+            record::cancelled(gateway, trail).await?;
+            Ok(Told::Cancelled(id.to_owned()))
+        }
+        false => Err(decided_meanwhile(gateway, caller, id).await),
+    }
+}
+
+/// The caller's pending confirmations, oldest first.
+///
+/// # Errors
+/// When the directory or the key provider can't answer.
+pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, Refusal> {
+    let list = gateway.directory.pending_confirmations(caller.tenant(), caller.user_id()).await;
+    list.map_err(unavailable)?.into_iter().map(|one| as_shown(gateway, one)).collect()
+}
+
+/// One confirmation as its asker sees it.
+///
+/// # Errors
+/// As [`reopen`], but also shows what is decided already.
+pub async fn one(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Asked, Refusal> {
+    let found = find(gateway, caller, id).await?;
+    if found.asked.user_id != caller.user_id() {
+        return Err(Refusal::ConfirmationForeign("it is somebody else's"));
+    }
+    as_shown(gateway, found)
+}
+
+async fn find(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+) -> Result<directory::Confirmation, Refusal> {
+    gateway.directory.confirmation(caller.tenant(), id).await.map_err(|fault| match fault {
+        directory::DirectoryError::NotFound { .. } => Refusal::ConfirmationUnknown,
+        other => unavailable(other),
+    })
+}
+
+fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
+    let late = found.asked.expires_ms <= Timestamp::now().as_millisecond();
+    match found.state {
+        ConfirmationState::Pending if !late => Ok(()),
+        ConfirmationState::Pending | ConfirmationState::Expired => {
+            Err(Refusal::ConfirmationExpired)
+        }
+        decided => Err(Refusal::ConfirmationUsed(decided.to_string())),
+    }
+}
+
+async fn decided_meanwhile(gateway: &Gateway, caller: &Caller, id: &str) -> Refusal {
+    match find(gateway, caller, id).await {
+        Ok(found) => {
+            still_open(&found).err().unwrap_or_else(|| Refusal::ConfirmationUsed("claimed".into()))
+        }
+        Err(fault) => fault,
+    }
+}
+
+/// The stored bytes, resolved again: same tool, same schema, same digest as was shown.
+fn stored_call(
+    gateway: &Gateway,
+    in_force: &InForce,
+    caller: &Caller,
+    pending: &directory::Confirmation,
+) -> Result<ToolCall, Refusal> {
+    let stored = open(gateway, pending)?;
+    let args = BASE64.decode(&stored.args).map_err(unavailable)?;
+    let args = gateway.json(Bytes::from(args))?;
+    let name = &pending.asked.tool;
+    let hint = Some(pending.asked.target_tenant.as_str());
+    let mut call = resolve::function_call(in_force, caller, hint, name, args)?;
+    if *call.digest() != pending.asked.args_digest {
+        return Err(Refusal::ConfirmationChanged("the stored bytes"));
+    }
+    if let Some(forward) = stored.forward {
+        call.restore_forward(forward)?;
+    }
+    Ok(call)
+}
+
+fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<Stored, Refusal> {
+    let asked = &pending.asked;
+    let app = asked.tool.app().as_str();
+    let context = context(asked.tenant.as_str(), &asked.user_id, app, &pending.id)?;
+    let lease = gateway.vault.open(&context, &asked.sealed_args).map_err(|fault| {
+        tracing::error!(id = %pending.id, %fault, "a stored confirmation does not open");
+        Refusal::ConfirmationChanged("the stored bytes")
+    })?;
+    lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)
+}
+
+fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
+    let stored = open(gateway, &found)?;
+    let args = BASE64.decode(&stored.args).map_err(unavailable)?;
+    let args: Value = serde_json::from_slice(&args).map_err(unavailable)?;
+    let expires = Timestamp::from_millisecond(found.asked.expires_ms).map_err(unavailable)?;
+    Ok(shown(found.id, &found.asked, args, expires))
+}
+
+fn shown(id: String, asked: &NewConfirmation, arguments: Value, expires: Timestamp) -> Asked {
+    Asked {
+        status: "confirmation_required",
+        confirmation_id: id,
+        summary: asked.summary.clone(),
+        app: asked.tool.app().to_string(),
+        function: asked.tool.function().to_owned(),
+        arguments,
+        hash: hex::encode(asked.args_digest),
+        expires_at: expires.to_string(),
+        rules: asked.rules.clone(),
+        by_other: asked.wants == wants_word(Wants::ConfirmationByOther),
+    }
+}
+
+fn expiry(gateway: &Gateway) -> Result<Timestamp, Refusal> {
+    let ttl = gateway.settings.confirmation.ttl.as_secs();
+    let span = i64::try_from(ttl).unwrap_or(i64::from(i32::MAX)).seconds();
+    Timestamp::now().checked_add(span).map_err(unavailable)
+}
+
+fn context(tenant: &str, user: &str, app: &str, id: &str) -> Result<Context, Refusal> {
+    let scope = Scope::new(tenant, user, app).map_err(unavailable)?;
+    Context::new(scope, id, Purpose::Confirmation).map_err(unavailable)
+}
+
+fn wants_word(wants: Wants) -> &'static str {
+    match wants {
+        Wants::Confirmation => "confirmation",
+        Wants::ConfirmationByOther => "confirmation_by_other",
+    }
+}
+
+fn unavailable(fault: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%fault, "a confirmation could not be handled");
+    Refusal::Unavailable("confirmations".to_owned())
+}

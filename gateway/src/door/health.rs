@@ -1,0 +1,58 @@
+//! Liveness, readiness and metrics; never a back door to the pipeline.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use crate::answer::json_response;
+use crate::gateway::Gateway;
+
+/// `GET /healthz`: the process answers.
+pub async fn healthz() -> Response<Body> {
+    json_response(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}"))
+}
+
+/// `GET /readyz`: false while the ledger is sealed or no rules are in force.
+pub async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let sealed = gateway.ledger.status().sealed.is_some();
+    let rules = gateway.rules.current().is_some();
+    let ready = !sealed && rules;
+    let body = json!({ "ready": ready, "ledger_sealed": sealed, "rules_in_force": rules });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, Bytes::from(body.to_string()))
+}
+
+/// `GET /metrics`: the Prometheus text format, version 0.0.4.
+pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let status = gateway.ledger.status();
+    let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
+    let rows: [(&str, &str, &str, u64); 4] = [
+        ("portcullis_ledger_records_total", "counter", "Records appended since start.", status.records),
+        ("portcullis_ledger_queue_depth", "gauge", "Records that wait for a commit.", as_u64(status.queue_depth)),
+        ("portcullis_ledger_sealed", "gauge", "1 while the ledger takes no records.", status.sealed.is_some().into()),
+        ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in rows {
+        // Writing into a String cannot fail.
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").ok();
+    }
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// `GET /openapi.json`: what this gateway serves, for clients that generate code.
+pub async fn openapi() -> Response<Body> {
+    json_response(StatusCode::OK, Bytes::from_static(include_bytes!("openapi.json")))
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,206 @@
+//! `/mcp`: the Model Context Protocol over streamable HTTP (design.md section 6).
+//!
+//! `tools/list` shows only what the caller could be allowed to call; `tools/call` runs the seven
+//! steps. Nothing is kept between requests, so that any replica can answer. A tool's MCP name is
+//! `{app}__{function}`: an app id holds no underscore, so the first `__` splits it in one way only.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::routing::{MethodRouter, post};
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use portcullis_kernel_adapter::{Tool as KnownTool, ToolState};
+use portcullis_policies::{ActionType, Channel};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, ListToolsResult,
+    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Edge, read_body};
+use crate::answer::{Answer, Told, refusal_response};
+use crate::gateway::Gateway;
+use crate::identify::Caller;
+use crate::knock::{Knock, Wanted};
+use crate::pipeline;
+use crate::refusal::Refusal;
+
+/// The route of the MCP door.
+pub fn service(gateway: Arc<Gateway>) -> MethodRouter<Arc<Gateway>> {
+    let door = Door { gateway: Arc::clone(&gateway) };
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(gateway.settings.server.limits.body_bytes)
+        // A rebound DNS name brings no credential along, and without one nothing is answered.
+        .disable_allowed_hosts();
+    let sessions = Arc::new(NeverSessionManager::default());
+    let mcp = StreamableHttpService::new(move || Ok(door.clone()), sessions, config);
+    post(move |state, edge, request| enter(state, edge, request, mcp))
+}
+
+type Mcp = StreamableHttpService<Door, NeverSessionManager>;
+
+/// No MCP message is read before its sender is known and its JSON has one meaning.
+async fn enter(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+    mcp: Mcp,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Mcp, Wanted::Nothing);
+    let checked = pipeline::look(&gateway, knock, async |_: &Caller| {
+        read_body(&gateway, body).await.map(|json| json.bytes)
+    });
+    match checked.await {
+        Ok(bytes) => {
+            let request = http::Request::from_parts(parts, Body::from(bytes));
+            match mcp.oneshot(request).await {
+                Ok(response) => response.map(Body::new),
+                Err(never) => match never {},
+            }
+        }
+        Err(refusal) => refusal_response(&refusal),
+    }
+}
+
+#[derive(Clone)]
+struct Door {
+    gateway: Arc<Gateway>,
+}
+
+impl ServerHandler for Door {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder().enable_tools().build();
+        let mut info = ServerConfig::new(capabilities);
+        info.server_info = Implementation::new("portcullis", env!("CARGO_PKG_VERSION"));
+        info.instructions = Some(INSTRUCTIONS.to_owned());
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let knock = knock(&context, Wanted::Nothing)?;
+        let listed = pipeline::look(&self.gateway, knock, async |caller: &Caller| {
+            visible_tools(&self.gateway, caller)
+        });
+        let tools = listed.await.map_err(|refusal| protocol_error(&refusal))?;
+        Ok(ListToolsResult { tools, ..ListToolsResult::default() })
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let (app, function) = split_name(&request.name);
+        let wanted = Wanted::Function {
+            app: app.to_owned(),
+            function: function.to_owned(),
+            params: Bytes::from(arguments.to_string()),
+        };
+        let knock = knock(&context, wanted)?;
+        let answer = pipeline::run(Arc::clone(&self.gateway), knock).await;
+        Ok(result_of(answer)?.into())
+    }
+}
+
+const INSTRUCTIONS: &str = "Every call is decided by policies and recorded. An answer with status \
+`confirmation_required` was not carried out: a person must confirm it first. A refusal names the \
+rule that refused; do not retry it unchanged.";
+
+/// The tools that some input could be permitted for, by the same rules that decide calls.
+fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusal> {
+    let now = gateway.in_force()?;
+    let principal = now.prepare(caller);
+    let visible = now.catalogue.tools().filter(|tool| {
+        let target = now
+            .catalogue
+            .app(tool.spec.name.app())
+            .and_then(|app| app.tenant.as_ref())
+            .unwrap_or_else(|| caller.tenant());
+        matches!(tool.state, ToolState::Active)
+            && now.rulebook.may_ever(&principal, &tool.spec.name, target)
+    });
+    Ok(visible.map(|tool| listed(tool)).collect())
+}
+
+fn listed(tool: &KnownTool) -> Tool {
+    let schema = match &tool.spec.input_schema {
+        Value::Object(map) => map.clone(),
+        _ => serde_json::Map::new(),
+    };
+    let name = format!("{}__{}", tool.spec.name.app(), tool.spec.name.function());
+    let action = tool.spec.action_type;
+    let hints = ToolAnnotations::new()
+        .read_only(action == ActionType::Read)
+        .destructive(action == ActionType::Destructive);
+    let mut listed = Tool::new(name, tool.spec.description.clone(), schema);
+    listed.annotations = Some(hints);
+    listed
+}
+
+fn split_name(name: &str) -> (&str, &str) {
+    name.split_once("__").unwrap_or((name, ""))
+}
+
+/// The request behind an MCP message: its headers and its connection.
+fn knock(context: &RequestContext<RoleServer>, wanted: Wanted) -> Result<Knock, ErrorData> {
+    let lost = || ErrorData::internal_error("the request behind this message is lost", None);
+    let parts = context.extensions.get::<Parts>().ok_or_else(lost)?;
+    let edge = parts.extensions.get::<Edge>().ok_or_else(lost)?;
+    Ok(Knock::new(parts, edge, Channel::Mcp, wanted))
+}
+
+/// Shapes an answer as a tool result. A model can act on a refusal that it can read, so only a
+/// tool that is not there is a protocol error.
+fn result_of(answer: Answer) -> Result<CallToolResult, ErrorData> {
+    match answer.told {
+        Told::Done(value) => Ok(done(&value)),
+        Told::Streamed(_) => Ok(CallToolResult::structured_error(json!({
+            "message": "this tool answers with a stream; call it through /proxy"
+        }))),
+        Told::Cancelled(_) => Ok(CallToolResult::default()),
+        Told::AskFirst(asked) => {
+            Ok(CallToolResult::structured_error(serde_json::to_value(asked).unwrap_or_default()))
+        }
+        Told::Refused(refusal @ (Refusal::UnknownApp(_) | Refusal::UnknownFunction(_))) => {
+            Err(protocol_error(&refusal))
+        }
+        Told::Refused(refusal) => {
+            let mut body = refusal.body();
+            if let Some(map) = body.as_object_mut() {
+                map.insert("op".into(), json!(answer.op));
+            }
+            Ok(CallToolResult::structured_error(body))
+        }
+    }
+}
+
+/// An MCP server's own result is passed on; anything else becomes structured content.
+fn done(value: &[u8]) -> CallToolResult {
+    let value: Value = serde_json::from_slice(value).unwrap_or_default();
+    if value.get("content").is_some_and(Value::is_array)
+        && let Ok(result) = serde_json::from_value(value.clone())
+    {
+        return result;
+    }
+    CallToolResult::structured(value)
+}
+
+fn protocol_error(refusal: &Refusal) -> ErrorData {
+    ErrorData::invalid_params(refusal.to_string(), Some(refusal.body()))
+}

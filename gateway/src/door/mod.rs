@@ -1,0 +1,119 @@
+//! The doors: every route that can cause an effect runs the same pipeline.
+//!
+//! [`ROUTES`] lists every route with what it may do; a test fails on a route that is new and not
+//! in the list, and knocks at each one without credentials.
+
+pub mod auth;
+pub mod confirmations;
+pub mod health;
+pub mod mcp;
+pub mod proxy;
+pub mod v1;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Extension;
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::answer::refusal_response;
+use crate::edge::{ConnectionFacts, StrictJson};
+use crate::gateway::Gateway;
+use crate::knock::Wanted;
+use crate::refusal::Refusal;
+
+/// What a route may do to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Runs the seven steps.
+    Pipeline,
+    /// Changes only the caller's own session or pending questions, and is recorded.
+    Own,
+    /// Shows something to an identified caller.
+    Shows,
+    /// Public, without effect.
+    Public,
+}
+
+/// Every route: method, path pattern, effect.
+pub const ROUTES: &[(&str, &str, Effect)] = &[
+    ("POST", "/v1/extensions/{app}/call", Effect::Pipeline),
+    ("GET", "/v1/confirmations/active", Effect::Shows),
+    ("GET", "/v1/confirmations/{id}", Effect::Shows),
+    ("POST", "/v1/confirmations/{id}/confirm", Effect::Pipeline),
+    ("POST", "/v1/confirmations/{id}/accept", Effect::Pipeline),
+    ("POST", "/v1/confirmations/{id}/cancel", Effect::Own),
+    ("POST", "/v1/auth/login", Effect::Own),
+    ("GET", "/v1/auth/me", Effect::Shows),
+    ("GET", "/v1/auth/.well-known/jwks.json", Effect::Public),
+    ("POST", "/mcp", Effect::Pipeline),
+    ("ANY", "/proxy/{app}/{*path}", Effect::Pipeline),
+    ("GET", "/healthz", Effect::Public),
+    ("GET", "/readyz", Effect::Public),
+    ("GET", "/metrics", Effect::Public),
+    ("GET", "/openapi.json", Effect::Public),
+];
+
+/// The whole HTTP surface.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/extensions/{app}/call", post(v1::call))
+        .route("/v1/confirmations/active", get(confirmations::active))
+        .route("/v1/confirmations/{id}", get(confirmations::one))
+        .route("/v1/confirmations/{id}/confirm", post(v1::confirm))
+        .route("/v1/confirmations/{id}/accept", post(v1::confirm))
+        .route("/v1/confirmations/{id}/cancel", post(v1::cancel))
+        .route("/v1/auth/login", post(auth::login))
+        .route("/v1/auth/me", get(auth::me))
+        .route("/v1/auth/.well-known/jwks.json", get(auth::jwks))
+        .route("/mcp", mcp::service(Arc::clone(&gateway)))
+        .route("/proxy/{app}/{*path}", any(proxy::forward))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(health::openapi))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(gateway)
+}
+
+/// Where a request came from, as the edge says.
+pub type Edge = ConnectionFacts;
+
+/// Reads a whole body within the limit and parses it strictly.
+///
+/// # Errors
+/// [`Refusal::BodyTooLarge`] or [`Refusal::MalformedBody`].
+pub async fn read_body(gateway: &Gateway, body: Body) -> Result<StrictJson, Refusal> {
+    let limit = gateway.settings.server.limits.body_bytes;
+    gateway.json(read_bytes(body, limit).await?)
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// [`Refusal::BodyTooLarge`], or [`Refusal::MalformedBody`] when it breaks off.
+pub async fn read_bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(fault) if fault.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge { limit }),
+        Err(_) => Err(Refusal::MalformedBody("the body broke off".to_owned())),
+    }
+}
+
+/// What could not be understood is identified and recorded like any other call.
+pub fn malformed(refusal: Refusal) -> Wanted {
+    Wanted::Malformed(refusal)
+}
+
+async fn no_such_route(Extension(_): Extension<Edge>) -> Response<Body> {
+    refusal_response(&Refusal::NoSuchRoute)
+}
+
+async fn method_not_allowed() -> Response<Body> {
+    refusal_response(&Refusal::MethodNotAllowed)
+}

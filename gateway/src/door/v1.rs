@@ -1,0 +1,148 @@
+//! `/v1/...`: the HTTP API, such that the unmodified `imperal-sdk` and `imperal-mcp` work
+//! (wire-contract.md 5.1 and 5.4).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use portcullis_policies::Channel;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{Edge, malformed, read_body};
+use crate::answer::{Answer, Told, json_response, refusal_response};
+use crate::gateway::Gateway;
+use crate::knock::{Hints, Knock, Wanted};
+use crate::pipeline;
+use crate::refusal::Refusal;
+
+/// The body of `POST /v1/extensions/{app}/call`; further keys are ignored, as clients send them.
+#[derive(Deserialize)]
+struct CallBody {
+    #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    tenant_id: Option<String>,
+    function: String,
+    /// Kept as the bytes that were sent: they are hashed, shown, stored and forwarded unchanged.
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+}
+
+/// `POST /v1/extensions/{app}/call`
+pub async fn call(
+    State(gateway): State<Arc<Gateway>>,
+    Path(app): Path<String>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let mut knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    match read_call(&gateway, body).await {
+        Ok(body) => {
+            knock.hints.merge(Hints { user: body.user_id, tenant: body.tenant_id });
+            let params = body.params.map_or_else(
+                || Bytes::from_static(b"{}"),
+                |raw| Bytes::from(raw.get().to_owned()),
+            );
+            knock.wanted = Wanted::Function { app, function: body.function, params };
+        }
+        Err(refusal) => knock.wanted = malformed(refusal),
+    }
+    respond(pipeline::run(gateway, knock).await)
+}
+
+/// `POST /v1/confirmations/{id}/confirm` and its alias `/accept`: runs the stored bytes, once.
+pub async fn confirm(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Confirmed { id });
+    respond(pipeline::run(gateway, knock).await)
+}
+
+/// `POST /v1/confirmations/{id}/cancel`
+pub async fn cancel(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Cancelled { id });
+    respond(pipeline::run(gateway, knock).await)
+}
+
+async fn read_call(gateway: &Gateway, body: Body) -> Result<CallBody, Refusal> {
+    let json = read_body(gateway, body).await?;
+    serde_json::from_slice(&json.bytes).map_err(|fault| Refusal::MalformedBody(fault.to_string()))
+}
+
+/// Shapes an answer as `CallResponse` (wire-contract.md 5.1) or as a refusal.
+fn respond(answer: Answer) -> Response<Body> {
+    let mut headers = http::HeaderMap::new();
+    answer.describe(&mut headers);
+    let op = answer.op;
+    let mut response = match answer.told {
+        Told::Done(value) => json_response(StatusCode::OK, call_response(&value, op)),
+        Told::Streamed(response) => response,
+        Told::AskFirst(asked) => {
+            let body = serde_json::to_vec(&asked).unwrap_or_default();
+            json_response(StatusCode::ACCEPTED, Bytes::from(body))
+        }
+        Told::Cancelled(id) => {
+            let body = json!({ "status": "cancelled", "confirmation_id": id });
+            json_response(StatusCode::OK, Bytes::from(body.to_string()))
+        }
+        Told::Refused(Refusal::UnknownFunction(name)) => unknown_function(&name, op),
+        Told::Refused(refusal) => refusal_response(&refusal),
+    };
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// An `ActionResult` is passed on; any other object becomes the `data` of a success.
+fn call_response(value: &[u8], op: Uuid) -> Bytes {
+    let parsed = serde_json::from_slice::<Value>(value).unwrap_or_default();
+    let mut body = Map::new();
+    match parsed {
+        Value::Object(map) if map.get("status").is_some_and(Value::is_string) => {
+            body.extend(map.into_iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str())));
+        }
+        data => {
+            body.insert("status".into(), json!("success"));
+            body.insert("data".into(), data);
+        }
+    }
+    for key in ["data", "summary", "error", "ui"] {
+        body.entry(key).or_insert(Value::Null);
+    }
+    body.insert("trace_id".into(), json!(op));
+    Bytes::from(Value::Object(body).to_string())
+}
+
+const PASSED_ON: [&str; 8] =
+    ["status", "data", "summary", "error", "ui", "error_code", "retryable", "refresh_panels"];
+
+/// wire-contract.md 5.1: an unknown function of a known app is a result, not a fault.
+fn unknown_function(name: &str, op: Uuid) -> Response<Body> {
+    let refusal = Refusal::UnknownFunction(name.to_owned());
+    let body = json!({
+        "status": "error",
+        "data": null,
+        "summary": null,
+        "error": refusal.to_string(),
+        "ui": null,
+        "error_code": refusal.code(),
+        "i18n_key": refusal.i18n_key(),
+        "trace_id": op,
+    });
+    json_response(refusal.status(), Bytes::from(body.to_string()))
+}

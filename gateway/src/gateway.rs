@@ -1,0 +1,86 @@
+//! The parts of a running gateway, built once and shared by all calls.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_audit::Ledger;
+use portcullis_kernel_adapter::Dispatcher;
+use portcullis_secrets::Vault;
+
+use crate::config::Settings;
+use crate::directory::Directory;
+use crate::edge::{CallLimits, JsonLimits, StrictJson};
+use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity};
+use crate::in_force::InForce;
+use crate::knock::Knock;
+use crate::pseudonym::Pseudonyms;
+use crate::refusal::Refusal;
+use crate::rules::Rules;
+
+/// Everything that a call needs; nothing here is lost when a replica dies.
+pub struct Gateway {
+    /// The configuration, checked.
+    pub settings: Settings,
+    /// Users, tenants, roles, confirmations.
+    pub directory: Directory,
+    /// Credentials and signing keys.
+    pub identity: Identity,
+    /// The ledger; nothing is dispatched that is not in it.
+    pub ledger: Ledger,
+    /// Seals what is stored.
+    pub vault: Arc<Vault>,
+    /// Rules and catalogue in force.
+    pub rules: Arc<Rules>,
+    /// Reaches the apps.
+    pub dispatcher: Dispatcher,
+    /// How many calls of a tenant may be in flight and waiting.
+    pub calls: CallLimits,
+    /// Names for people in the ledger.
+    pub pseudonyms: Pseudonyms,
+}
+
+impl Gateway {
+    /// Who asks, proved by the one credential of the request; every hint must agree.
+    ///
+    /// # Errors
+    /// A refusal that says which; nothing else of the request is looked at before.
+    pub async fn identify(&self, knock: &Knock) -> Result<Caller, Refusal> {
+        let facts =
+            PresentedFrom { source: knock.request.source, query: knock.query.as_deref() };
+        let caller = self.identity.identify(&knock.credentials, &facts).await?;
+        if let Some(user) = &knock.hints.user {
+            caller.agrees_on_user("user_id", user)?;
+        }
+        Ok(caller)
+    }
+
+    /// The snapshot that decides now.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRules`] before the first set is loaded.
+    pub fn in_force(&self) -> Result<Arc<InForce>, Refusal> {
+        self.rules.current().ok_or(Refusal::NoRules)
+    }
+
+    /// Parses JSON strictly: within the limits, no duplicate keys, the exact bytes kept.
+    ///
+    /// # Errors
+    /// [`Refusal::BodyTooLarge`] or [`Refusal::MalformedBody`] with the place.
+    pub fn json(&self, bytes: Bytes) -> Result<StrictJson, Refusal> {
+        let limits = &self.settings.server.limits;
+        let limits = JsonLimits { max_bytes: limits.body_bytes, max_depth: limits.json_depth };
+        StrictJson::parse(bytes, limits).map_err(|fault| {
+            if fault.is_too_large() {
+                Refusal::BodyTooLarge { limit: limits.max_bytes }
+            } else {
+                Refusal::MalformedBody(fault.to_string())
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("listen", &self.settings.server.listen).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! What a door hands to the pipeline: who seems to ask, from where, and for what.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use portcullis_policies::{Channel, RequestFacts};
+
+use crate::edge::{CanonicalPath, ConnectionFacts};
+use crate::refusal::Refusal;
+
+/// One request at a door, before anything about it is believed.
+#[derive(Debug)]
+pub struct Knock {
+    /// The headers that may carry a credential or a hint; nothing else of the request.
+    pub credentials: HeaderMap,
+    /// The query of the request; a credential in it is refused.
+    pub query: Option<String>,
+    /// Who the client says it is; must equal what the credential says.
+    pub hints: Hints,
+    /// When, from where, by which door.
+    pub request: RequestFacts,
+    /// What is asked for.
+    pub wanted: Wanted,
+}
+
+/// Client-written identity, never believed, only compared.
+#[derive(Debug, Default, Clone)]
+pub struct Hints {
+    /// A user id.
+    pub user: Option<String>,
+    /// A tenant id; the literal `default` says nothing (wire-contract.md 5.1).
+    pub tenant: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A function of an app with JSON arguments, as the bytes that were sent.
+    Function {
+        /// The app's id as asked.
+        app: String,
+        /// The function's name as asked.
+        function: String,
+        /// The exact argument bytes: JSON that the door found acceptable.
+        params: Bytes,
+    },
+    /// A route of a proxied HTTP service.
+    Route(Box<RouteWanted>),
+    /// The stored bytes of a pending confirmation.
+    Confirmed {
+        /// The confirmation's id.
+        id: String,
+    },
+    /// To cancel a pending confirmation.
+    Cancelled {
+        /// The confirmation's id.
+        id: String,
+    },
+    /// Something that the door could not make sense of; identified and recorded all the same.
+    Malformed(Refusal),
+    /// Nothing yet.
+    Nothing,
+}
+
+/// A request for a proxied service, its body not yet read.
+#[derive(Debug)]
+pub struct RouteWanted {
+    /// The app's id as asked.
+    pub app: String,
+    /// The path behind `/proxy/{app}`, canonical.
+    pub path: CanonicalPath,
+    /// Method, headers and body as they came.
+    pub request: http::Request<Body>,
+}
+
+impl Knock {
+    /// A knock with the present time.
+    #[must_use]
+    pub fn new(parts: &Parts, from: &ConnectionFacts, channel: Channel, wanted: Wanted) -> Self {
+        Self {
+            credentials: credentials(&parts.headers),
+            query: parts.uri.query().map(str::to_owned),
+            hints: Hints::default(),
+            request: RequestFacts { time_ms: now_ms(), source: from.peer.ip(), channel },
+            wanted,
+        }
+    }
+}
+
+impl Hints {
+    /// Fills in what `more` says.
+    pub fn merge(&mut self, more: Self) {
+        self.user = self.user.take().or(more.user);
+        self.tenant = self.tenant.take().or(more.tenant);
+    }
+}
+
+/// Headers that identification reads.
+const CREDENTIALS: [&str; 6] = [
+    "authorization",
+    "x-api-key",
+    "x-service-token",
+    "x-acting-user",
+    "x-tenant-id",
+    "x-extension-id",
+];
+
+fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let mut picked = HeaderMap::with_capacity(2);
+    for name in CREDENTIALS {
+        for value in headers.get_all(name) {
+            picked.append(name, value.clone());
+        }
+    }
+    picked
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,165 @@
+//! Turns calls, verdicts and outcomes into ledger records: the only place that picks what is
+//! written down.
+//!
+//! A record names people by pseudonym and payloads by commitment (ledger-and-vault.md 5.2). What it
+//! commits to, the capsule of the decision and the keys of the commitments, is sealed beside it
+//! under the caller's own scope key, so that erasing a person leaves the chain verifiable.
+
+mod body;
+mod policies;
+mod trail;
+
+use portcullis_audit::{
+    Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, OutcomeRecord, OutcomeStatus,
+    ResultRef, Unavailable,
+};
+use portcullis_kernel_adapter::Outcome;
+use portcullis_policies::ActionType;
+
+pub use policies::{policies_loaded, policies_refused};
+pub use trail::Trail;
+
+use crate::answer::{Answer, Told};
+use crate::gateway::Gateway;
+use crate::refusal::Refusal;
+use crate::resolve::ToolCall;
+
+/// Makes the intent durable; without it nothing is dispatched.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`] when it could not be made durable within its deadline.
+pub async fn intent(
+    gateway: &Gateway,
+    trail: &mut Trail,
+    call: &ToolCall,
+) -> Result<IntentReceipt, Refusal> {
+    let mut fields = trail.fields();
+    let input = Commitment::of("in", call.bytes());
+    let body = body::seal(gateway, trail, &[("in", &input)])?;
+    fields.input = Some(input);
+    let intent = Intent {
+        tenant: trail.log(),
+        op: trail.op(),
+        call_digest: *call.digest(),
+        fields,
+        body,
+    };
+    let receipt = gateway.ledger.intent(intent).await.map_err(audit_unavailable)?;
+    trail.intended(receipt.seq(), call.tool().spec.action_type);
+    Ok(receipt)
+}
+
+/// Records how the dispatch ended, and gives what the caller is told.
+///
+/// The outcome of a read rides on the next commit; the answer of anything else waits until its
+/// outcome is durable, and is withheld when that fails (ledger-and-vault.md 5.7, rule 4).
+pub async fn outcome(gateway: &Gateway, trail: &Trail, outcome: Outcome) -> Told {
+    let record = outcome_record(trail, &outcome);
+    let written = match trail.action() {
+        ActionType::Read => gateway.ledger.outcome_queued(record),
+        ActionType::Write | ActionType::Destructive => {
+            gateway.ledger.outcome(record).await.map(|_| ())
+        }
+    };
+    if let Err(fault) = written {
+        tracing::error!(op = %trail.op(), %fault, "an outcome could not be recorded");
+        return Told::Refused(Refusal::OutcomeUnrecorded);
+    }
+    match outcome {
+        Outcome::Done { value } => Told::Done(value),
+        Outcome::Failed { class, .. } if class == "unreachable" => {
+            Told::Refused(Refusal::UpstreamUnreachable)
+        }
+        Outcome::Failed { class, .. } => Told::Refused(Refusal::UpstreamFailed(class.to_owned())),
+        Outcome::Refused { message, .. } => Told::Refused(Refusal::UpstreamRefused(message)),
+        Outcome::Unknown { class } => Told::Refused(Refusal::OutcomeUnknown(class.to_owned())),
+    }
+}
+
+/// Records a refusal and only then gives it: the answer becomes `audit_unavailable` when the
+/// ledger can't take it.
+pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answer {
+    let mut fields = trail.fields();
+    fields.res = Some(ResultRef {
+        status: "refused".to_owned(),
+        error: Some(refusal.code().to_lowercase()),
+    });
+    let body = match body::seal(gateway, &trail, &[]) {
+        Ok(body) => body,
+        Err(unsealed) => return Answer::refused(trail.op(), unsealed),
+    };
+    let entry = Entry {
+        tenant: trail.log(),
+        kind: Kind::Decision,
+        op: trail.op(),
+        reference: None,
+        fields,
+        body,
+    };
+    match gateway.ledger.append(entry).await {
+        Ok(_) => Answer { op: trail.op(), rules: trail.rules(), told: Told::Refused(refusal) },
+        Err(fault) => Answer::refused(trail.op(), audit_unavailable(fault)),
+    }
+}
+
+/// Records that the rules ask first; the question is released only when this is durable.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`]; the question then expires unseen.
+pub async fn asked(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
+    decision(gateway, trail, "asked").await
+}
+
+/// Records that a pending confirmation was cancelled by its asker.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`]; it stays cancelled, since that can harm nobody.
+pub async fn cancelled(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
+    decision(gateway, trail, "cancelled").await
+}
+
+async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), Refusal> {
+    let mut fields = trail.fields();
+    fields.res = Some(ResultRef { status: status.to_owned(), error: None });
+    let entry = Entry {
+        tenant: trail.log(),
+        kind: Kind::Decision,
+        op: trail.op(),
+        reference: None,
+        fields,
+        body: body::seal(gateway, trail, &[])?,
+    };
+    gateway.ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
+}
+
+/// The log of a tenant, or the deployment's own when nobody was identified.
+fn log_of(tenant: Option<&str>) -> String {
+    tenant.unwrap_or(DEPLOYMENT).to_owned()
+}
+
+fn outcome_record(trail: &Trail, outcome: &Outcome) -> OutcomeRecord {
+    let (status, error_class, out) = match outcome {
+        Outcome::Done { value } => {
+            (OutcomeStatus::Done, None, Some(Commitment::of("out", value)))
+        }
+        Outcome::Failed { class, .. } => (OutcomeStatus::Failed, Some(class.to_string()), None),
+        Outcome::Refused { class, .. } => (OutcomeStatus::Refused, Some(class.to_string()), None),
+        Outcome::Unknown { class } => (OutcomeStatus::Unknown, Some(class.to_string()), None),
+    };
+    OutcomeRecord {
+        tenant: trail.log(),
+        op: trail.op(),
+        reference: trail.reference(),
+        status,
+        error_class,
+        out,
+        fields: trail.fields(),
+        body: None,
+    }
+}
+
+/// What the caller is told when the ledger can't record.
+pub fn audit_unavailable(fault: Unavailable) -> Refusal {
+    tracing::error!(%fault, "the ledger refused a record");
+    Refusal::AuditUnavailable(fault.to_string())
+}

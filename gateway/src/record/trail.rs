@@ -1,0 +1,172 @@
+//! What is known about one call so far, so that a refusal at any step is recorded with all of it.
+
+use portcullis_audit::{CallFields, PolicyRef, RecordRef, ToolRef, Who};
+use portcullis_policies::{ActionType, Capsule, Decision, TenantId};
+use uuid::Uuid;
+
+use super::log_of;
+use crate::answer::{Answer, Told};
+use crate::gateway::Gateway;
+use crate::identify::Caller;
+use crate::knock::Knock;
+use crate::resolve::ToolCall;
+
+/// The trail of one call: filled step by step, never read by a decision.
+#[derive(Debug)]
+pub struct Trail {
+    op: Uuid,
+    channel: &'static str,
+    tenant: Option<TenantId>,
+    /// The caller's id in the directory; names the scope key of the sealed body, nothing else.
+    user: Option<String>,
+    who: Who,
+    tool: Option<ToolRef>,
+    pol: Option<PolicyRef>,
+    capsule: Option<Capsule>,
+    confirmation: Option<String>,
+    /// Whether this call took the confirmation, so that it has to settle it.
+    claimed: bool,
+    intent: Option<(u64, ActionType)>,
+}
+
+impl Trail {
+    /// The trail of a call of which nothing is known but its door.
+    #[must_use]
+    pub fn begin(op: Uuid, knock: &Knock) -> Self {
+        Self {
+            op,
+            channel: knock.request.channel.as_str(),
+            tenant: None,
+            user: None,
+            who: Who::default(),
+            tool: None,
+            pol: None,
+            capsule: None,
+            confirmation: None,
+            claimed: false,
+            intent: None,
+        }
+    }
+
+    /// Who asks is known.
+    pub fn caller(&mut self, gateway: &Gateway, caller: &Caller) {
+        self.tenant = Some(caller.tenant().clone());
+        self.user = Some(caller.user_id().to_owned());
+        self.who.subject = Some(gateway.pseudonyms.of(caller.tenant(), &caller.principal().id));
+        self.who.session = Some(caller.session().to_owned());
+    }
+
+    /// What is asked for is known.
+    pub fn call(&mut self, call: &ToolCall) {
+        let tool = call.tool();
+        self.who.extension = Some(tool.spec.name.app().to_string());
+        self.tool = Some(ToolRef {
+            server: tool.spec.name.app().to_string(),
+            name: tool.spec.name.function().to_owned(),
+            schema: hex::encode(tool.schema_digest),
+        });
+    }
+
+    /// What the rules say is known.
+    pub fn decision(&mut self, decision: &Decision, capsule: Capsule) {
+        self.pol = Some(PolicyRef {
+            decision: decision.verdict.kind().as_str().to_owned(),
+            rules: decision.explanation.rules.clone(),
+            bundle: decision.explanation.policy_set.to_string(),
+        });
+        self.capsule = Some(capsule);
+    }
+
+    /// The call belongs to a confirmation: it is pending under this id, or runs because of it.
+    pub fn confirmation(&mut self, id: &str) {
+        self.confirmation = Some(id.to_owned());
+    }
+
+    /// The confirmation is this call's to run.
+    pub fn claimed(&mut self) {
+        self.claimed = true;
+    }
+
+    /// The confirmation that this call took.
+    #[must_use]
+    pub fn claimed_confirmation(&self) -> Option<&str> {
+        self.confirmation.as_deref().filter(|_| self.claimed)
+    }
+
+    /// Whether an intent was made durable, so that something may have been carried out.
+    #[must_use]
+    pub fn was_intended(&self) -> bool {
+        self.intent.is_some()
+    }
+
+    /// The intent is durable.
+    pub fn intended(&mut self, seq: u64, action: ActionType) {
+        self.intent = Some((seq, action));
+    }
+
+    /// The operation id.
+    #[must_use]
+    pub fn op(&self) -> Uuid {
+        self.op
+    }
+
+    /// The log that this call's records go to.
+    #[must_use]
+    pub fn log(&self) -> String {
+        log_of(self.tenant.as_ref().map(TenantId::as_str))
+    }
+
+    /// Ids of the rules that decided, if it came to that.
+    #[must_use]
+    pub fn rules(&self) -> Vec<String> {
+        self.pol.as_ref().map(|pol| pol.rules.clone()).unwrap_or_default()
+    }
+
+    /// Digest (hex) of the policy set that decided.
+    #[must_use]
+    pub fn policy_set(&self) -> String {
+        self.pol.as_ref().map(|pol| pol.bundle.clone()).unwrap_or_default()
+    }
+
+    /// The answer of a call that came through.
+    #[must_use]
+    pub fn answer(self, told: Told) -> Answer {
+        Answer { op: self.op, rules: self.rules(), told }
+    }
+
+    /// The fields that every record of this call shares.
+    pub(super) fn fields(&self) -> CallFields {
+        let mut fields = CallFields {
+            who: self.who.clone(),
+            tool: self.tool.clone(),
+            pol: self.pol.clone(),
+            ..CallFields::default()
+        };
+        fields.note.insert("channel".to_owned(), self.channel.to_owned());
+        if let Some(id) = &self.confirmation {
+            fields.note.insert("confirmation".to_owned(), id.clone());
+        }
+        fields
+    }
+
+    /// The place of the intent; an outcome refers to it.
+    pub(super) fn reference(&self) -> RecordRef {
+        RecordRef(self.intent.map_or(0, |(seq, _)| seq))
+    }
+
+    /// The action type of the intended call; what never came to an intent counts as destructive.
+    pub(super) fn action(&self) -> ActionType {
+        self.intent.map_or(ActionType::Destructive, |(_, action)| action)
+    }
+
+    pub(super) fn capsule(&self) -> Option<&Capsule> {
+        self.capsule.as_ref()
+    }
+
+    /// Tenant, user and app of the scope key under which the body is sealed.
+    pub(super) fn scope(&self) -> Option<(&str, &str, &str)> {
+        let tenant = self.tenant.as_ref()?.as_str();
+        let app = self.tool.as_ref().map_or("", |tool| tool.server.as_str());
+        Some((tenant, self.user.as_deref()?, app))
+    }
+}

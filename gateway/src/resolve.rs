@@ -1,0 +1,220 @@
+//! A requested name and arguments become a [`ToolCall`]: a known tool of a known app, arguments
+//! that fit its schema, the target's tenant, and the exact argument bytes.
+//!
+//! Unknown tools, quarantined tools and arguments that do not fit are refusals here. Which caller
+//! may do what is no business of this file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_kernel_adapter::{App, Catalogue, Tool, ToolState, call_digest};
+use portcullis_policies::{
+    AppId, Confirmation, PreparedPrincipal, Question, RequestFacts, TenantId, ToolName,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::edge::StrictJson;
+use crate::gateway::Gateway;
+use crate::identify::Caller;
+use crate::in_force::InForce;
+use crate::knock::{Hints, RouteWanted, Wanted};
+use crate::refusal::{Refusal, Violation};
+
+/// A call that makes sense: what would run, on whose things, with which bytes.
+///
+/// Only this file makes one.
+#[derive(Debug)]
+pub struct ToolCall {
+    app: Arc<App>,
+    tool: Arc<Tool>,
+    args: StrictJson,
+    digest: [u8; 32],
+    target_tenant: TenantId,
+    forward: Option<Box<http::Request<axum::body::Body>>>,
+}
+
+impl ToolCall {
+    /// The app that serves the tool.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// The tool.
+    #[must_use]
+    pub fn tool(&self) -> &Arc<Tool> {
+        &self.tool
+    }
+
+    /// The arguments, parsed once.
+    #[must_use]
+    pub fn args(&self) -> &Value {
+        &self.args.value
+    }
+
+    /// The exact argument bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.args.bytes
+    }
+
+    /// SHA-256 over tool name and exact argument bytes; permit, receipt and confirmation carry it.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// The tenant on whose things the tool works.
+    #[must_use]
+    pub fn target_tenant(&self) -> &TenantId {
+        &self.target_tenant
+    }
+
+    /// The request to forward, for a proxied call; the first taker has it.
+    pub fn take_forward(&mut self) -> Option<Box<http::Request<axum::body::Body>>> {
+        self.forward.take()
+    }
+
+    /// The question that the rules are asked about this call.
+    #[must_use]
+    pub fn question<'a>(
+        &'a self,
+        op: Uuid,
+        principal: &'a PreparedPrincipal,
+        request: RequestFacts,
+        confirmation: Confirmation,
+    ) -> Question<'a> {
+        Question {
+            op,
+            call_digest: self.digest,
+            principal,
+            tool: &self.tool.spec.name,
+            target_tenant: &self.target_tenant,
+            target_id: None,
+            input: &self.args.value,
+            request,
+            confirmation,
+        }
+    }
+}
+
+/// Resolves what a door asked for.
+///
+/// # Errors
+/// A refusal that names the app, the function, or every argument that does not fit.
+pub fn resolve(
+    gateway: &Gateway,
+    in_force: &InForce,
+    caller: &Caller,
+    hints: &Hints,
+    wanted: Wanted,
+) -> Result<(ToolCall, Confirmation), Refusal> {
+    let call = match wanted {
+        Wanted::Function { app, function, params } => {
+            let args = gateway.json(params)?;
+            let name = tool_name(&in_force.catalogue, &app, &function)?;
+            function_call(in_force, caller, hints.tenant.as_deref(), &name, args)
+        }
+        Wanted::Route(route) => route_call(gateway, in_force, caller, *route),
+        Wanted::Malformed(refusal) => Err(refusal),
+        Wanted::Confirmed { .. } | Wanted::Cancelled { .. } | Wanted::Nothing => {
+            Err(Refusal::NoSuchRoute)
+        }
+    };
+    Ok((call?, Confirmation::default()))
+}
+
+/// Resolves a function by its name; also the way by which stored bytes come back.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn function_call(
+    in_force: &InForce,
+    caller: &Caller,
+    tenant_hint: Option<&str>,
+    name: &ToolName,
+    args: StrictJson,
+) -> Result<ToolCall, Refusal> {
+    let (app, tool) = find(&in_force.catalogue, name)?;
+    check_arguments(&tool, &args.value)?;
+    let digest = call_digest(name, &args.bytes);
+    let target_tenant = target_tenant(&app, &args.value, tenant_hint, caller)?;
+    Ok(ToolCall { app, tool, args, digest, target_tenant, forward: None })
+}
+
+fn tool_name(catalogue: &Catalogue, app: &str, function: &str) -> Result<ToolName, Refusal> {
+    let unknown_app = || Refusal::UnknownApp(shown(app));
+    let id: AppId = app.parse().map_err(|_| unknown_app())?;
+    catalogue.app(&id).ok_or_else(unknown_app)?;
+    ToolName::new(id, function).map_err(|_| Refusal::UnknownFunction(shown(function)))
+}
+
+fn find(catalogue: &Catalogue, name: &ToolName) -> Result<(Arc<App>, Arc<Tool>), Refusal> {
+    let app = catalogue.app(name.app());
+    let app = app.ok_or_else(|| Refusal::UnknownApp(name.app().to_string()))?;
+    let tool = catalogue.tool(name);
+    let tool = tool.ok_or_else(|| Refusal::UnknownFunction(name.function().to_owned()))?;
+    match &tool.state {
+        ToolState::Active => Ok((Arc::clone(app), Arc::clone(tool))),
+        ToolState::Quarantined { .. } => Err(Refusal::ToolQuarantined(name.to_string())),
+    }
+}
+
+fn check_arguments(tool: &Tool, args: &Value) -> Result<(), Refusal> {
+    tool.check(args).map_err(|violations| {
+        let shown = violations.into_iter().map(|v| Violation {
+            path: v.path,
+            message: v.message,
+            keyword: v.keyword,
+        });
+        Refusal::InvalidArguments(shown.collect())
+    })
+}
+
+/// Whose things the call works on. The app, an argument of the call and the client's hint may each
+/// name a tenant; when any of them names another tenant than the caller's, the call is about that
+/// one, and the tenant gate of the rules sees it.
+fn target_tenant(
+    app: &App,
+    args: &Value,
+    hint: Option<&str>,
+    caller: &Caller,
+) -> Result<TenantId, Refusal> {
+    let own = caller.tenant();
+    let of_app = app.tenant.as_ref().map(TenantId::as_str);
+    let of_argument =
+        app.tenant_argument.as_ref().and_then(|name| args.get(name)).and_then(Value::as_str);
+    let hint = hint.filter(|tenant| *tenant != "default");
+    let foreign = [of_app, of_argument, hint]
+        .into_iter()
+        .flatten()
+        .find(|tenant| *tenant != own.as_str());
+    match foreign {
+        None => Ok(own.clone()),
+        Some(tenant) => tenant.parse().map_err(|_| Refusal::HintMismatch("tenant_id")),
+    }
+}
+
+fn route_call(
+    gateway: &Gateway,
+    in_force: &InForce,
+    caller: &Caller,
+    route: RouteWanted,
+) -> Result<ToolCall, Refusal> {
+    let unknown_app = || Refusal::UnknownApp(shown(&route.app));
+    let id: AppId = route.app.parse().map_err(|_| unknown_app())?;
+    let app = in_force.catalogue.app(&id).ok_or_else(unknown_app)?;
+    let method = route.request.method();
+    let shown_route = || Refusal::UnknownAppRoute(shown(&format!("{method} {}", route.path)));
+    let matched = app.route(method, &route.path.to_string()).ok_or_else(shown_route)?;
+    let args = gateway.json(matched.input)?;
+    let mut call = function_call(in_force, caller, None, &matched.tool, args)?;
+    call.forward = Some(Box::new(route.request));
+    Ok(call)
+}
+
+/// Attacker's text in a refusal: printable and short.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(128).collect()
+}

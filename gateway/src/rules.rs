@@ -1,0 +1,199 @@
+//! Which rules are in force: loads a set, has it proved, writes it down, and only then swaps.
+//!
+//! INVARIANT: a set that does not validate, or that breaks an invariant, never replaces a good one
+//! (`rules::a_bad_set_is_refused_and_the_old_one_stays`).
+//! INVARIANT: the ledger names every set before it decides its first call
+//! (`rules::every_set_in_force_is_in_the_ledger`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use portcullis_audit::Ledger;
+use portcullis_kernel_adapter::Catalogue;
+use portcullis_policies::{
+    ProofReceipt, RuleErrors, RuleSources, Rulebook, Solver, prove,
+};
+use tokio::sync::Mutex;
+
+use crate::in_force::{InForce, Proof};
+use crate::record;
+
+/// Where rules come from and what is wanted of them.
+#[derive(Debug, Clone)]
+pub struct RulesOptions {
+    /// A folder with `rules/` and `invariants/`; none means the set built into the program.
+    pub dir: Option<PathBuf>,
+    /// Refuse a set that is not proved.
+    pub require_proof: bool,
+    /// A receipt of a proof made elsewhere (JSON).
+    pub receipt: Option<PathBuf>,
+    /// The solver, when it is not the `cvc5` of the path.
+    pub solver: Option<PathBuf>,
+}
+
+/// Why a set was not taken.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RulesError {
+    /// The files can't be read.
+    #[error("the rules cannot be read from {}: {source}", dir.display())]
+    Read {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The set itself is bad: syntax, validation, annotations, or a proof failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bad(#[from] RuleErrors),
+    /// The set is not proved and has to be.
+    #[error("the policy set is not proved ({0}), and `require_proof` is on")]
+    #[diagnostic(help(
+        "install cvc5, or name a receipt made by `portcullis policy prove --receipt` in `proof_receipt`"
+    ))]
+    Unproved(String),
+    /// The set could not be written down, so it may not decide.
+    #[error("the ledger could not record the policy set: {0}")]
+    Ledger(String),
+}
+
+/// The rules, reloadable.
+pub struct Rules {
+    options: RulesOptions,
+    current: ArcSwapOption<InForce>,
+    /// One reload at a time; holds the catalogue that the next set is made for.
+    catalogue: Mutex<Arc<Catalogue>>,
+    ledger: Ledger,
+}
+
+impl Rules {
+    /// Loads the first set.
+    ///
+    /// # Errors
+    /// When the set is bad; the gateway does not start on bad rules.
+    pub async fn open(
+        options: RulesOptions,
+        catalogue: Arc<Catalogue>,
+        ledger: Ledger,
+    ) -> Result<Self, RulesError> {
+        let rules = Self {
+            options,
+            current: ArcSwapOption::empty(),
+            catalogue: Mutex::new(catalogue),
+            ledger,
+        };
+        rules.reload(None).await?;
+        Ok(rules)
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<InForce>> {
+        self.current.load_full()
+    }
+
+    /// The folder to watch, when the set is not the built-in one.
+    #[must_use]
+    pub fn dir(&self) -> Option<&PathBuf> {
+        self.options.dir.as_ref()
+    }
+
+    /// Loads the set again, for the present catalogue or a new one. Both a change and a refusal
+    /// are in the ledger when this returns; a refused set leaves the old one in force.
+    ///
+    /// # Errors
+    /// Why the set was not taken.
+    pub async fn reload(&self, catalogue: Option<Arc<Catalogue>>) -> Result<(), RulesError> {
+        let mut kept = self.catalogue.lock().await;
+        let candidate = catalogue.unwrap_or_else(|| Arc::clone(&kept));
+        match self.load(&candidate).await {
+            Ok(loaded) => {
+                record::policies_loaded(&self.ledger, &loaded).await.map_err(RulesError::Ledger)?;
+                tracing::info!(
+                    policy_set = %loaded.rulebook.digest(),
+                    proof = loaded.proof.word(),
+                    tools = candidate.tools().count(),
+                    "policies in force"
+                );
+                *kept = candidate;
+                self.current.store(Some(Arc::new(loaded)));
+                Ok(())
+            }
+            Err(fault) => {
+                let kept = self.current().map(|now| now.rulebook.digest().to_string());
+                record::policies_refused(&self.ledger, kept, &fault)
+                    .await
+                    .map_err(RulesError::Ledger)?;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn load(&self, catalogue: &Arc<Catalogue>) -> Result<InForce, RulesError> {
+        let sources = self.sources()?;
+        let specs = catalogue.specs();
+        let (sources, rulebook) = tokio::task::spawn_blocking(move || {
+            Rulebook::load(&sources, &specs).map(|rulebook| (sources, rulebook))
+        })
+        .await
+        .map_err(|fault| RulesError::Ledger(fault.to_string()))??;
+        let proof = self.prove(&rulebook, &sources).await?;
+        if let Proof::Unproved { why } = &proof {
+            if self.options.require_proof {
+                return Err(RulesError::Unproved(why.clone()));
+            }
+            tracing::warn!(%why, "THE POLICY SET IS NOT PROVED: nobody has shown that it keeps its invariants");
+        }
+        Ok(InForce::new(Arc::clone(catalogue), rulebook, proof))
+    }
+
+    fn sources(&self) -> Result<RuleSources, RulesError> {
+        match &self.options.dir {
+            None => Ok(RuleSources::embedded()),
+            Some(dir) => RuleSources::read_dir(dir)
+                .map_err(|source| RulesError::Read { dir: dir.clone(), source }),
+        }
+    }
+
+    async fn prove(
+        &self,
+        rulebook: &Rulebook,
+        sources: &RuleSources,
+    ) -> Result<Proof, RulesError> {
+        let wanted = rulebook.receipt_subject(sources);
+        if let Some(receipt) = self.receipt()
+            && receipt.covers(&wanted)
+        {
+            return Ok(Proof::Receipt { solver: receipt.solver });
+        }
+        let solver = match &self.options.solver {
+            Some(path) => Solver::at(path),
+            None => Solver::find(),
+        };
+        let Some(solver) = solver else {
+            return Ok(Proof::Unproved { why: "no solver found".to_owned() });
+        };
+        match prove(rulebook, sources, &solver).await {
+            Ok(report) => {
+                report.into_result()?;
+                Ok(Proof::Proved { solver: solver.version })
+            }
+            Err(fault) => Ok(Proof::Unproved { why: fault.to_string() }),
+        }
+    }
+
+    fn receipt(&self) -> Option<ProofReceipt> {
+        let path = self.options.receipt.as_ref()?;
+        let read = std::fs::read(path).map_err(|fault| fault.to_string());
+        let parsed = read
+            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|fault| fault.to_string()));
+        parsed
+            .inspect_err(|fault| tracing::warn!(%fault, path = %path.display(), "proof receipt not readable"))
+            .ok()
+    }
+}
+
+/// How long files must be quiet before a changed set is loaded: editors write in several steps.
+pub const QUIET: Duration = Duration::from_millis(150);
