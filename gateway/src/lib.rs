@@ -1,4 +1,5 @@
 //! Under construction.
 pub mod config;
 pub mod directory;
+pub mod edge;
 pub mod identify;
