@@ -5,6 +5,7 @@ mod decide;
 mod derive;
 mod engine;
 mod explain;
+mod prove;
 mod question;
 mod rulebook;
 mod schema;
@@ -15,6 +16,7 @@ mod vocabulary;
 pub use capsule::{Capsule, RecordedSet, ReplayError, ReplayedVerdict};
 pub use decide::Permit;
 pub use explain::{Account, Part, RuleAccount};
+pub use prove::{Counterexample, Finding, ProofReceipt, ProofReport, ProveError, Solver, prove};
 pub use rulebook::{
     PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,
     UntypableArgument,

@@ -25,15 +25,13 @@ pub(crate) use index::{LayerIndex, Slice, set_of};
 pub(crate) use parse::{Rule, parse};
 pub use prepare::PreparedPrincipal;
 pub use sources::{RuleFile, RuleSources};
-pub(crate) use validate::Reach;
+pub(crate) use validate::{Reach, representatives};
 
 /// A policy set that was checked as a whole: immutable, shared in an `Arc`, swapped whole.
 pub struct Rulebook {
     pub(crate) engine: Engine,
     pub(crate) rules: Vec<Rule>,
-    #[expect(dead_code, reason = "the proofs that read it come with the next commit")]
     pub(crate) invariants: Vec<Rule>,
-    #[expect(dead_code, reason = "the proofs that read it come with the next commit")]
     pub(crate) actions: Actions,
     by_id: HashMap<String, usize>,
     platform: LayerIndex,
@@ -125,10 +123,28 @@ impl Rulebook {
         &self.schema
     }
 
+    /// SHA-256 of [`Rulebook::schema_text`], lowercase hex.
+    pub fn schema_digest(&self) -> String {
+        hex::encode(Sha256::digest(self.schema.as_bytes()))
+    }
+
+    /// SHA-256 of the invariants' ids and texts in their order, lowercase hex.
+    pub fn invariants_digest(&self) -> String {
+        invariants_digest(&self.invariants)
+    }
+
     /// The exact bytes that the digest covers, a JSON form of the rule files (platform and tenants, no invariants);
     /// stored by digest, so that past decisions can be run again with [`crate::RecordedSet`].
     pub fn policy_texts(&self) -> &[u8] {
         &self.texts
+    }
+
+    /// True when these are the sources of this set and of its invariants.
+    pub(crate) fn is_from(&self, sources: &RuleSources) -> bool {
+        let (_, invariants, _) =
+            parse(&RuleSources { platform: Vec::new(), tenants: Vec::new(), ..sources.clone() });
+        policy_texts(sources).is_ok_and(|t| t == self.texts)
+            && invariants_digest(&invariants) == self.invariants_digest()
     }
 
     /// Arguments that rules cannot see.
@@ -185,6 +201,19 @@ impl fmt::Debug for Rulebook {
 fn policy_texts(sources: &RuleSources) -> Result<Vec<u8>, String> {
     let deciding = RuleSources { invariants: Vec::new(), ..sources.clone() };
     serde_json::to_vec(&deciding).map_err(|e| e.to_string())
+}
+
+fn invariants_digest(invariants: &[Rule]) -> String {
+    let mut hash = Sha256::new();
+    for invariant in invariants {
+        let text = invariant.policy.to_string();
+        for part in [&invariant.id, &text] {
+            // The length goes first, so that no two lists of parts have the same bytes.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hex::encode(hash.finalize())
 }
 
 fn layer<'r>(rules: &'r [Rule], tenant: Option<&TenantId>) -> Vec<&'r Rule> {

@@ -1,4 +1,11 @@
 //! What the embedded rules decide, and what no rule can make them decide.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 
 mod support;
 

@@ -53,32 +53,41 @@ impl Reach {
     }
 }
 
-/// Actions on which a rule has to be checked or proved, with their shapes: one of each kind that it can tell apart.
+/// Actions on which rules have to be checked or proved, with their shapes: one of each kind that the rules can tell apart.
 pub(crate) fn representatives(rules: &[&Rule], actions: &Actions) -> BTreeMap<String, ActionShape> {
-    let mut chosen = BTreeMap::new();
-    let by_input = rules.iter().any(|r| r.reads.input);
+    let mut named = BTreeMap::new();
+    let mut groups: BTreeMap<ActionType, bool> = BTreeMap::new();
     for rule in rules {
         let reach = Reach::of(&rule.policy);
         for id in reach.named.into_iter().chain(mentioned(&rule.policy)) {
             if let Some(shape) = actions.shapes.get(&id) {
-                chosen.insert(id, shape.clone());
+                named.insert(id, shape.clone());
             }
         }
         for group in reach.groups {
-            add_kinds(group, by_input, actions, &mut chosen);
+            *groups.entry(group).or_default() |= rule.reads.input;
         }
     }
+    let mut chosen = BTreeMap::new();
+    for (group, by_input) in groups {
+        add_kinds(group, by_input, actions, &named, &mut chosen);
+    }
+    chosen.extend(named);
     chosen
 }
 
+/// One action of each kind of a group, besides those that are named: these stand for themselves alone.
 fn add_kinds(
     group: ActionType,
     by_input: bool,
     actions: &Actions,
+    named: &BTreeMap<String, ActionShape>,
     chosen: &mut BTreeMap<String, ActionShape>,
 ) {
     let mut seen = BTreeSet::new();
-    for (id, shape) in actions.shapes.iter().filter(|(_, s)| s.group == group) {
+    for (id, shape) in
+        actions.shapes.iter().filter(|(id, s)| s.group == group && !named.contains_key(*id))
+    {
         if seen.insert(by_input.then_some(&shape.input)) {
             chosen.insert(id.clone(), shape.clone());
         }
@@ -86,7 +95,7 @@ fn add_kinds(
             break;
         }
     }
-    if seen.is_empty() {
+    if actions.shapes.values().all(|s| s.group != group) {
         // Before the first tool of a group is there, its rules are checked against a tool that takes nothing.
         // The id has a space, so no tool can have it.
         let shape = ActionShape { group, input: InputType::empty() };

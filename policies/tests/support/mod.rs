@@ -69,6 +69,7 @@ pub fn load(sources: &RuleSources) -> Rulebook {
 }
 
 /// One call as the tests vary it.
+#[derive(Debug)]
 pub struct Call {
     pub principal: Principal,
     pub tool: &'static str,
