@@ -1,0 +1,73 @@
+//! The link between records, as pure functions (ledger-and-vault.md 5.3).
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];
+
+/// `SHA-256(0x00 || record bytes)`: the RFC 6962 leaf hash, and the next record's `prev`.
+#[must_use]
+pub fn leaf(record: &[u8]) -> Hash {
+    digest(&[&[0], record])
+}
+
+/// `SHA-256(0x01 || left || right)`: an inner node of the tree.
+#[must_use]
+pub fn node(left: &Hash, right: &Hash) -> Hash {
+    digest(&[&[1], left, right])
+}
+
+/// `prev` of the first record: bound to the log's name and to its key, so that a record of one
+/// log cannot begin another.
+#[must_use]
+pub fn genesis(origin: &str, vkey: &str) -> Hash {
+    digest(&[b"portcullis/ledger/v1/genesis\n", origin.as_bytes(), b"\n", vkey.as_bytes()])
+}
+
+/// Origin of a tenant's log, or of the deployment's own.
+#[must_use]
+pub fn origin(deployment: &str, tenant: &str) -> String {
+    if tenant == crate::entry::DEPLOYMENT {
+        format!("{deployment}/{tenant}")
+    } else {
+        format!("{deployment}/t/{tenant}")
+    }
+}
+
+/// SHA-256 over the concatenation of `parts`.
+#[must_use]
+pub fn digest(parts: &[&[u8]]) -> Hash {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0_u8; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_the_rfc_6962_leaf_hash() {
+        // RFC 6962 test vector: the leaf hash of the empty entry.
+        assert_eq!(
+            hex::encode(leaf(b"")),
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+        );
+    }
+
+    #[test]
+    fn the_genesis_differs_by_log_and_by_key() {
+        assert_ne!(genesis("a", "k"), genesis("b", "k"));
+        assert_ne!(genesis("a", "k"), genesis("a", "l"));
+    }
+
+    #[test]
+    fn a_tenant_cannot_take_the_name_of_the_deployment_log() {
+        assert_eq!(origin("prod", "deployment"), "prod/deployment");
+        assert_eq!(origin("prod", "t"), "prod/t/t");
+    }
+}

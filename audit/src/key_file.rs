@@ -1,0 +1,51 @@
+//! The file that holds the log key's seed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::OpenError;
+use crate::note::LogKey;
+
+/// Reads the key, and creates it when it is absent and `may_create`.
+///
+/// # Errors
+/// [`OpenError::Key`] when it is missing, of another length, or open to other users.
+pub(crate) fn load(path: &Path, may_create: bool) -> Result<LogKey, OpenError> {
+    let refuse = |why: String| OpenError::Key { path: path.to_owned(), why };
+    if may_create && !path.exists() {
+        create(path).map_err(|error| refuse(error.to_string()))?;
+    }
+    let mut file = File::open(path).map_err(|error| {
+        refuse(format!("{error}; the ledger was written under it, restore it from a backup"))
+    })?;
+    let meta = file.metadata().map_err(|error| refuse(error.to_string()))?;
+    if meta.mode() & 0o077 != 0 {
+        return Err(refuse("other users can read it; run `chmod 600` on it".to_owned()));
+    }
+    if meta.len() != 32 {
+        return Err(refuse(format!("it has {} bytes, a seed has 32", meta.len())));
+    }
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    file.read_exact(seed.as_mut_slice()).map_err(|error| refuse(error.to_string()))?;
+    LogKey::from_seed(seed.as_slice()).map_err(|error| refuse(error.to_string()))
+}
+
+fn create(path: &Path) -> std::io::Result<()> {
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    aws_lc_rs::rand::fill(seed.as_mut_slice())
+        .map_err(|_| std::io::Error::other(crate::NoRandomness))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(seed.as_slice())?;
+    file.sync_all()?;
+    sync_folder_of(path)
+}
+
+/// Makes a new name in a folder durable.
+pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,189 @@
+//! The ledger as its callers see it: hand in a record, get back proof that it is durable.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::entry::{Entry, Intent, Kind, OutcomeRecord};
+use crate::error::{InvalidEntry, OpenError, Unavailable};
+use crate::queue::{Job, Payload, Queue, RecordJob, is_outcome};
+use crate::receipt::{Appended, IntentReceipt};
+use crate::record::Draft;
+
+/// Where the ledger is and how patient it is.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// The SQLite file; `-wal`, `-shm`, `.lock` and `.head` files stand beside it.
+    pub path: PathBuf,
+    /// First part of every log's origin: 1 to 64 characters of `[a-z0-9.-]`.
+    pub deployment: String,
+    /// Ed25519 seed file, 32 bytes, mode 0600; created when it and the ledger are both absent.
+    pub signing_key: PathBuf,
+    /// Name of this process among the replicas (`w.replica`).
+    pub replica: String,
+    /// Records that may wait for the writer before callers hear [`Unavailable::Full`].
+    pub queue: usize,
+    /// How long a caller waits for durability before it hears [`Unavailable::Deadline`].
+    pub deadline: Duration,
+}
+
+impl LedgerOptions {
+    /// Options with the default bounds: 4,096 waiting records, 2 s.
+    #[must_use]
+    pub fn new(path: PathBuf, deployment: &str, signing_key: PathBuf) -> Self {
+        Self {
+            path,
+            deployment: deployment.to_owned(),
+            signing_key,
+            replica: "0".to_owned(),
+            queue: 4096,
+            deadline: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What was found at the path (never confused: style.md A8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenState {
+    /// There was nothing; a new ledger was created.
+    Absent,
+    /// There was a ledger without a single record.
+    Empty,
+    /// There was a ledger, and its tail verified.
+    Whole,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What was at the path.
+    pub state: OpenState,
+    /// Number of logs.
+    pub logs: u64,
+    /// Number of records over all logs, those of the recovery included.
+    pub records: u64,
+    /// Intents that had no outcome and were closed as unknown.
+    pub orphans_closed: u64,
+}
+
+/// How the ledger is, for readiness and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Why no new intents are taken, when that is so.
+    pub sealed: Option<String>,
+    /// Records that wait for the writer now.
+    pub queue_depth: usize,
+    /// Durable records over all logs.
+    pub records: u64,
+}
+
+/// A handle to the one writer. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    queue: Arc<Queue>,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger: verifies the tail, closes orphan intents as unknown through
+    /// the same append as everything else, and starts the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`]; locked, torn, forged, key and storage are different answers.
+    pub fn open(options: LedgerOptions) -> Result<(Self, Opened), OpenError> {
+        let (queue, opened) = crate::recover::start(options)?;
+        Ok((Self { queue: Arc::new(queue) }, opened))
+    }
+
+    /// Makes an intent durable. When this returns a receipt, the record is committed and fsynced.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; the caller must not act. An intent refused by deadline is never left open.
+    pub async fn intent(&self, intent: Intent) -> Result<IntentReceipt, Unavailable> {
+        self.queue.refuse_when_sealed()?;
+        let Intent { tenant, op, call_digest, fields, body } = intent;
+        let draft = Draft::new(Kind::Intent, &tenant, op, None, &fields, body.is_some())?;
+        let appended =
+            self.wait(RecordJob::new(tenant, draft, body, Payload::Intent { op })).await?;
+        Ok(IntentReceipt::mint(op, call_digest, appended.log, appended.seq))
+    }
+
+    /// Makes an outcome durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; then the deed may be done and its record is missing, and the ledger is
+    /// sealed: no new intent is taken until that outcome is on disk.
+    pub async fn outcome(&self, outcome: OutcomeRecord) -> Result<Appended, Unavailable> {
+        self.wait(outcome_job(outcome)?).await
+    }
+
+    /// Queues an outcome for the next commit without waiting for it.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; the ledger is then sealed.
+    pub fn outcome_queued(&self, outcome: OutcomeRecord) -> Result<(), Unavailable> {
+        self.queue.submit(outcome_job(outcome)?)
+    }
+
+    /// Makes any other record durable: refusals, administration, secret use.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn append(&self, entry: Entry) -> Result<Appended, Unavailable> {
+        let Entry { tenant, kind, op, reference, fields, body } = entry;
+        if matches!(kind, Kind::Intent | Kind::Outcome) {
+            return Err(InvalidEntry::WrongVerb(kind.as_str()).into());
+        }
+        let draft = Draft::new(kind, &tenant, op, reference, &fields, body.is_some())?;
+        self.wait(RecordJob::new(tenant, draft, body, Payload::Other { op })).await
+    }
+
+    /// Stores the text of a policy set under its digest, durably. Storing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn store_policy_set(
+        &self,
+        digest: [u8; 32],
+        text: Vec<u8>,
+    ) -> Result<(), Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.submit(Job::PolicySet { digest, text, reply })?;
+        self.queue.answer(answer, false).await.map(|_| ())
+    }
+
+    /// How the ledger is now; never blocks.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.queue.status()
+    }
+
+    /// Writes what is queued, moves the WAL into the database, and stops the writer. Other clones
+    /// hear [`Unavailable::Closed`] afterwards.
+    ///
+    /// # Errors
+    /// [`Unavailable::Sealed`] when the ledger was sealed, so that not everything is on disk.
+    pub async fn close(self) -> Result<(), Unavailable> {
+        self.queue.close().await
+    }
+
+    async fn wait(&self, job: RecordJob) -> Result<Appended, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let is_outcome = is_outcome(job.payload);
+        self.queue.submit(job.answered_to(reply))?;
+        self.queue.answer(answer, is_outcome).await
+    }
+}
+
+fn outcome_job(outcome: OutcomeRecord) -> Result<RecordJob, Unavailable> {
+    let OutcomeRecord { tenant, op, reference, status, error_class, out, mut fields, body } =
+        outcome;
+    fields.res =
+        Some(crate::entry::ResultRef { status: status.as_str().to_owned(), error: error_class });
+    if out.is_some() {
+        fields.output = out;
+    }
+    let draft = Draft::new(Kind::Outcome, &tenant, op, Some(reference), &fields, body.is_some())?;
+    Ok(RecordJob::new(tenant, draft, body, Payload::Closes { op, intent: reference }))
+}

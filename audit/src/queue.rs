@@ -1,0 +1,234 @@
+//! The bounded way from callers to the writer thread, and the answers back.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::entry::{Body, RecordRef};
+use crate::error::Unavailable;
+use crate::ledger::Status;
+use crate::receipt::Appended;
+use crate::record::Draft;
+
+/// How far outcomes may exceed the bound: they belong to intents that were admitted, so overload
+/// must hit new intents first.
+const OUTCOME_ROOM: usize = 4;
+
+/// Where the writer's answer to one record goes.
+pub(crate) type Reply = oneshot::Sender<Result<Appended, Unavailable>>;
+
+/// One thing for the writer to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Append a record.
+    Record(RecordJob),
+    /// Store a policy set.
+    PolicySet { digest: [u8; 32], text: Vec<u8>, reply: Reply },
+    /// Finish and stop.
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// A record on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct RecordJob {
+    pub(crate) tenant: String,
+    pub(crate) draft: Draft,
+    pub(crate) body: Option<Body>,
+    pub(crate) payload: Payload,
+    pub(crate) reply: Option<Reply>,
+}
+
+/// What the writer must know about a record beyond its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Payload {
+    /// Opens an operation. Dropped before it is written when its caller has gone.
+    Intent { op: Uuid },
+    /// Closes the intent at this place, which must be open and of this operation.
+    Closes { op: Uuid, intent: RecordRef },
+    /// Neither.
+    Other { op: Uuid },
+}
+
+impl Payload {
+    pub(crate) const fn op(&self) -> &Uuid {
+        match self {
+            Self::Intent { op } | Self::Closes { op, .. } | Self::Other { op } => op,
+        }
+    }
+}
+
+impl RecordJob {
+    pub(crate) const fn new(
+        tenant: String,
+        draft: Draft,
+        body: Option<Body>,
+        payload: Payload,
+    ) -> Self {
+        Self { tenant, draft, body, payload, reply: None }
+    }
+
+    pub(crate) fn answered_to(mut self, reply: Reply) -> Self {
+        self.reply = Some(reply);
+        self
+    }
+
+    pub(crate) fn is_abandoned_intent(&self) -> bool {
+        let gone = self.reply.as_ref().is_some_and(Reply::is_closed);
+        gone && matches!(self.payload, Payload::Intent { .. })
+    }
+}
+
+impl From<RecordJob> for Job {
+    fn from(job: RecordJob) -> Self {
+        Self::Record(job)
+    }
+}
+
+/// What the writer and the callers both see.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    depth: AtomicUsize,
+    records: AtomicU64,
+    /// Outcomes whose callers were told "not in time" and that are not on disk yet.
+    stalled: AtomicU64,
+    sealed: OnceLock<String>,
+}
+
+impl Shared {
+    /// Stops new intents until the process starts again. The first reason stays.
+    pub(crate) fn seal(&self, why: String) {
+        tracing::error!(why, "the ledger is sealed");
+        let _ = self.sealed.set(why);
+    }
+
+    pub(crate) fn sealed(&self) -> Option<String> {
+        self.sealed.get().cloned()
+    }
+
+    pub(crate) fn taken(&self, jobs: usize) {
+        self.depth.fetch_sub(jobs, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_records(&self, records: u64) {
+        self.records.store(records, Ordering::Relaxed);
+    }
+
+    /// An outcome is not on disk in time. Counted before its answer is closed, so that the
+    /// writer, which sees the closed answer, never counts down first.
+    fn outcome_late(&self) {
+        self.stalled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A late outcome reached the disk after all.
+    pub(crate) fn late_outcome_durable(&self) {
+        let _ = self
+            .stalled
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |late| late.checked_sub(1));
+    }
+
+    fn why_sealed(&self) -> Option<String> {
+        self.sealed().or_else(|| {
+            (self.stalled.load(Ordering::Acquire) > 0)
+                .then(|| "an outcome is not on disk yet; it is still being written".to_owned())
+        })
+    }
+}
+
+/// The callers' end.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    sender: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+    bound: usize,
+    deadline: Duration,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        bound: usize,
+        deadline: Duration,
+        shared: Arc<Shared>,
+    ) -> (Self, mpsc::Receiver<Job>) {
+        let (sender, receiver) = mpsc::channel();
+        (Self { sender, shared, bound, deadline }, receiver)
+    }
+
+    /// Refuses early, so that a sealed ledger costs its callers nothing.
+    pub(crate) fn refuse_when_sealed(&self) -> Result<(), Unavailable> {
+        match self.shared.why_sealed() {
+            Some(why) => Err(Unavailable::Sealed(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a job into the queue, or says why not; never waits.
+    pub(crate) fn submit(&self, job: impl Into<Job>) -> Result<(), Unavailable> {
+        let job = job.into();
+        let is_outcome = matches!(&job, Job::Record(r) if is_outcome(r.payload));
+        let bound = if is_outcome { self.bound.saturating_mul(OUTCOME_ROOM) } else { self.bound };
+        if self.shared.depth.fetch_add(1, Ordering::Relaxed) >= bound {
+            self.shared.taken(1);
+            if is_outcome {
+                self.shared.seal("an outcome found no room in the queue".to_owned());
+            }
+            return Err(Unavailable::Full);
+        }
+        self.sender.send(job).map_err(|_| {
+            self.shared.taken(1);
+            Unavailable::Closed
+        })
+    }
+
+    /// Waits for the writer's answer, at most the deadline.
+    ///
+    /// Closing before the last look decides the race with the writer: either the answer is here,
+    /// or the writer's send fails and it knows that the caller has gone.
+    pub(crate) async fn answer(
+        &self,
+        mut answer: oneshot::Receiver<Result<Appended, Unavailable>>,
+        is_outcome: bool,
+    ) -> Result<Appended, Unavailable> {
+        match tokio::time::timeout(self.deadline, &mut answer).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => return Err(Unavailable::Closed),
+            Err(_) if is_outcome => self.shared.outcome_late(),
+            Err(_) => {}
+        }
+        answer.close();
+        match answer.try_recv() {
+            Ok(result) => {
+                if is_outcome {
+                    self.shared.late_outcome_durable();
+                }
+                result
+            }
+            Err(_) => Err(Unavailable::Deadline),
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            sealed: self.shared.why_sealed(),
+            queue_depth: self.shared.depth.load(Ordering::Relaxed),
+            records: self.shared.records.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Unavailable> {
+        let (reply, done) = oneshot::channel();
+        self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        if self.sender.send(Job::Close { reply }).is_ok() {
+            // An error means that the writer ended without an answer; `sealed` says why.
+            let _ = done.await;
+        }
+        self.refuse_when_sealed()
+    }
+}
+
+/// True for a record that closes an intent.
+pub(crate) const fn is_outcome(payload: Payload) -> bool {
+    matches!(payload, Payload::Closes { .. })
+}

@@ -1,0 +1,392 @@
+//! A record and its one canonical byte form (ledger-and-vault.md 5.2). No I/O, no clock.
+//!
+//! Members in order: `in kind log mono note op out pol prev ref res ret seq tool ts v w who`.
+//! The caller's part is rendered by the caller ([`Draft`]); the one writer only fills in what
+//! depends on the place in the log, because the writer is the only serial part of the gateway.
+
+use uuid::Uuid;
+
+use crate::canonical::{self, MAX_RECORD_BYTES, NotCanonical, Value, is_key, write_text};
+use crate::chain::Hash;
+use crate::commitment::Commitment;
+use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, Who};
+use crate::error::InvalidEntry;
+
+/// Version of the format (`v`).
+pub(crate) const VERSION: &str = "1";
+
+/// Room for what the writer adds: origin, boot id, clocks, `prev`, `seq`, replica.
+const WRITER_SHARE: usize = 1024;
+
+/// The caller's share of a record, rendered in five pieces between which the writer's values go.
+#[derive(Debug)]
+pub struct Draft {
+    text: Vec<u8>,
+    /// Ends of the first four pieces: before `log`, `prev`, `seq` and `ts`.
+    cuts: [usize; 4],
+}
+
+/// What the writer adds to a draft.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Origin of the log.
+    pub log: &'a str,
+    /// Index of the record in its log.
+    pub seq: u64,
+    /// Leaf hash of the record before.
+    pub prev: &'a Hash,
+    /// When and by whom.
+    pub stamp: &'a Stamp,
+}
+
+/// When and by whom; the same for a whole batch.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// RFC 3339 UTC with microseconds. A claim, not a proof.
+    pub ts: String,
+    /// Random id of this run of the ledger.
+    pub boot: String,
+    /// Nanoseconds since this run began.
+    pub ns: u64,
+    /// Name of the replica.
+    pub replica: String,
+    /// Counter of runs.
+    pub epoch: u64,
+}
+
+impl Draft {
+    /// Renders the caller's share. `blob` says that a sealed body stands beside the record.
+    ///
+    /// # Errors
+    /// [`InvalidEntry`] for a bad tenant, a bad note key, or more than 65,535 bytes.
+    pub fn new(
+        kind: Kind,
+        tenant: &str,
+        op: Uuid,
+        reference: Option<RecordRef>,
+        fields: &CallFields,
+        blob: bool,
+    ) -> Result<Self, InvalidEntry> {
+        check(tenant, fields)?;
+        let op = op.to_string();
+        let blob = blob.then_some(op.as_str());
+        let mut out = Members(Vec::with_capacity(1024));
+        out.0.push(b'{');
+        out.commitment("in", fields.input.as_ref(), blob);
+        out.text("kind", kind.as_str());
+        let before_log = out.0.len();
+        out.notes(fields);
+        out.text("op", &op);
+        out.commitment("out", fields.output.as_ref(), blob);
+        out.policy(fields.pol.as_ref());
+        let before_prev = out.0.len();
+        out.number("ref", reference.map(|RecordRef(seq)| seq));
+        out.result(fields.res.as_ref());
+        out.optional("ret", fields.ret.map(crate::entry::Retention::as_str));
+        let before_seq = out.0.len();
+        out.tool(fields.tool.as_ref());
+        let before_ts = out.0.len();
+        out.who(&fields.who, tenant);
+        out.0.push(b'}');
+        let Members(text) = out;
+        if text.len() + WRITER_SHARE > MAX_RECORD_BYTES {
+            return Err(InvalidEntry::TooLong(text.len() + WRITER_SHARE));
+        }
+        Ok(Self { text, cuts: [before_log, before_prev, before_seq, before_ts] })
+    }
+
+    /// The record's bytes at its place.
+    #[must_use]
+    pub fn place(&self, place: &Place<'_>) -> Vec<u8> {
+        let [log, prev, seq, ts] = self.cuts;
+        let mut out = Members(Vec::with_capacity(self.text.len() + 512));
+        self.copy(&mut out, 0, log);
+        out.text("log", place.log);
+        out.open("mono");
+        out.text("boot", &place.stamp.boot);
+        out.number("ns", Some(place.stamp.ns));
+        out.close();
+        self.copy(&mut out, log, prev);
+        out.hash("prev", place.prev);
+        self.copy(&mut out, prev, seq);
+        out.number("seq", Some(place.seq));
+        self.copy(&mut out, seq, ts);
+        out.text("ts", &place.stamp.ts);
+        out.text("v", VERSION);
+        out.open("w");
+        out.number("epoch", Some(place.stamp.epoch));
+        out.text("replica", &place.stamp.replica);
+        out.close();
+        self.copy(&mut out, ts, self.text.len());
+        out.0
+    }
+
+    fn copy(&self, out: &mut Members, from: usize, to: usize) {
+        out.0.extend_from_slice(self.text.get(from..to).unwrap_or_default());
+    }
+}
+
+/// True for a name of 1 to 64 letters, digits, `_`, `.` or `-` that does not begin with a dot.
+#[must_use]
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn check(tenant: &str, fields: &CallFields) -> Result<(), InvalidEntry> {
+    if !is_name(tenant) {
+        return Err(InvalidEntry::Tenant);
+    }
+    match fields.note.keys().find(|key| !is_key(key)) {
+        Some(key) => Err(InvalidEntry::NoteKey(key.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Writes members in the order in which it is called.
+struct Members(Vec<u8>);
+
+impl Members {
+    fn key(&mut self, key: &str) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn open(&mut self, key: &str) {
+        self.key(key);
+        self.0.push(b'{');
+    }
+
+    fn close(&mut self) {
+        self.0.push(b'}');
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        write_text(&mut self.0, value);
+    }
+
+    fn optional(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    fn number(&mut self, key: &str, value: Option<u64>) {
+        let Some(mut value) = value else { return };
+        let mut digits = [0_u8; 20];
+        let mut used = 0;
+        for slot in digits.iter_mut().rev() {
+            *slot = b'0' + u8::try_from(value % 10).unwrap_or_default();
+            value /= 10;
+            used += 1;
+            if value == 0 {
+                break;
+            }
+        }
+        self.key(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+        self.0.push(b'"');
+    }
+
+    fn hash(&mut self, key: &str, hash: &Hash) {
+        let mut digits = [0_u8; 64];
+        // The lengths are fixed, so encoding cannot fail.
+        if hex::encode_to_slice(hash, &mut digits).is_ok() {
+            self.key(key);
+            self.0.push(b'"');
+            self.0.extend_from_slice(&digits);
+            self.0.push(b'"');
+        }
+    }
+
+    fn commitment(&mut self, key: &str, commitment: Option<&Commitment>, blob: Option<&str>) {
+        let Some(commitment) = commitment else { return };
+        self.open(key);
+        self.optional("blob", blob);
+        self.hash("c", commitment.digest());
+        self.number("n", Some(commitment.length()));
+        self.close();
+    }
+
+    fn notes(&mut self, fields: &CallFields) {
+        if fields.note.is_empty() {
+            return;
+        }
+        self.open("note");
+        for (key, value) in &fields.note {
+            self.text(key, value);
+        }
+        self.close();
+    }
+
+    fn policy(&mut self, policy: Option<&PolicyRef>) {
+        let Some(policy) = policy else { return };
+        self.open("pol");
+        self.text("bundle", &policy.bundle);
+        self.text("decision", &policy.decision);
+        self.key("rule");
+        self.0.push(b'[');
+        for (index, rule) in policy.rules.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b',');
+            }
+            write_text(&mut self.0, rule);
+        }
+        self.0.push(b']');
+        self.close();
+    }
+
+    fn result(&mut self, result: Option<&ResultRef>) {
+        let Some(result) = result else { return };
+        self.open("res");
+        self.optional("error", result.error.as_deref());
+        self.text("status", &result.status);
+        self.close();
+    }
+
+    fn tool(&mut self, tool: Option<&ToolRef>) {
+        let Some(tool) = tool else { return };
+        self.open("tool");
+        self.text("name", &tool.name);
+        self.text("schema", &tool.schema);
+        self.text("server", &tool.server);
+        self.close();
+    }
+
+    fn who(&mut self, who: &Who, tenant: &str) {
+        self.open("who");
+        self.optional("extension", who.extension.as_deref());
+        self.optional("session", who.session.as_deref());
+        self.number("session_seq", who.session_seq);
+        self.optional("subject", who.subject.as_deref());
+        self.text("tenant", tenant);
+        self.close();
+    }
+}
+
+/// A record, read back strictly from its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Origin of its log.
+    pub log: String,
+    /// Its place.
+    pub seq: u64,
+    /// Leaf hash of the record before, as it claims.
+    pub prev: Hash,
+    /// RFC 3339 UTC, microseconds.
+    pub ts: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Operation id.
+    pub op: Uuid,
+    /// The record that it is about.
+    pub reference: Option<u64>,
+    /// Everything, as written.
+    pub value: Value,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotARecord {
+    /// Not the canonical form of any value.
+    #[error("not canonical: {0}")]
+    NotCanonical(#[from] NotCanonical),
+    /// A member that the format does not have, or of the wrong shape.
+    #[error("member `{0}` is unknown or has the wrong shape")]
+    Member(String),
+    /// A member that every record has is missing or not in its form.
+    #[error("member `{0}` is missing or not in its form")]
+    Missing(&'static str),
+}
+
+impl Record {
+    /// Reads a record from its canonical bytes.
+    ///
+    /// # Errors
+    /// [`NotARecord`]; never panics, whatever the bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NotARecord> {
+        let value = canonical::parse(bytes)?;
+        let Value::Map(members) = &value else { return Err(NotARecord::Missing("v")) };
+        if let Some((key, _)) = members.iter().find(|(key, value)| !has_shape(key, value)) {
+            return Err(NotARecord::Member(key.clone()));
+        }
+        let text = |key: &'static str| value.text_at(key).ok_or(NotARecord::Missing(key));
+        if text("v")? != VERSION {
+            return Err(NotARecord::Missing("v"));
+        }
+        for key in ["mono", "w", "who"] {
+            value.get(key).ok_or(NotARecord::Missing(key))?;
+        }
+        let op = text("op")?;
+        Ok(Self {
+            log: text("log")?.to_owned(),
+            seq: number(text("seq")?).ok_or(NotARecord::Missing("seq"))?,
+            prev: hash(text("prev")?).ok_or(NotARecord::Missing("prev"))?,
+            ts: timestamp(text("ts")?).ok_or(NotARecord::Missing("ts"))?,
+            kind: Kind::parse(text("kind")?).ok_or(NotARecord::Missing("kind"))?,
+            op: Uuid::parse_str(op)
+                .ok()
+                .filter(|id| id.to_string() == op)
+                .ok_or(NotARecord::Missing("op"))?,
+            reference: match value.text_at("ref") {
+                Some(text) => Some(number(text).ok_or(NotARecord::Missing("ref"))?),
+                None => None,
+            },
+            value,
+        })
+    }
+}
+
+/// The members of a nested object; `None` for a member that is plain text.
+fn has_shape(key: &str, value: &Value) -> bool {
+    let known: &[&str] = match key {
+        "kind" | "log" | "op" | "prev" | "ref" | "ret" | "seq" | "ts" | "v" => {
+            return value.text().is_some();
+        }
+        "note" => {
+            return matches!(value, Value::Map(m) if m.iter().all(|(_, v)| v.text().is_some()));
+        }
+        "sec" => return matches!(value, Value::List(_)),
+        "in" | "out" => &["blob", "c", "n"],
+        "mono" => &["boot", "ns"],
+        "pol" => &["bundle", "decision", "rule"],
+        "res" => &["error", "status"],
+        "tool" => &["name", "schema", "server"],
+        "w" => &["epoch", "replica"],
+        "who" => &["extension", "session", "session_seq", "subject", "tenant"],
+        _ => return false,
+    };
+    let Value::Map(members) = value else { return false };
+    members.iter().all(|(name, value)| {
+        known.contains(&name.as_str()) && (value.text().is_some() != (name == "rule"))
+    })
+}
+
+/// A decimal number without leading zeros.
+fn number(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|n| n.to_string() == text)
+}
+
+/// 64 lowercase hex digits.
+fn hash(text: &str) -> Option<Hash> {
+    let mut out = [0_u8; 32];
+    hex::decode_to_slice(text, &mut out).ok()?;
+    text.bytes().all(|b| !b.is_ascii_uppercase()).then_some(out)
+}
+
+/// `2026-11-21T10:00:00.000000Z` and nothing else.
+fn timestamp(text: &str) -> Option<String> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    (format!("{time:.6}") == text).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

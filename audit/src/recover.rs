@@ -1,0 +1,305 @@
+//! Opening: tell absent, empty, whole, torn, forged and locked apart, verify the tail, close
+//! orphans through the same append as everything else, start the writer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::entry::Kind;
+use crate::error::OpenError;
+use crate::fault::{Fault, FaultKind};
+use crate::head_file::{self, Head, HeadFile, Noted};
+use crate::ledger::{LedgerOptions, OpenState, Opened};
+use crate::note::LogKey;
+use crate::queue::{Queue, Shared};
+use crate::record::{Record, is_name};
+use crate::store::{LogRow, Store, beside};
+use crate::wal::Checkpointer;
+use crate::writer::{Identity, LogEnd, Writer};
+
+/// Opens the ledger and starts its two threads.
+pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError> {
+    check(&options)?;
+    let lock = take_lock(&options.path)?;
+    let found = look(&options.path)?;
+    let key = crate::key_file::load(&options.signing_key, found.may_create_key())?;
+    let store = Store::open(&options.path)?;
+    let head = compare(&store, &found)?;
+    let logs = open_logs(&store, &options, &key)?;
+    let orphans = orphans(&logs);
+
+    let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
+    let shared = Arc::new(Shared::default());
+    shared.set_records(head.records);
+    let identity = identify(&options, key, &store)?;
+    let (checkpoints, checkpointer) = start_checkpointer(&options.path, &head_file, &shared)?;
+    let mut writer = Writer {
+        store,
+        identity,
+        logs,
+        head,
+        head_file,
+        shared: Arc::clone(&shared),
+        checkpoints,
+        checkpointer,
+        commits: 0,
+        marked_at: head.records,
+        lock,
+    };
+    let orphans_closed = writer.close_as_unknown(orphans, "crash");
+    if let Some(why) = shared.sealed() {
+        return Err(OpenError::Storage(why));
+    }
+    let opened = Opened {
+        state: found.state(),
+        logs: writer.logs.len() as u64,
+        records: writer.head.records,
+        orphans_closed,
+    };
+    let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
+    spawn("ledger-writer", move || writer.run(&jobs))?;
+    Ok((queue, opened))
+}
+
+/// What stands at the path before anything is touched.
+struct Found {
+    database: bool,
+    noted: Noted,
+    empty: bool,
+}
+
+impl Found {
+    const fn may_create_key(&self) -> bool {
+        !self.database && matches!(self.noted, Noted::Absent)
+    }
+
+    const fn state(&self) -> OpenState {
+        match (self.database, self.empty) {
+            (false, _) => OpenState::Absent,
+            (true, true) => OpenState::Empty,
+            (true, false) => OpenState::Whole,
+        }
+    }
+}
+
+fn look(path: &Path) -> Result<Found, OpenError> {
+    let database = path.try_exists().map_err(storage)?;
+    let noted = head_file::read(&beside(path, ".head")).map_err(storage)?;
+    let empty = !matches!(noted, Noted::Head(head) if head.records > 0);
+    if !database && !empty {
+        return Err(torn("the head file counts records, but the database is gone".to_owned()));
+    }
+    Ok(Found { database, noted, empty })
+}
+
+/// The database must hold at least what the head file says was acknowledged.
+fn compare(store: &Store, found: &Found) -> Result<Head, OpenError> {
+    let records = store.records()?;
+    let leaf = store.leaf_at(records)?.unwrap_or(Head::EMPTY.leaf);
+    match found.noted {
+        Noted::Absent if records > 0 => {
+            Err(torn(format!("the database has {records} records, but the head file is gone")))
+        }
+        Noted::Unreadable => Err(torn("the head file is damaged".to_owned())),
+        Noted::Head(noted) if noted.records > records => Err(torn(format!(
+            "{} records were acknowledged, the database has {records}",
+            noted.records
+        ))),
+        Noted::Head(noted)
+            if noted.records > 0 && store.leaf_at(noted.records)? != Some(noted.leaf) =>
+        {
+            Err(OpenError::Forged {
+                fault: Fault {
+                    log: "all".to_owned(),
+                    seq: None,
+                    kind: FaultKind::Rewritten,
+                    why: format!("record number {} is not the one acknowledged", noted.records),
+                },
+            })
+        }
+        _ => Ok(Head { records, leaf }),
+    }
+}
+
+fn open_logs(
+    store: &Store,
+    options: &LedgerOptions,
+    key: &LogKey,
+) -> Result<HashMap<String, LogEnd>, OpenError> {
+    let mut logs = HashMap::new();
+    for row in store.logs()? {
+        let tenant = tenant_of(&row, &options.deployment)?;
+        if row.vkey != key.vkey(&row.origin)
+            || row.genesis != chain::genesis(&row.origin, &row.vkey)
+        {
+            let why = format!("log `{}` was begun under another key", row.origin);
+            return Err(OpenError::Key { path: options.signing_key.clone(), why });
+        }
+        logs.insert(tenant, verify_tail(store, row)?);
+    }
+    Ok(logs)
+}
+
+fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {
+    let rest = row.origin.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('/'));
+    let tenant = rest.map(|rest| rest.strip_prefix("t/").unwrap_or(rest));
+    tenant.map(str::to_owned).ok_or_else(|| {
+        OpenError::Options(format!(
+            "log `{}` is not of deployment `{deployment}`; set the name that the ledger was created with",
+            row.origin
+        ))
+    })
+}
+
+/// Verifies a log from the last point that a running ledger vouched for. Everything before is
+/// the work of `portcullis-verify`: start-up must stay short.
+fn verify_tail(store: &Store, row: LogRow) -> Result<LogEnd, OpenError> {
+    let mark = store.mark(row.id)?;
+    let from = mark.map_or(0, |mark| mark.low.min(mark.seq));
+    let mut tail = Tail { origin: &row.origin, next: from, prev: None, open: BTreeMap::new() };
+    if from == 0 {
+        tail.prev = Some(row.genesis);
+    }
+    let mut vouched = mark.is_none();
+    store.each_from(row.id, from, |seq, leaf, bytes| {
+        tail.step(seq, &leaf, bytes)?;
+        vouched |= mark.is_some_and(|mark| mark.seq == seq && mark.leaf == leaf);
+        Ok::<(), OpenError>(())
+    })?;
+    if !vouched {
+        return Err(tail.fault(
+            tail.next,
+            FaultKind::Deleted,
+            "the last vouched record is not here",
+        ));
+    }
+    let Tail { next: size, prev, open, .. } = tail;
+    let leaf = prev.unwrap_or(row.genesis);
+    Ok(LogEnd { row, size, leaf, open })
+}
+
+struct Tail<'a> {
+    origin: &'a str,
+    next: u64,
+    /// Unknown only before the first step of a tail that does not begin at zero.
+    prev: Option<Hash>,
+    open: BTreeMap<u64, Uuid>,
+}
+
+impl Tail<'_> {
+    fn step(&mut self, seq: u64, leaf: &Hash, bytes: &[u8]) -> Result<(), OpenError> {
+        if seq != self.next {
+            return Err(self.fault(self.next, FaultKind::Deleted, "the record is not here"));
+        }
+        if chain::leaf(bytes) != *leaf {
+            return Err(self.fault(seq, FaultKind::Edited, "its bytes do not give its leaf hash"));
+        }
+        let record = Record::parse(bytes)
+            .map_err(|error| self.fault(seq, FaultKind::NotCanonical, &error.to_string()))?;
+        if record.log != self.origin || record.seq != seq {
+            return Err(self.fault(seq, FaultKind::Foreign, "it names another place"));
+        }
+        if self.prev.is_some_and(|prev| prev != record.prev) {
+            return Err(self.fault(seq, FaultKind::Rewritten, "`prev` is not the record before"));
+        }
+        match (record.kind, record.reference) {
+            (Kind::Intent, _) => drop(self.open.insert(seq, record.op)),
+            (Kind::Outcome | Kind::Recover, Some(intent)) => drop(self.open.remove(&intent)),
+            _ => {}
+        }
+        self.prev = Some(*leaf);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn fault(&self, seq: u64, kind: FaultKind, why: &str) -> OpenError {
+        let (log, why) = (self.origin.to_owned(), why.to_owned());
+        OpenError::Forged { fault: Fault { log, seq: Some(seq), kind, why } }
+    }
+}
+
+fn orphans(logs: &HashMap<String, LogEnd>) -> Vec<(String, Uuid, u64)> {
+    let each = |(tenant, end): (&String, &LogEnd)| {
+        let tenant = tenant.clone();
+        end.open.iter().map(move |(seq, op)| (tenant.clone(), *op, *seq)).collect::<Vec<_>>()
+    };
+    logs.iter().flat_map(each).collect()
+}
+
+fn identify(options: &LedgerOptions, key: LogKey, store: &Store) -> Result<Identity, OpenError> {
+    let mut boot = [0_u8; 8];
+    aws_lc_rs::rand::fill(&mut boot)
+        .map_err(|_| OpenError::Storage(crate::NoRandomness.to_string()))?;
+    Ok(Identity {
+        deployment: options.deployment.clone(),
+        replica: options.replica.clone(),
+        key,
+        boot: hex::encode(boot),
+        epoch: store.next_epoch()?,
+        started: Instant::now(),
+    })
+}
+
+fn start_checkpointer(
+    path: &Path,
+    head_file: &HeadFile,
+    shared: &Arc<Shared>,
+) -> Result<(mpsc::SyncSender<()>, std::thread::JoinHandle<()>), OpenError> {
+    let head_file = head_file.try_clone().map_err(storage)?;
+    let checkpointer = Checkpointer::open(path, head_file, Arc::clone(shared))?;
+    let (sender, ticks) = mpsc::sync_channel(1);
+    Ok((sender, spawn("ledger-wal", move || checkpointer.run(&ticks))?))
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(storage)
+}
+
+/// A second process must not write: both would extend the same head.
+fn take_lock(path: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    let lock = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(beside(path, ".lock"))
+        .map_err(storage)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(error) => Err(storage(error.into())),
+    }
+}
+
+fn check(options: &LedgerOptions) -> Result<(), OpenError> {
+    for (what, name) in [("deployment", &options.deployment), ("replica", &options.replica)] {
+        if !is_name(name) {
+            return Err(OpenError::Options(format!(
+                "the {what} `{name}` is not a name of 1 to 64 letters, digits, `_`, `.` or `-`"
+            )));
+        }
+    }
+    if options.queue == 0 || options.deadline.is_zero() {
+        return Err(OpenError::Options("queue and deadline must be above zero".to_owned()));
+    }
+    Ok(())
+}
+
+fn torn(why: String) -> OpenError {
+    OpenError::Torn { why }
+}
+
+fn storage(error: std::io::Error) -> OpenError {
+    OpenError::Storage(error.to_string())
+}

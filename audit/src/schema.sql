@@ -1,0 +1,79 @@
+-- The ledger's tables. The guards below are against accidents and careless tools, not against
+-- somebody who may change the schema: only the hashes and what was shown outside stop that one.
+
+CREATE TABLE IF NOT EXISTS meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS logs (
+    id      INTEGER PRIMARY KEY,
+    origin  TEXT NOT NULL UNIQUE,
+    vkey    TEXT NOT NULL,
+    genesis BLOB NOT NULL
+);
+
+-- pos counts over all logs, in commit order; seq counts within a log.
+CREATE TABLE IF NOT EXISTS records (
+    pos    INTEGER PRIMARY KEY,
+    log    INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    op     BLOB NOT NULL,
+    prev   BLOB NOT NULL,
+    leaf   BLOB NOT NULL,
+    record BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS records_log_seq ON records (log, seq);
+CREATE UNIQUE INDEX IF NOT EXISTS records_log_prev ON records (log, prev);
+CREATE INDEX IF NOT EXISTS records_op ON records (op);
+
+-- Sealed by the caller before they come here.
+CREATE TABLE IF NOT EXISTS bodies (
+    pos  INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS policy_sets (
+    digest BLOB PRIMARY KEY,
+    text   BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- Up to where a log was verified, and below which no intent is open. Derived; may be updated.
+CREATE TABLE IF NOT EXISTS marks (
+    log  INTEGER PRIMARY KEY,
+    seq  INTEGER NOT NULL,
+    leaf BLOB NOT NULL,
+    low  INTEGER NOT NULL
+);
+
+CREATE TRIGGER IF NOT EXISTS records_never_update BEFORE UPDATE ON records
+BEGIN SELECT RAISE(ABORT, 'ledger records are never updated'); END;
+
+CREATE TRIGGER IF NOT EXISTS records_never_delete BEFORE DELETE ON records
+BEGIN SELECT RAISE(ABORT, 'ledger records are never deleted'); END;
+
+-- Also what stops INSERT OR REPLACE, which goes past the two above unless recursive_triggers is on.
+CREATE TRIGGER IF NOT EXISTS records_only_append BEFORE INSERT ON records
+WHEN NEW.pos IS NOT (SELECT coalesce(max(pos), 0) + 1 FROM records)
+  OR NEW.seq IS NOT coalesce(
+        (SELECT seq + 1 FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1), 0)
+  OR NEW.prev IS NOT coalesce(
+        (SELECT leaf FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1),
+        (SELECT genesis FROM logs WHERE id = NEW.log))
+BEGIN SELECT RAISE(ABORT, 'ledger records are only appended, each to the head of its log'); END;
+
+CREATE TRIGGER IF NOT EXISTS logs_never_update BEFORE UPDATE ON logs
+BEGIN SELECT RAISE(ABORT, 'ledger logs are never updated'); END;
+
+CREATE TRIGGER IF NOT EXISTS logs_never_delete BEFORE DELETE ON logs
+BEGIN SELECT RAISE(ABORT, 'ledger logs are never deleted'); END;
+
+CREATE TRIGGER IF NOT EXISTS logs_only_append BEFORE INSERT ON logs
+WHEN NEW.id IS NOT (SELECT coalesce(max(id), 0) + 1 FROM logs)
+BEGIN SELECT RAISE(ABORT, 'ledger logs are only appended'); END;
+
+CREATE TRIGGER IF NOT EXISTS policy_sets_never_update BEFORE UPDATE ON policy_sets
+BEGIN SELECT RAISE(ABORT, 'policy sets are never updated'); END;
+
+CREATE TRIGGER IF NOT EXISTS policy_sets_never_delete BEFORE DELETE ON policy_sets
+BEGIN SELECT RAISE(ABORT, 'policy sets are never deleted'); END;

@@ -1,0 +1,97 @@
+//! Moves the WAL into the database on a connection and thread of its own, so that no caller
+//! waits for it; and notices when the file under a running ledger is taken away.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::error::OpenError;
+use crate::head_file::HeadFile;
+use crate::queue::Shared;
+use crate::store;
+
+/// Above this many bytes the WAL is emptied, which holds the writer up for one sync of the rest.
+/// Below, passive checkpoints never hold it up, but also never shorten a WAL under steady load.
+const WAL_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// How often the file is looked for when there is nothing to move.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    conn: Connection,
+    path: PathBuf,
+    inode: u64,
+    head_file: HeadFile,
+    shared: Arc<Shared>,
+}
+
+impl Checkpointer {
+    pub(crate) fn open(
+        path: &Path,
+        head_file: HeadFile,
+        shared: Arc<Shared>,
+    ) -> Result<Self, OpenError> {
+        let conn = store::connect(path)?;
+        // A checkpoint that waits for readers would hold the write lock meanwhile.
+        conn.busy_timeout(Duration::from_millis(50))?;
+        let inode = inode(path).ok_or_else(|| OpenError::Storage("the file is gone".into()))?;
+        Ok(Self { conn, path: path.to_owned(), inode, head_file, shared })
+    }
+
+    /// Works until the writer lets go of its end.
+    pub(crate) fn run(self, ticks: &Receiver<()>) {
+        loop {
+            match ticks.recv_timeout(LOOK) {
+                Ok(()) => self.checkpoint(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if inode(&self.path) != Some(self.inode) {
+                self.shared.seal("the ledger file was removed or replaced".to_owned());
+            }
+        }
+        self.empty();
+    }
+
+    fn checkpoint(&self) {
+        self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
+        let wal = store::beside(&self.path, "-wal");
+        if std::fs::metadata(wal).is_ok_and(|meta| meta.len() > WAL_LIMIT) {
+            self.empty();
+        }
+        if let Err(error) = self.head_file.sync() {
+            self.shared.seal(format!("the head file cannot be synced ({error})"));
+        }
+    }
+
+    fn empty(&self) {
+        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// A checkpoint that could not finish because somebody reads is tried again at the next tick;
+    /// one that failed to write or sync leaves the file in doubt.
+    fn pragma(&self, sql: &str) {
+        let busy = |error: &rusqlite::Error| {
+            matches!(
+                error.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+            )
+        };
+        match self.conn.query_row(sql, [], |_| Ok(())) {
+            Err(error) if !busy(&error) => {
+                self.shared.seal(format!("moving the WAL failed ({error})"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|meta| meta.ino())
+}

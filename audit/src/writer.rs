@@ -1,0 +1,367 @@
+//! The one writer: takes what waits, writes it in one commit, and only then answers.
+//!
+//! There is no timer. While one commit is at the disk the next batch gathers in the queue, so a
+//! lone record waits for its own fsync only, and many share one.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::crash_point;
+use crate::entry::{CallFields, Kind, OutcomeStatus, RecordRef, ResultRef};
+use crate::error::{InvalidEntry, Unavailable};
+use crate::head_file::{Head, HeadFile};
+use crate::note::LogKey;
+use crate::queue::{Job, Payload, RecordJob, Reply, Shared};
+use crate::receipt::Appended;
+use crate::record::{Draft, Place, Stamp};
+use crate::store::{LogRow, Mark, Row, Store};
+
+/// Most records in one commit: bounds how long the last of them waits.
+pub(crate) const MAX_BATCH: usize = 256;
+
+/// Commits between two ticks to the WAL checkpointer.
+const COMMITS_PER_TICK: u32 = 32;
+
+/// Records between two notes of how far the logs are verified.
+const RECORDS_PER_MARK: u64 = 8192;
+
+/// The end of one log, in memory.
+#[derive(Debug)]
+pub(crate) struct LogEnd {
+    pub(crate) row: LogRow,
+    /// Number of records.
+    pub(crate) size: u64,
+    /// Leaf hash of the last record, or the genesis.
+    pub(crate) leaf: Hash,
+    /// Intents without an outcome, by place.
+    pub(crate) open: BTreeMap<u64, Uuid>,
+}
+
+impl LogEnd {
+    fn mark(&self) -> Option<Mark> {
+        let seq = self.size.checked_sub(1)?;
+        let low = self.open.keys().next().copied().unwrap_or(self.size);
+        Some(Mark { seq, leaf: self.leaf, low })
+    }
+}
+
+/// Who writes, in whose name.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) deployment: String,
+    pub(crate) replica: String,
+    pub(crate) key: LogKey,
+    pub(crate) boot: String,
+    pub(crate) epoch: u64,
+    pub(crate) started: Instant,
+}
+
+/// Everything that the writer thread owns.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    /// By tenant.
+    pub(crate) logs: HashMap<String, LogEnd>,
+    /// Over all logs.
+    pub(crate) head: Head,
+    pub(crate) head_file: HeadFile,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) checkpoints: mpsc::SyncSender<()>,
+    pub(crate) checkpointer: JoinHandle<()>,
+    pub(crate) commits: u32,
+    pub(crate) marked_at: u64,
+    /// Held as long as the ledger is open.
+    pub(crate) lock: File,
+}
+
+/// What one commit will hold.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<RecordJob>,
+    policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
+    close: Option<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    fn take(&mut self, job: Job) {
+        match job {
+            // An intent whose caller has gone must not become durable and look live.
+            Job::Record(job) if job.is_abandoned_intent() => {}
+            Job::Record(job) => self.records.push(job),
+            Job::PolicySet { digest, text, reply } => self.policy_sets.push((digest, text, reply)),
+            Job::Close { reply } => self.close = Some(reply),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.policy_sets.is_empty()
+    }
+}
+
+/// What became of one record of a batch.
+type Placed = Result<Appended, InvalidEntry>;
+
+impl Writer {
+    /// Serves the queue until it is told to close or every handle is gone.
+    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        let close = self.serve(jobs);
+        self.finish();
+        if let Some(close) = close {
+            // Nobody waits when the closing task was itself dropped.
+            let _ = close.send(());
+        }
+    }
+
+    fn serve(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<oneshot::Sender<()>> {
+        while let Ok(first) = jobs.recv() {
+            let batch = gather(first, jobs, &self.shared);
+            if let Some(close) = self.process(batch) {
+                return Some(close);
+            }
+        }
+        None
+    }
+
+    fn process(&mut self, mut batch: Batch) -> Option<oneshot::Sender<()>> {
+        let close = batch.close.take();
+        if !batch.is_empty() {
+            let orphans = self.commit_and_answer(batch);
+            if !orphans.is_empty() {
+                self.close_as_unknown(orphans, "deadline");
+            }
+        }
+        close
+    }
+
+    /// Returns the intents whose callers went away while they were being written.
+    fn commit_and_answer(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
+        if let Some(why) = self.shared.sealed() {
+            refuse(batch, &why);
+            return Vec::new();
+        }
+        match self.commit(&batch) {
+            Ok(placed) => self.answer(batch, placed),
+            Err(error) => {
+                // Whether the commit is on disk is unknown, and asking the same connection again
+                // proves nothing: only a restart that re-reads the file may go on.
+                self.store.rollback();
+                let why = format!("a commit failed ({error}); restart to verify and go on");
+                self.shared.seal(why.clone());
+                refuse(batch, &why);
+                Vec::new()
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Placed>> {
+        crash_point!("ledger_before_write");
+        self.store.begin()?;
+        for (digest, text, _) in &batch.policy_sets {
+            self.store.insert_policy_set(digest, text)?;
+        }
+        let stamp = self.stamp();
+        let mut placed = Vec::with_capacity(batch.records.len());
+        for job in &batch.records {
+            placed.push(self.write(job, &stamp)?);
+        }
+        if self.head.records >= self.marked_at + RECORDS_PER_MARK {
+            self.mark()?;
+        }
+        crash_point!("ledger_after_write_before_commit");
+        self.store.commit()?;
+        crash_point!("ledger_after_commit_before_reply");
+        self.after_commit();
+        Ok(placed)
+    }
+
+    fn write(&mut self, job: &RecordJob, stamp: &Stamp) -> rusqlite::Result<Placed> {
+        let next_id = self.logs.len() + 1;
+        let end = match self.logs.entry(job.tenant.clone()) {
+            Entry::Occupied(end) => end.into_mut(),
+            Entry::Vacant(slot) => {
+                slot.insert(new_log(&self.store, &self.identity, next_id, &job.tenant)?)
+            }
+        };
+        if let Payload::Closes { op, intent } = job.payload
+            && end.open.get(&intent.0) != Some(&op)
+        {
+            tracing::error!(%op, seq = intent.0, "an outcome names an intent that is not open");
+            return Ok(Err(InvalidEntry::NoSuchIntent));
+        }
+        let place = Place { log: &end.row.origin, seq: end.size, prev: &end.leaf, stamp };
+        let record = job.draft.place(&place);
+        let leaf = chain::leaf(&record);
+        let pos = self.head.records + 1;
+        let (log, seq) = (end.row.id, end.size);
+        let op = job.payload.op().as_bytes();
+        self.store.insert(&Row {
+            pos,
+            log,
+            seq,
+            op,
+            prev: &end.leaf,
+            leaf: &leaf,
+            record: &record,
+        })?;
+        if let Some(body) = &job.body {
+            self.store.insert_body(pos, &body.0)?;
+        }
+        match job.payload {
+            Payload::Intent { op } => drop(end.open.insert(seq, op)),
+            Payload::Closes { intent, .. } => drop(end.open.remove(&intent.0)),
+            Payload::Other { .. } => {}
+        }
+        end.size += 1;
+        end.leaf = leaf;
+        self.head = Head { records: pos, leaf };
+        Ok(Ok(Appended { log: end.row.origin.clone(), seq, leaf }))
+    }
+
+    fn after_commit(&mut self) {
+        if let Err(error) = self.head_file.note(self.head) {
+            self.shared.seal(format!("the head file cannot be written ({error})"));
+        }
+        self.shared.set_records(self.head.records);
+        self.commits = self.commits.wrapping_add(1);
+        if self.commits.is_multiple_of(COMMITS_PER_TICK) {
+            // A full channel means that a checkpoint is due already.
+            let _ = self.checkpoints.try_send(());
+        }
+    }
+
+    fn answer(&self, batch: Batch, placed: Vec<Placed>) -> Vec<(String, Uuid, u64)> {
+        for (_, _, reply) in batch.policy_sets {
+            let stored = Appended { log: String::new(), seq: 0, leaf: [0; 32] };
+            let _ = reply.send(Ok(stored)); // Durable whether or not anybody waits.
+        }
+        let mut orphans = Vec::new();
+        for (job, placed) in batch.records.into_iter().zip(placed) {
+            let seq = placed.as_ref().ok().map(|appended| appended.seq);
+            let Some(reply) = job.reply else { continue };
+            if reply.send(placed.map_err(Unavailable::Invalid)).is_ok() {
+                continue;
+            }
+            match (job.payload, seq) {
+                (Payload::Intent { op }, Some(seq)) => orphans.push((job.tenant, op, seq)),
+                (Payload::Closes { .. }, _) => self.shared.late_outcome_durable(),
+                _ => {}
+            }
+        }
+        orphans
+    }
+
+    /// Closes intents that nobody else can close, through the same append as everything else.
+    /// Returns how many were closed.
+    pub(crate) fn close_as_unknown(&mut self, orphans: Vec<(String, Uuid, u64)>, why: &str) -> u64 {
+        let mut closed = 0;
+        let mut rest = orphans.into_iter().peekable();
+        while rest.peek().is_some() {
+            let jobs = rest.by_ref().take(MAX_BATCH);
+            let records: Vec<_> = jobs.filter_map(|orphan| recover_job(orphan, why)).collect();
+            let count = records.len() as u64;
+            self.commit_and_answer(Batch { records, ..Batch::default() });
+            if self.shared.sealed().is_some() {
+                break;
+            }
+            closed += count;
+        }
+        closed
+    }
+
+    fn stamp(&self) -> Stamp {
+        let who = &self.identity;
+        Stamp {
+            ts: format!("{:.6}", jiff::Timestamp::now()),
+            boot: who.boot.clone(),
+            ns: u64::try_from(who.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            replica: who.replica.clone(),
+            epoch: who.epoch,
+        }
+    }
+
+    fn mark(&mut self) -> rusqlite::Result<()> {
+        for end in self.logs.values() {
+            if let Some(mark) = end.mark() {
+                self.store.set_mark(end.row.id, &mark)?;
+            }
+        }
+        self.marked_at = self.head.records;
+        Ok(())
+    }
+
+    /// Notes how far the logs are verified, moves the WAL into the database, lets go of the file.
+    fn finish(mut self) {
+        if self.shared.sealed().is_none() {
+            let marked = self.store.begin().and_then(|()| self.mark());
+            if let Err(error) = marked.and_then(|()| self.store.commit()) {
+                self.shared.seal(format!("the last commit failed ({error})"));
+            }
+        }
+        let Self { store, checkpoints, checkpointer, head_file, lock, .. } = self;
+        drop(store);
+        drop(checkpoints);
+        if checkpointer.join().is_err() {
+            tracing::error!("the WAL checkpointer ended by a panic");
+        }
+        if let Err(error) = head_file.sync() {
+            tracing::error!(%error, "the head file could not be synced");
+        }
+        drop(lock);
+    }
+}
+
+fn new_log(
+    store: &Store,
+    identity: &Identity,
+    id: usize,
+    tenant: &str,
+) -> rusqlite::Result<LogEnd> {
+    let origin = chain::origin(&identity.deployment, tenant);
+    let vkey = identity.key.vkey(&origin);
+    let genesis = chain::genesis(&origin, &vkey);
+    let id = i64::try_from(id).unwrap_or(i64::MAX);
+    let row = LogRow { id, origin, vkey, genesis };
+    store.insert_log(&row)?;
+    Ok(LogEnd { row, size: 0, leaf: genesis, open: BTreeMap::new() })
+}
+
+/// Takes what waits, up to [`MAX_BATCH`], without waiting for more.
+fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) -> Batch {
+    let mut batch = Batch::default();
+    let mut taken = 1;
+    batch.take(first);
+    while taken < MAX_BATCH
+        && batch.close.is_none()
+        && let Ok(job) = jobs.try_recv()
+    {
+        batch.take(job);
+        taken += 1;
+    }
+    shared.taken(taken);
+    batch
+}
+
+fn refuse(batch: Batch, why: &str) {
+    let replies = batch.records.into_iter().filter_map(|job| job.reply);
+    for reply in replies.chain(batch.policy_sets.into_iter().map(|(_, _, reply)| reply)) {
+        let _ = reply.send(Err(Unavailable::Sealed(why.to_owned())));
+    }
+}
+
+fn recover_job((tenant, op, seq): (String, Uuid, u64), why: &str) -> Option<RecordJob> {
+    let status = OutcomeStatus::Unknown.as_str().to_owned();
+    let res = Some(ResultRef { status, error: Some(why.to_owned()) });
+    let fields = CallFields { res, ..CallFields::default() };
+    let intent = RecordRef(seq);
+    let draft = Draft::new(Kind::Recover, &tenant, op, Some(intent), &fields, false).ok()?;
+    Some(RecordJob::new(tenant, draft, None, Payload::Closes { op, intent }))
+}
