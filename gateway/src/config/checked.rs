@@ -1,0 +1,227 @@
+//! From what was written to what is used: every section of the file, each value with its place.
+
+mod apps;
+
+use super::checker::Checker;
+use super::document::At;
+use super::mistakes::Kind;
+use super::settings::{
+    Confirmation, Data, Identity, KeyProvider, Ledger, Limits, Policies, Server, Settings, Tls,
+};
+use super::written::{self, Written};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Makes the settings. None only when a mistake was noted; all sections are looked at either way.
+pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Settings> {
+    let root = At::default();
+    let server = server(checker, &root.key("server"), written.server);
+    let data = data(checker, written.data);
+    let key_provider = key_provider(checker, written.key_provider, &data);
+    let ledger = ledger(checker, &root.key("ledger"), written.ledger);
+    let policies = policies(checker, &root.key("policies"), written.policies);
+    let identity = identity(checker, &root.key("identity"), written.identity);
+    let confirmation = confirmation(checker, &root.key("confirmation"), &written.confirmation);
+    let apps = apps::apps(checker, &root.key("apps"), written.apps);
+    Some(Settings {
+        server: server?,
+        data,
+        key_provider,
+        ledger: ledger?,
+        policies: policies?,
+        identity: identity?,
+        confirmation: confirmation?,
+        apps: apps?,
+    })
+}
+
+fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Server> {
+    let default = Server::default();
+    let listen = match written.listen {
+        None => Some(default.listen),
+        Some(text) => {
+            c.parsed(&at.key("listen"), &text, "write `address:port`, such as `127.0.0.1:8080`")
+        }
+    };
+    let public_url = match written.public_url {
+        None => Some(None),
+        Some(text) => {
+            let url = c.url(&at.key("public_url"), &text);
+            url.map(|_| Some(text.trim_end_matches('/').to_owned()))
+        }
+    };
+    let replica = name(c, &at.key("replica"), written.replica, default.replica);
+    let tls = match written.tls {
+        None => Some(None),
+        Some(files) => tls(c, &at.key("tls"), files).map(Some),
+    };
+    let limits = limits(c, &at.key("limits"), &written.limits);
+    let server = Server {
+        listen: listen?,
+        public_url: public_url?,
+        replica: replica?,
+        tls: tls?,
+        limits: limits?,
+    };
+    if server.is_public_plain_http() {
+        let message = format!("`{}` serves plain HTTP to other machines", server.listen);
+        let help = "give `server.tls`, or listen on 127.0.0.1 behind a proxy that speaks TLS";
+        c.warn(&at.key("listen"), message, help);
+    }
+    Some(server)
+}
+
+fn tls(c: &mut Checker<'_>, at: &At, written: written::Tls) -> Option<Tls> {
+    let cert = pem(c, &at.key("cert"), written.cert);
+    let key = pem(c, &at.key("key"), written.key);
+    Some(Tls { cert: cert?, key: key? })
+}
+
+fn pem(c: &mut Checker<'_>, at: &At, written: Option<String>) -> Option<PathBuf> {
+    let file = c.required(at, written, "TLS takes both `cert` and `key`, each a PEM file")?;
+    c.file(at, &file)
+}
+
+fn limits(c: &mut Checker<'_>, at: &At, written: &written::Limits) -> Option<Limits> {
+    let default = Limits::default();
+    let count = |written: Option<u32>, default| written.map_or(default, |count| count as usize);
+    let mut time = |key: &str, written, default, most| {
+        c.duration(&at.key(key), written, default, Duration::from_millis(1)..=most)
+    };
+    let header_timeout =
+        time("header_timeout", written.header_timeout.as_ref(), default.header_timeout, MINUTE);
+    let request_timeout = time(
+        "request_timeout",
+        written.request_timeout.as_ref(),
+        default.request_timeout,
+        super::MAX_TIMEOUT,
+    );
+    let drain_timeout =
+        time("drain_timeout", written.drain_timeout.as_ref(), default.drain_timeout, HOUR);
+    let mut size = |key: &str, written, default, bounds: RangeInclusive<usize>| {
+        c.bytes(&at.key(key), written, default, bounds)
+    };
+    let body = size("body_bytes", written.body_bytes.as_ref(), default.body_bytes, 1..=256 << 20);
+    let header =
+        size("header_bytes", written.header_bytes.as_ref(), default.header_bytes, 1024..=1 << 20);
+    Some(Limits {
+        body_bytes: body?,
+        header_bytes: header?,
+        json_depth: count(written.json_depth, default.json_depth),
+        connections: count(written.connections, default.connections),
+        calls_per_tenant: count(written.calls_per_tenant, default.calls_per_tenant),
+        queue_per_tenant: count(written.queue_per_tenant, default.queue_per_tenant),
+        header_timeout: header_timeout?,
+        request_timeout: request_timeout?,
+        drain_timeout: drain_timeout?,
+    })
+}
+
+fn data(c: &Checker<'_>, written: written::Data) -> Data {
+    Data { dir: c.path(&written.dir.unwrap_or_else(|| super::DEFAULT_DIR.to_owned())) }
+}
+
+fn key_provider(c: &Checker<'_>, written: written::KeyProvider, data: &Data) -> KeyProvider {
+    match written.kind.unwrap_or_default() {
+        written::KeyProviderKind::KeyFile => KeyProvider::KeyFile {
+            path: written.path.map_or_else(|| data.key_file(), |path| c.path(&path)),
+        },
+    }
+}
+
+fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledger> {
+    let default = Ledger::default();
+    let deployment = name(c, &at.key("deployment"), written.deployment, default.deployment);
+    let intent_deadline = c.duration(
+        &at.key("intent_deadline"),
+        written.intent_deadline.as_ref(),
+        default.intent_deadline,
+        Duration::from_millis(10)..=MINUTE,
+    );
+    Some(Ledger {
+        deployment: deployment?,
+        intent_deadline: intent_deadline?,
+        queue: written.queue.map_or(default.queue, |queue| queue as usize),
+    })
+}
+
+fn policies(c: &mut Checker<'_>, at: &At, written: written::Policies) -> Option<Policies> {
+    let default = Policies::default();
+    let dir = written.dir.map(|text| c.folder(&at.key("dir"), &text));
+    let shadow_dir = written.shadow_dir.map(|text| c.folder(&at.key("shadow_dir"), &text));
+    let solver = written.solver.map(|text| c.file(&at.key("solver"), &text));
+    let receipt = written.proof_receipt.map(|text| c.file(&at.key("proof_receipt"), &text));
+    Some(Policies {
+        dir: all_or_none(dir)?,
+        require_proof: written.require_proof.unwrap_or(default.require_proof),
+        watch: written.watch.unwrap_or(default.watch),
+        solver: all_or_none(solver)?,
+        proof_receipt: all_or_none(receipt)?,
+        shadow_dir: all_or_none(shadow_dir)?,
+    })
+}
+
+fn identity(c: &mut Checker<'_>, at: &At, written: written::Identity) -> Option<Identity> {
+    let default = Identity::default();
+    let issuer = match written.issuer {
+        Some(text) if text.trim().is_empty() => {
+            let message = "`identity.issuer` is empty".to_owned();
+            c.wrong(Kind::Value, &at.key("issuer"), message, "leave it out to use the public URL");
+            None
+        }
+        issuer => Some(issuer),
+    };
+    let token_lifetime = c.duration(
+        &at.key("token_lifetime"),
+        written.token_lifetime.as_ref(),
+        default.token_lifetime,
+        10 * SECOND..=24 * HOUR,
+    );
+    let login_window = c.duration(
+        &at.key("login_window"),
+        written.login_window.as_ref(),
+        default.login_window,
+        SECOND..=24 * HOUR,
+    );
+    Some(Identity {
+        issuer: issuer?,
+        token_lifetime: token_lifetime?,
+        login_attempts: written.login_attempts.unwrap_or(default.login_attempts),
+        login_window: login_window?,
+    })
+}
+
+fn confirmation(
+    c: &mut Checker<'_>,
+    at: &At,
+    written: &written::Confirmation,
+) -> Option<Confirmation> {
+    let default = Confirmation::default().ttl;
+    let ttl = c.duration(&at.key("ttl"), written.ttl.as_ref(), default, SECOND..=24 * HOUR)?;
+    Some(Confirmation { ttl })
+}
+
+/// A name that stands in ledger records: 1 to 64 of letters, digits, `.`, `_` and `-`.
+fn name(c: &mut Checker<'_>, at: &At, written: Option<String>, default: String) -> Option<String> {
+    let name = written.unwrap_or(default);
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
+    if !(1..=64).contains(&name.len()) || !name.chars().all(allowed) {
+        let help = "use 1 to 64 letters, digits, `.`, `_` or `-`";
+        c.wrong(Kind::Value, at, format!("`{at}` cannot stand in ledger records"), help);
+        return None;
+    }
+    Some(name)
+}
+
+/// None when something was written and is wrong; some of none when nothing was written.
+fn all_or_none<T>(written: Option<Option<T>>) -> Option<Option<T>> {
+    match written {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}

@@ -1,0 +1,292 @@
+use super::*;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use proptest::prelude::*;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLE: &str = include_str!("../../portcullis.example.toml");
+const SCHEMA: &str = include_str!("../../portcullis.schema.json");
+
+fn mistakes(text: &str) -> Mistakes {
+    parse("p.toml", text, Path::new("/nonexistent")).expect_err("the text has mistakes")
+}
+
+fn one(text: &str) -> Report {
+    let reports = mistakes(text).reports();
+    assert_eq!(reports.len(), 1, "{reports:#?}");
+    reports.into_iter().next().unwrap()
+}
+
+fn rendered(diagnostic: &dyn Diagnostic) -> String {
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::none())
+        .with_width(200)
+        .render_report(&mut text, diagnostic)
+        .unwrap();
+    text
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let loaded = parse("p.toml", "", Path::new("/etc/portcullis")).unwrap();
+    assert_eq!(loaded.settings, Settings::defaults(Path::new("/etc/portcullis/portcullis-data")));
+    assert!(loaded.warnings.all().is_empty());
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_lines() {
+    let text = r#"[server]
+lisen = "127.0.0.1:80"
+listen = "localhost"
+limits = { request_timeout = "10m", json_depth = 0 }
+
+[ledger]
+intent_deadline = 2
+queue = "many"
+
+[policies]
+dir = "no/such/folder"
+
+[apps.Notes]
+demo = true
+
+[apps.files]
+mcp = { command = ["x"], url = "http://a" }
+tools.read.action = "reed"
+
+[apps.bank]
+proxy = { url = "ftp://bank", routes = [{ name = "pay", method = "POST" }] }
+credential = { value = { env = "PORTCULLIS_TEST_SURELY_UNSET" } }
+new_tools = true
+"#;
+    let found: Vec<(usize, Kind, String)> =
+        mistakes(text).reports().into_iter().map(|r| (r.line, r.kind, r.message)).collect();
+    let lines: Vec<(usize, Kind)> = found.iter().map(|(line, kind, _)| (*line, *kind)).collect();
+    assert_eq!(
+        lines,
+        [
+            (2, Kind::UnknownKey),
+            (3, Kind::Value),
+            (4, Kind::Value),
+            (4, Kind::Value),
+            (7, Kind::Value),
+            (8, Kind::Value),
+            (11, Kind::NotThere),
+            (13, Kind::Value),
+            (17, Kind::Conflict),
+            (18, Kind::Value),
+            (21, Kind::Value),
+            (21, Kind::Missing),
+            (22, Kind::Secret),
+            (23, Kind::Value),
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_report_points_at_the_place_and_says_what_to_do() {
+    let shown = rendered(&mistakes("[server]\nlisen = \"x\"\n"));
+    for part in ["p.toml:2:1", "lisen = \"x\"", "unknown key `lisen`", "did you mean `listen`?"] {
+        assert!(shown.contains(part), "`{part}` is missing in:\n{shown}");
+    }
+}
+
+#[test]
+fn a_broken_line_hides_no_other_mistake_and_has_no_echo() {
+    let reports = mistakes("[server]\nlisten =\n[ledger]\nqueue = 0\n").reports();
+    let lines: Vec<_> = reports.iter().map(|report| (report.line, report.kind)).collect();
+    assert_eq!(lines, [(2, Kind::Syntax), (4, Kind::Value)], "{reports:#?}");
+}
+
+#[test]
+fn a_key_that_is_broken_is_not_called_missing_as_well() {
+    let report = one("[apps.ab]\nproxy = { url = 7, routes = [] }\n");
+    assert_eq!(report.message, "`apps.ab.proxy.url` must be a string, and is an integer");
+}
+
+#[test]
+fn no_report_shows_a_secret_that_was_written_down() {
+    let text = r#"[apps.a1]
+mcp = { url = "http://a", headers = { x-any = "hunter2-a" } }
+credential = { value = "hunter2-b" }
+[apps.a2]
+mcp = { command = ["x"], env = { GITHUB_TOKEN = "hunter2-c" } }
+[apps.a3]
+manifest = "x"
+url = "http://user:hunter2-d@host"
+password = "hunter2-e"
+[apps.a4.credential]
+value = { env = 1, secret = "hunter2-f" }
+prefix = 7
+"#;
+    let mistakes = mistakes(text);
+    let json = serde_json::to_string(&mistakes.reports()).unwrap();
+    let shown = format!("{mistakes} {mistakes:?} {json} {}", rendered(&mistakes));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let secrets: Vec<usize> =
+        mistakes.reports().iter().filter(|r| r.kind == Kind::Secret).map(|r| r.line).collect();
+    assert_eq!(secrets, [2, 3, 5, 8], "{shown}");
+    assert!(shown.contains("{ env = \"NAME\" }"), "{shown}");
+}
+
+#[test]
+fn an_app_runs_in_exactly_one_place() {
+    assert_eq!(one("[apps.ab]\nname = \"x\"\n").kind, Kind::Missing);
+    assert_eq!(one("[apps.ab]\ndemo = false\n").kind, Kind::Missing);
+    let two = one("[apps.ab]\nmcp = { command = [\"x\"] }\ndemo = true\n");
+    assert_eq!((two.line, two.kind), (3, Kind::Conflict));
+}
+
+#[test]
+fn an_upstream_timeout_over_180_seconds_is_refused() {
+    let report = one("[apps.ab]\ndemo = true\ntimeout = \"181s\"\n");
+    assert_eq!(report.message, "`apps.ab.timeout` must be from 1ms to 3m");
+    assert!(parse("p", "[apps.ab]\ndemo = true\ntimeout = \"180s\"", Path::new("")).is_ok());
+}
+
+#[test]
+fn headers_of_the_transport_cannot_be_set() {
+    let text = "[apps.ab]\ndemo = true\ncredential = { header = \"Transfer-Encoding\", \
+                value = { env = \"PATH\" } }\n";
+    assert!(one(text).message.contains("belongs to the transport"));
+}
+
+#[test]
+fn two_routes_for_one_request_are_refused() {
+    let route = |name: &str| format!("{{ name = \"{name}\", method = \"GET\", path = \"/a\" }}");
+    let app = |a: &str, b: &str| {
+        format!(
+            "[apps.ab]\nproxy.url = \"http://a\"\nproxy.routes = [{}, {}]\n",
+            route(a),
+            route(b)
+        )
+    };
+    assert_eq!(one(&app("x", "y")).kind, Kind::Conflict);
+    assert_eq!(mistakes(&app("x", "x")).all().len(), 2);
+}
+
+#[test]
+fn plain_http_for_other_machines_is_a_warning() {
+    let loaded = parse("p", "[server]\nlisten = \"0.0.0.0:80\"\n", Path::new("")).unwrap();
+    assert_eq!(loaded.warnings.reports()[0].line, 2);
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.toml");
+    std::fs::create_dir(folder.path().join("rules-here")).unwrap();
+    std::fs::write(&file, "[policies]\ndir = \"rules-here\"\n").unwrap();
+    let settings = load(&file).unwrap().settings;
+    assert_eq!(settings.policies.dir, Some(folder.path().join("rules-here")));
+    assert_eq!(settings.data.dir, folder.path().join(DEFAULT_DIR));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake_without_a_place() {
+    let report = load(Path::new("/nonexistent/p.toml")).unwrap_err().reports().remove(0);
+    assert_eq!((report.kind, report.line), (Kind::File, 0));
+}
+
+#[test]
+fn the_demo_has_its_app_and_its_own_folder() {
+    let settings = Settings::demo(Path::new("/tmp/demo"));
+    assert_eq!(settings.apps.len(), 1);
+    assert_eq!(settings.server.listen.port(), 0);
+    assert!(settings.data.key_file().starts_with("/tmp/demo"));
+}
+
+#[test]
+fn the_checked_in_schema_is_current() {
+    let checked_in: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    assert_eq!(checked_in, schema(), "run `portcullis check --schema` and check in what it prints");
+}
+
+/// So that what an editor shows as a default is one.
+#[test]
+fn the_defaults_in_the_schema_are_those_of_an_empty_file() {
+    let mut text = String::new();
+    defaults_as_toml(&schema(), "", &mut text);
+    assert!(text.contains("request_timeout = \"60s\""), "{text}");
+    let loaded = parse("p.toml", &text, Path::new("/x")).unwrap();
+    assert_eq!(loaded.settings, Settings::defaults(Path::new("/x/portcullis-data")));
+}
+
+fn defaults_as_toml(schema: &serde_json::Value, path: &str, text: &mut String) {
+    for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}{key}");
+        if let Some(default) = schema.get("default") {
+            text.push_str(&format!("{path} = {default}\n"));
+        }
+        if key != "apps" {
+            defaults_as_toml(schema, &format!("{path}."), text);
+        }
+    }
+}
+
+#[test]
+fn the_example_is_accepted_as_it_stands() {
+    let loaded = parse("portcullis.example.toml", EXAMPLE, Path::new("/x")).unwrap();
+    assert!(loaded.warnings.all().is_empty(), "{:?}", loaded.warnings);
+}
+
+/// In the example `# ` begins prose and `#` alone a setting that is turned off.
+#[test]
+fn every_setting_that_the_example_turns_off_is_accepted_when_turned_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with([' ', ':']) => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    for file in files_named_in(&text) {
+        let path = folder.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "x").unwrap();
+    }
+    for dir in ["policies", "candidate", "repositories"] {
+        std::fs::create_dir_all(folder.path().join(dir)).unwrap();
+    }
+    let loaded = parse("portcullis.example.toml", &text, folder.path());
+    let loaded = loaded.unwrap_or_else(|mistakes| panic!("{}", rendered(&mistakes)));
+    assert!(loaded.settings.apps.len() >= 5);
+    assert!(loaded.settings.server.tls.is_some());
+}
+
+fn files_named_in(text: &str) -> Vec<PathBuf> {
+    let ends = [".pem", ".json", ".yaml", "-token", "/cvc5"];
+    let quoted = text.split('"').skip(1).step_by(2);
+    quoted.filter(|word| ends.iter().any(|end| word.ends_with(end))).map(PathBuf::from).collect()
+}
+
+#[test]
+fn durations_are_what_was_written() {
+    let loaded = parse("p", "[ledger]\nintent_deadline = \"1s 500ms\"", Path::new("")).unwrap();
+    assert_eq!(loaded.settings.ledger.intent_deadline, Duration::from_millis(1500));
+}
+
+proptest! {
+    /// The schema and the types agree on everything that can be made out of the example.
+    #[test]
+    fn a_mangled_example_is_refused_with_reasons_or_accepted_and_never_panics(
+        cuts in proptest::collection::vec((0_usize..6000, 0_usize..12, "[a-z0-9\"={}\\[\\]\n.# -]{0,4}"), 1..4)
+    ) {
+        let mut text: Vec<char> = EXAMPLE.replace("\n#", "\n").chars().collect();
+        for (at, length, with) in cuts {
+            let from = at.min(text.len());
+            let to = (from + length).min(text.len());
+            text.splice(from..to, with.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(mistakes) = parse("p", &text, Path::new("/nonexistent")) {
+            prop_assert!(!mistakes.all().is_empty());
+            for report in mistakes.reports() {
+                prop_assert!(!report.help.contains("please report"), "{report:?}");
+            }
+            let _ = rendered(&mistakes);
+        }
+    }
+}
