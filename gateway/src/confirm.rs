@@ -204,7 +204,7 @@ fn stored_call(
     let args = gateway.json(Bytes::from(args))?;
     let name = &pending.asked.tool;
     let hint = Some(pending.asked.target_tenant.as_str());
-    let mut call = resolve::function_call(in_force, caller, hint, name, args)?;
+    let mut call = resolve::function_call(gateway, in_force, caller, hint, name, args)?;
     if *call.digest() != pending.asked.args_digest {
         return Err(Refusal::ConfirmationChanged("the stored bytes"));
     }

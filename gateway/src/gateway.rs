@@ -9,7 +9,7 @@ use portcullis_secrets::Vault;
 
 use crate::config::Settings;
 use crate::directory::Directory;
-use crate::edge::{CallLimits, JsonLimits, StrictJson};
+use crate::edge::{JsonLimits, PerTenant, StrictJson};
 use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity};
 use crate::in_force::InForce;
 use crate::knock::Knock;
@@ -34,7 +34,7 @@ pub struct Gateway {
     /// Reaches the apps.
     pub dispatcher: Dispatcher,
     /// How many calls of a tenant may be in flight and waiting.
-    pub calls: CallLimits,
+    pub calls: PerTenant,
     /// Names for people in the ledger.
     pub pseudonyms: Pseudonyms,
 }

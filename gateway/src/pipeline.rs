@@ -80,7 +80,7 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
-    let _place = gateway.calls.enter(caller.tenant()).await?;
+    let place = gateway.calls.enter(caller.tenant().as_str()).await?;
 
     let principal = in_force.prepare(&caller);
     let question = call.question(trail.op(), &principal, knock.request, confirmation);
@@ -94,6 +94,6 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
 
     let receipt = record::intent(gateway, trail, &call).await?;
     let cleared = Cleared::join(permit, receipt).map_err(dispatch::not_the_same_call)?;
-    let outcome = dispatch::dispatch(gateway, cleared, &caller, call).await;
-    Ok(record::outcome(gateway, trail, outcome).await)
+    let dispatched = dispatch::dispatch(gateway, cleared, &caller, trail, call).await;
+    Ok(record::outcome(gateway, trail, place, dispatched).await)
 }

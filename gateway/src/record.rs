@@ -6,20 +6,24 @@
 //! under the caller's own scope key, so that erasing a person leaves the chain verifiable.
 
 mod body;
+mod catalogue;
 mod policies;
 mod trail;
 
 use portcullis_audit::{
-    Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, OutcomeRecord, OutcomeStatus,
-    ResultRef, Unavailable,
+    Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger, OutcomeRecord,
+    OutcomeStatus, ResultRef, Unavailable,
 };
-use portcullis_kernel_adapter::Outcome;
+use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
 
+pub use catalogue::catalogue;
 pub use policies::{policies_loaded, policies_refused};
 pub use trail::Trail;
 
 use crate::answer::{Answer, Told};
+use crate::dispatch::Dispatched;
+use crate::edge::Pass;
 use crate::gateway::Gateway;
 use crate::refusal::Refusal;
 use crate::resolve::ToolCall;
@@ -34,7 +38,7 @@ pub async fn intent(
     call: &ToolCall,
 ) -> Result<IntentReceipt, Refusal> {
     let mut fields = trail.fields();
-    let input = Commitment::of("in", call.bytes());
+    let input = Commitment::of("in", call.bytes()).map_err(body::unavailable)?;
     let body = body::seal(gateway, trail, &[("in", &input)])?;
     fields.input = Some(input);
     let intent = Intent {
@@ -51,28 +55,82 @@ pub async fn intent(
 
 /// Records how the dispatch ended, and gives what the caller is told.
 ///
-/// The outcome of a read rides on the next commit; the answer of anything else waits until its
-/// outcome is durable, and is withheld when that fails (ledger-and-vault.md 5.7, rule 4).
-pub async fn outcome(gateway: &Gateway, trail: &Trail, outcome: Outcome) -> Told {
-    let record = outcome_record(trail, &outcome);
+/// The outcome of a read rides on the next commit, for a stream when its body has ended. The answer
+/// of anything else waits until its outcome is durable, and is withheld when that fails
+/// (ledger-and-vault.md 5.7, rule 4); what a streamed answer's head says is its outcome then.
+pub async fn outcome(
+    gateway: &Gateway,
+    trail: &Trail,
+    place: Pass,
+    dispatched: Dispatched,
+) -> Told {
+    match dispatched {
+        Dispatched::Ended(outcome) => match written(gateway, trail, &outcome).await {
+            Ok(()) => told(outcome),
+            Err(unrecorded) => Told::Refused(unrecorded),
+        },
+        Dispatched::Streaming { response, end, .. } if trail.action() == ActionType::Read => {
+            let record = outcome_of_stream(gateway.ledger.clone(), trail, end, place);
+            tokio::spawn(record);
+            Told::Streamed(response)
+        }
+        Dispatched::Streaming { response, end, head } => {
+            tokio::spawn(async move {
+                end.wait().await;
+                drop(place);
+            });
+            match written(gateway, trail, &head).await {
+                Ok(()) => Told::Streamed(response),
+                Err(unrecorded) => Told::Refused(unrecorded),
+            }
+        }
+    }
+}
+
+async fn written(gateway: &Gateway, trail: &Trail, outcome: &Outcome) -> Result<(), Refusal> {
+    let record = outcome_record(trail, outcome, None);
     let written = match trail.action() {
         ActionType::Read => gateway.ledger.outcome_queued(record),
         ActionType::Write | ActionType::Destructive => {
             gateway.ledger.outcome(record).await.map(|_| ())
         }
     };
-    if let Err(fault) = written {
+    written.map_err(|fault| {
         tracing::error!(op = %trail.op(), %fault, "an outcome could not be recorded");
-        return Told::Refused(Refusal::OutcomeUnrecorded);
+        Refusal::OutcomeUnrecorded
+    })
+}
+
+/// Queues the outcome of a streamed read when its body has ended; holds the call's place till then.
+fn outcome_of_stream(
+    ledger: Ledger,
+    trail: &Trail,
+    end: StreamEnd,
+    place: Pass,
+) -> impl Future<Output = ()> + use<> {
+    let trail = trail.clone();
+    async move {
+        let exchange = end.wait().await;
+        let answer = exchange.response.and_then(|tally| Commitment::of("out", &tally.sha256).ok());
+        let record = outcome_record(&trail, &exchange.outcome, answer);
+        if let Err(fault) = ledger.outcome_queued(record) {
+            tracing::error!(op = %trail.op(), %fault, "an outcome could not be recorded");
+        }
+        drop(place);
     }
+}
+
+fn told(outcome: Outcome) -> Told {
     match outcome {
         Outcome::Done { value } => Told::Done(value),
-        Outcome::Failed { class, .. } if class == "unreachable" => {
-            Told::Refused(Refusal::UpstreamUnreachable)
+        // The app's own words about its failure are an answer like any other.
+        Outcome::Failed { value: Some(value), .. } | Outcome::Refused { value: Some(value), .. } => {
+            Told::Done(value)
         }
-        Outcome::Failed { class, .. } => Told::Refused(Refusal::UpstreamFailed(class.to_owned())),
-        Outcome::Refused { message, .. } => Told::Refused(Refusal::UpstreamRefused(message)),
-        Outcome::Unknown { class } => Told::Refused(Refusal::OutcomeUnknown(class.to_owned())),
+        Outcome::Failed { class: Class::Connect, .. } => Told::Refused(Refusal::UpstreamUnreachable),
+        Outcome::Failed { class, .. } => Told::Refused(Refusal::UpstreamFailed(class.to_string())),
+        Outcome::Refused { class, .. } => Told::Refused(Refusal::UpstreamRefused(class.to_string())),
+        Outcome::Unknown { class, .. } => Told::Refused(Refusal::OutcomeUnknown(class.to_string())),
     }
 }
 
@@ -137,22 +195,29 @@ fn log_of(tenant: Option<&str>) -> String {
     tenant.unwrap_or(DEPLOYMENT).to_owned()
 }
 
-fn outcome_record(trail: &Trail, outcome: &Outcome) -> OutcomeRecord {
-    let (status, error_class, out) = match outcome {
-        Outcome::Done { value } => {
-            (OutcomeStatus::Done, None, Some(Commitment::of("out", value)))
-        }
-        Outcome::Failed { class, .. } => (OutcomeStatus::Failed, Some(class.to_string()), None),
-        Outcome::Refused { class, .. } => (OutcomeStatus::Refused, Some(class.to_string()), None),
-        Outcome::Unknown { class } => (OutcomeStatus::Unknown, Some(class.to_string()), None),
+fn outcome_record(
+    trail: &Trail,
+    outcome: &Outcome,
+    streamed: Option<Commitment>,
+) -> OutcomeRecord {
+    let status = match outcome {
+        Outcome::Done { .. } => OutcomeStatus::Done,
+        Outcome::Failed { .. } => OutcomeStatus::Failed,
+        Outcome::Refused { .. } => OutcomeStatus::Refused,
+        Outcome::Unknown { .. } => OutcomeStatus::Unknown,
+    };
+    let answer = match outcome {
+        // Without randomness an outcome is still better recorded without its commitment.
+        Outcome::Done { value } if !value.is_empty() => Commitment::of("out", value).ok(),
+        _ => streamed,
     };
     OutcomeRecord {
         tenant: trail.log(),
         op: trail.op(),
         reference: trail.reference(),
         status,
-        error_class,
-        out,
+        error_class: outcome.class().map(|class| class.to_string()),
+        out: answer,
         fields: trail.fields(),
         body: None,
     }

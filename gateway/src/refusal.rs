@@ -13,6 +13,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::edge::Overloaded;
 use crate::identify::Unidentified;
 
 /// One argument that does not fit the tool's JSON Schema.
@@ -273,6 +274,12 @@ impl From<Unidentified> for Refusal {
             Unidentified::Unavailable(fault) => Self::Unavailable(fault.to_string()),
             other => Self::InvalidCredential(other.code()),
         }
+    }
+}
+
+impl From<Overloaded> for Refusal {
+    fn from(overloaded: Overloaded) -> Self {
+        Self::Busy { retry_after: Duration::from_secs(overloaded.retry_after) }
     }
 }
 

@@ -7,13 +7,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_kernel_adapter::{App, Catalogue, Tool, ToolState, call_digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{Uri, header};
+use portcullis_kernel_adapter::{App, Catalogue, RouteRefusal, Tool, ToolState, call_digest};
 use portcullis_policies::{
     AppId, Confirmation, PreparedPrincipal, Question, RequestFacts, TenantId, ToolName,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::door::read_bytes;
 use crate::edge::StrictJson;
 use crate::gateway::Gateway;
 use crate::identify::Caller;
@@ -99,6 +104,57 @@ impl ToolCall {
     }
 }
 
+/// A proxied request with its body, as it is stored for a confirmation.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoredRequest {
+    method: String,
+    target: String,
+    content_type: Option<String>,
+    body: String,
+}
+
+impl ToolCall {
+    /// What would run, in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let name = &self.tool.spec.name;
+        format!("{} of {} ({})", name.function(), name.app(), self.tool.spec.action_type)
+    }
+
+    /// Reads the request of a proxied call whole, so that it can be stored; none for other calls.
+    ///
+    /// # Errors
+    /// [`Refusal::BodyTooLarge`]: what is confirmed has to be kept.
+    pub async fn store_forward(&mut self, limit: usize) -> Result<Option<StoredRequest>, Refusal> {
+        let Some(request) = self.forward.take() else { return Ok(None) };
+        let (parts, body) = request.into_parts();
+        let body = read_bytes(body, limit).await?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
+        Ok(Some(StoredRequest {
+            method: parts.method.to_string(),
+            target: parts.uri.to_string(),
+            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            body: BASE64.encode(&body),
+        }))
+    }
+
+    /// Puts a stored request back.
+    ///
+    /// # Errors
+    /// [`Refusal::ConfirmationChanged`] when it is not what was stored.
+    pub fn restore_forward(&mut self, stored: StoredRequest) -> Result<(), Refusal> {
+        let changed = || Refusal::ConfirmationChanged("the stored request");
+        let body = BASE64.decode(&stored.body).map_err(|_| changed())?;
+        let mut request = http::Request::builder().method(stored.method.as_str()).uri(stored.target);
+        if let Some(kind) = stored.content_type {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request.body(axum::body::Body::from(body)).map_err(|_| changed())?;
+        self.forward = Some(Box::new(request));
+        Ok(())
+    }
+}
+
 /// Resolves what a door asked for.
 ///
 /// # Errors
@@ -114,7 +170,7 @@ pub fn resolve(
         Wanted::Function { app, function, params } => {
             let args = gateway.json(params)?;
             let name = tool_name(&in_force.catalogue, &app, &function)?;
-            function_call(in_force, caller, hints.tenant.as_deref(), &name, args)
+            function_call(gateway, in_force, caller, hints.tenant.as_deref(), &name, args)
         }
         Wanted::Route(route) => route_call(gateway, in_force, caller, *route),
         Wanted::Malformed(refusal) => Err(refusal),
@@ -130,6 +186,7 @@ pub fn resolve(
 /// # Errors
 /// As [`resolve`].
 pub fn function_call(
+    gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
     tenant_hint: Option<&str>,
@@ -139,7 +196,10 @@ pub fn function_call(
     let (app, tool) = find(&in_force.catalogue, name)?;
     check_arguments(&tool, &args.value)?;
     let digest = call_digest(name, &args.bytes);
-    let target_tenant = target_tenant(&app, &args.value, tenant_hint, caller)?;
+    let settings = gateway.settings.apps.get(&app.id);
+    let argument = settings.and_then(|app| app.tenant_argument.as_deref());
+    let argument = argument.and_then(|name| args.value.get(name)).and_then(Value::as_str);
+    let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
     Ok(ToolCall { app, tool, args, digest, target_tenant, forward: None })
 }
 
@@ -177,16 +237,14 @@ fn check_arguments(tool: &Tool, args: &Value) -> Result<(), Refusal> {
 /// one, and the tenant gate of the rules sees it.
 fn target_tenant(
     app: &App,
-    args: &Value,
+    argument: Option<&str>,
     hint: Option<&str>,
     caller: &Caller,
 ) -> Result<TenantId, Refusal> {
     let own = caller.tenant();
     let of_app = app.tenant.as_ref().map(TenantId::as_str);
-    let of_argument =
-        app.tenant_argument.as_ref().and_then(|name| args.get(name)).and_then(Value::as_str);
     let hint = hint.filter(|tenant| *tenant != "default");
-    let foreign = [of_app, of_argument, hint]
+    let foreign = [of_app, argument, hint]
         .into_iter()
         .flatten()
         .find(|tenant| *tenant != own.as_str());
@@ -205,12 +263,25 @@ fn route_call(
     let unknown_app = || Refusal::UnknownApp(shown(&route.app));
     let id: AppId = route.app.parse().map_err(|_| unknown_app())?;
     let app = in_force.catalogue.app(&id).ok_or_else(unknown_app)?;
+    let proxy = app.upstream.as_proxy().ok_or_else(unknown_app)?;
     let method = route.request.method();
-    let shown_route = || Refusal::UnknownAppRoute(shown(&format!("{method} {}", route.path)));
-    let matched = app.route(method, &route.path.to_string()).ok_or_else(shown_route)?;
-    let args = gateway.json(matched.input)?;
-    let mut call = function_call(in_force, caller, None, &matched.tool, args)?;
-    call.forward = Some(Box::new(route.request));
+    let found = proxy.routes.find(method, route.path.as_str(), route.path.query());
+    let matched = found.map_err(|why| match why {
+        RouteRefusal::NoRoute => {
+            Refusal::UnknownAppRoute(shown(&format!("{method} {}", route.path.as_str())))
+        }
+        ambiguous => Refusal::MalformedRequest(ambiguous.to_string()),
+    })?;
+    let name = ToolName::new(id, &matched.function)
+        .map_err(|_| Refusal::UnknownFunction(shown(&matched.function)))?;
+    let args = StrictJson { value: matched.input, bytes: Bytes::from(matched.args) };
+    let mut call = function_call(gateway, in_force, caller, None, &name, args)?;
+    let mut request = route.request;
+    // The service sees the path that was decided on, in its one spelling.
+    *request.uri_mut() = Uri::from(
+        route.path.to_path_and_query().map_err(|_| Refusal::MalformedRequest("path".into()))?,
+    );
+    call.forward = Some(Box::new(request));
     Ok(call)
 }
 

@@ -12,10 +12,12 @@ pub mod serve;
 pub mod tenant;
 pub mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Settings};
 
 /// A policy-engine-centric security gateway: every call is decided by Cedar, written down, and
 /// only then carried out.
@@ -64,6 +66,44 @@ pub struct Deployment {
     /// The configuration file; without one the embedded defaults apply
     #[arg(long, short, value_name = "FILE", env = "PORTCULLIS_CONFIG", global = true)]
     pub config: Option<PathBuf>,
+}
+
+impl Deployment {
+    /// The settings of the configuration file, or the embedded defaults in `./.portcullis`.
+    ///
+    /// # Errors
+    /// Prints every mistake of the file and gives the exit code.
+    pub fn settings(&self) -> Result<Settings, ExitCode> {
+        match &self.config {
+            Some(file) => config::load(file).map_err(print::fault),
+            None => Ok(Settings::defaults(Path::new(".portcullis"))),
+        }
+    }
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(future),
+        // Without threads or file descriptors there is nothing to run and nobody to tell.
+        Err(fault) => {
+            print::error(format_args!("no async runtime: {fault}"));
+            std::process::exit(1)
+        }
+    }
+}
+
+/// Logs to stderr; `RUST_LOG` chooses how much.
+pub fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init()
+        .ok();
 }
 
 /// Runs one command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.

@@ -40,7 +40,7 @@ pub(super) fn seal(
     gateway.vault.seal(&context, &plain).map(|blob| Some(Body(blob))).map_err(unavailable)
 }
 
-fn unavailable(fault: impl std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(fault: impl std::fmt::Display) -> Refusal {
     tracing::error!(%fault, "a record's body could not be sealed");
     Refusal::Unavailable("vault".to_owned())
 }

@@ -30,7 +30,7 @@ pub async fn policies_loaded(ledger: &Ledger, loaded: &InForce) -> Result<(), St
         ("solver", solver),
         ("why", why),
     ];
-    append(ledger, digest.to_string(), "loaded", note).await
+    admin(ledger, Some(("loaded", digest.to_string())), note).await
 }
 
 /// Records that a set was refused and which one stays in force; durable when it returns.
@@ -44,13 +44,13 @@ pub async fn policies_refused(
 ) -> Result<(), String> {
     let words: String = fault.to_string().chars().take(WORDS).collect();
     let note = [("action", "policies_refused"), ("why", words.as_str())];
-    append(ledger, kept.unwrap_or_default(), "kept", note).await
+    admin(ledger, Some(("kept", kept.unwrap_or_default())), note).await
 }
 
-async fn append<const N: usize>(
+/// Appends an admin record to the deployment's own log; durable when it returns.
+pub(super) async fn admin<const N: usize>(
     ledger: &Ledger,
-    bundle: String,
-    decision: &str,
+    policies: Option<(&str, String)>,
     note: [(&str, &str); N],
 ) -> Result<(), String> {
     let note: BTreeMap<String, String> = note
@@ -58,14 +58,17 @@ async fn append<const N: usize>(
         .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-    let pol = PolicyRef { decision: decision.to_owned(), rules: Vec::new(), bundle };
-    let fields = CallFields { pol: Some(pol), note, ..CallFields::default() };
+    let pol = policies.map(|(decision, bundle)| PolicyRef {
+        decision: decision.to_owned(),
+        rules: Vec::new(),
+        bundle,
+    });
     let entry = Entry {
         tenant: DEPLOYMENT.to_owned(),
         kind: Kind::Admin,
         op: Uuid::now_v7(),
         reference: None,
-        fields,
+        fields: CallFields { pol, note, ..CallFields::default() },
         body: None,
     };
     ledger.append(entry).await.map(|_| ()).map_err(|fault| fault.to_string())

@@ -1,5 +1,7 @@
 //! What is known about one call so far, so that a refusal at any step is recorded with all of it.
 
+use std::net::IpAddr;
+
 use portcullis_audit::{CallFields, PolicyRef, RecordRef, ToolRef, Who};
 use portcullis_policies::{ActionType, Capsule, Decision, TenantId};
 use uuid::Uuid;
@@ -12,10 +14,11 @@ use crate::knock::Knock;
 use crate::resolve::ToolCall;
 
 /// The trail of one call: filled step by step, never read by a decision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trail {
     op: Uuid,
     channel: &'static str,
+    source: IpAddr,
     tenant: Option<TenantId>,
     /// The caller's id in the directory; names the scope key of the sealed body, nothing else.
     user: Option<String>,
@@ -36,6 +39,7 @@ impl Trail {
         Self {
             op,
             channel: knock.request.channel.as_str(),
+            source: knock.request.source,
             tenant: None,
             user: None,
             who: Who::default(),
@@ -108,6 +112,12 @@ impl Trail {
     #[must_use]
     pub fn op(&self) -> Uuid {
         self.op
+    }
+
+    /// Address of the peer.
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        self.source
     }
 
     /// The log that this call's records go to.

@@ -1,0 +1,134 @@
+//! From the configured apps to the catalogue: manifests and route tables are read, MCP servers are
+//! asked, the operator's word is applied and written down.
+
+mod accepted;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_audit::Ledger;
+use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
+use portcullis_kernel_adapter::catalogue::quarantine::NewTools;
+use portcullis_kernel_adapter::manifest::Manifest;
+use portcullis_kernel_adapter::{App, Built, Catalogue, CatalogueBuilder, Dispatcher};
+use portcullis_policies::ToolName;
+use tokio::time::Instant;
+
+use crate::config::{self, Settings};
+use crate::directory::Directory;
+use crate::record;
+
+pub use accepted::accept;
+
+/// How long an MCP server may take to list its tools at start.
+const DISCOVERY: Duration = Duration::from_secs(30);
+
+/// Why an app can't be served as configured.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum AppsError {
+    /// A file of the app can't be read.
+    #[error("app `{app}`: {file} cannot be read: {source}")]
+    File {
+        /// The app.
+        app: String,
+        /// Which file.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A manifest, a route table or an OpenAPI file is wrong; every mistake is listed.
+    #[error("app `{app}`: {mistakes}")]
+    Wrong {
+        /// The app.
+        app: String,
+        /// Every mistake, a line each.
+        mistakes: String,
+    },
+    /// A credential can't be read.
+    #[error("app `{app}`: {source}")]
+    Secret {
+        /// The app.
+        app: String,
+        /// Which reference, and why; never the value.
+        source: portcullis_secrets::SecretRefError,
+    },
+    /// The accepted tools can't be read or written.
+    #[error(transparent)]
+    Directory(#[from] crate::directory::DirectoryError),
+    /// The operator's overrides could not be written down, so they may not apply.
+    #[error("the ledger could not record the catalogue: {0}")]
+    Ledger(String),
+}
+
+/// Builds the catalogue of all configured apps; overrides and quarantined tools are in the ledger
+/// when this returns.
+///
+/// # Errors
+/// When an app's own files are wrong. An MCP server that can't be reached is no error: its app is
+/// there without tools, and the log says why.
+pub async fn catalogue(
+    settings: &Settings,
+    directory: &Directory,
+    dispatcher: &Dispatcher,
+    ledger: &Ledger,
+) -> Result<Arc<Catalogue>, AppsError> {
+    let before = accepted::load(directory).await?;
+    let mut builder = CatalogueBuilder::new(before.clone(), NewTools::Quarantine);
+    for app in settings.apps.values() {
+        add(&mut builder, app, dispatcher).await?;
+    }
+    let Built { catalogue, problems, overridden, accepted } = builder.build(&overrides(settings));
+    for problem in &problems {
+        tracing::warn!(subject = problem.subject, "{}", problem.message);
+    }
+    record::catalogue(ledger, &catalogue, &overridden).await.map_err(AppsError::Ledger)?;
+    accepted::store_new(directory, &before, &accepted).await?;
+    Ok(Arc::new(catalogue))
+}
+
+async fn add(
+    builder: &mut CatalogueBuilder,
+    app: &config::App,
+    dispatcher: &Dispatcher,
+) -> Result<(), AppsError> {
+    let known = upstream::app(app)?;
+    builder.accept_new_tools(match app.new_tools {
+        config::NewTools::Accept => NewTools::Accept,
+        config::NewTools::Quarantine => NewTools::Quarantine,
+    });
+    match &app.upstream {
+        config::Upstream::Manifest { file, .. } => {
+            let bytes = upstream::read(app, file)?;
+            let manifest = Manifest::parse(&bytes).map_err(|faults| upstream::wrong(app, faults))?;
+            builder.add_manifest_app(known, &manifest);
+        }
+        config::Upstream::Proxy { .. } => builder.add_proxy_app(known),
+        config::Upstream::McpChild { .. } | config::Upstream::McpHttp { .. } => {
+            add_mcp(builder, known, dispatcher).await;
+        }
+        // The demo points its app at its own manifest before it comes here.
+        config::Upstream::Demo => builder.add_unreachable_app(known, "it lives in `portcullis demo`"),
+    }
+    Ok(())
+}
+
+async fn add_mcp(builder: &mut CatalogueBuilder, app: App, dispatcher: &Dispatcher) {
+    let shared = Arc::new(app.clone());
+    match dispatcher.discover(&shared, Instant::now() + DISCOVERY).await {
+        Ok(tools) => builder.add_mcp_app(app, &tools),
+        Err(fault) => builder.add_unreachable_app(app, &fault.to_string()),
+    }
+}
+
+fn overrides(settings: &Settings) -> Overrides {
+    let mut overrides = Overrides::default();
+    for app in settings.apps.values() {
+        for (function, said) in &app.tools {
+            let Ok(name) = ToolName::new(app.id.clone(), function) else { continue };
+            let said = ToolOverride { action_type: said.action, scopes: said.scopes.clone() };
+            overrides.tools.insert(name, said);
+        }
+    }
+    overrides
+}

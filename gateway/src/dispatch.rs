@@ -1,0 +1,99 @@
+//! The only file that calls the dispatcher: a cleared call goes to its app.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Response;
+use http_body_util::BodyExt;
+use portcullis_kernel_adapter::{
+    CallerFacts, Class, Cleared, Inbound, NotTheSameCall, Outcome, ResolvedCall, StreamEnd,
+};
+use tokio::time::Instant;
+
+use crate::gateway::Gateway;
+use crate::identify::Caller;
+use crate::record::Trail;
+use crate::refusal::Refusal;
+use crate::resolve::ToolCall;
+
+/// What a dispatch gave.
+pub enum Dispatched {
+    /// It has ended.
+    Ended(Outcome),
+    /// A proxied service began to answer; the end of its body is still to come.
+    Streaming {
+        /// The answer.
+        response: Response<Body>,
+        /// Resolves when the body has ended.
+        end: StreamEnd,
+        /// What the head alone says.
+        head: Outcome,
+    },
+}
+
+/// Sends a cleared call to its app, within the app's deadline.
+pub async fn dispatch(
+    gateway: &Gateway,
+    cleared: Cleared,
+    caller: &Caller,
+    trail: &Trail,
+    mut call: ToolCall,
+) -> Dispatched {
+    let facts = CallerFacts {
+        subject: caller.user_id().to_owned(),
+        tenant: call.target_tenant().clone(),
+    };
+    let forward = call.take_forward();
+    let resolved = ResolvedCall::new(
+        trail.op(),
+        call.app().clone(),
+        call.tool().clone(),
+        call.bytes().clone(),
+        facts,
+        Instant::now() + patience(gateway, &call),
+    );
+    match forward {
+        None => Dispatched::Ended(gateway.dispatcher.call(cleared, resolved).await),
+        Some(request) => {
+            let inbound = inbound(gateway, &request, trail);
+            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            let forwarded = gateway.dispatcher.forward(cleared, resolved, request, inbound).await;
+            match forwarded {
+                Ok(forwarded) => streaming(forwarded.response.map(Body::new), forwarded.end),
+                Err(outcome) => Dispatched::Ended(outcome),
+            }
+        }
+    }
+}
+
+/// Permit and receipt of different calls: a bug of ours, and nothing was dispatched.
+pub fn not_the_same_call(fault: NotTheSameCall) -> Refusal {
+    tracing::error!(%fault, "permit and receipt do not fit");
+    Refusal::Unavailable("clearance".to_owned())
+}
+
+fn streaming(response: Response<Body>, end: StreamEnd) -> Dispatched {
+    let status = response.status();
+    let class = Class::Status(status.as_u16());
+    let message = format!("the service answered {status}");
+    let head = match status.as_u16() {
+        400..=499 => Outcome::Refused { class, message, value: None },
+        500..=599 => Outcome::Unknown { class, message },
+        _ => Outcome::Done { value: bytes::Bytes::new() },
+    };
+    Dispatched::Streaming { response, end, head }
+}
+
+/// How long the app may take: what the operator allows it, within the gateway's own limit.
+fn patience(gateway: &Gateway, call: &ToolCall) -> Duration {
+    let limit = gateway.settings.server.limits.request_timeout;
+    let app = gateway.settings.apps.get(&call.app().id);
+    app.map_or(limit, |app| app.timeout.min(limit))
+}
+
+fn inbound(gateway: &Gateway, request: &http::Request<Body>, trail: &Trail) -> Inbound {
+    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().host()).unwrap_or_default().to_owned();
+    let scheme = if gateway.settings.server.tls.is_some() { "https" } else { "http" };
+    Inbound { source: trail.source(), scheme, host }
+}

@@ -1,0 +1,144 @@
+//! Builds the parts of a gateway, in order; each needs the ones before it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_audit::{Ledger, LedgerOptions};
+use portcullis_kernel_adapter::{Dispatcher, DispatcherOptions};
+use portcullis_secrets::{FileStore, KeyFile, Vault};
+
+use crate::apps::{self, AppsError};
+use crate::config::{KeyProvider, Settings};
+use crate::deployment_keys::{DeploymentKeyError, DeploymentKeys};
+use crate::directory::{Directory, DirectoryError};
+use crate::edge::{Bounds, PerTenant};
+use crate::gateway::Gateway;
+use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
+use crate::pseudonym::Pseudonyms;
+use crate::rules::{Rules, RulesError, RulesOptions};
+
+/// Why the gateway does not start, sorted by the part that can't.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum OpenError {
+    /// The data folder.
+    #[error("the data folder {dir} cannot be used: {source}")]
+    DataDir {
+        /// Which folder.
+        dir: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key-encryption key.
+    #[error(transparent)]
+    KeyFile(#[from] portcullis_secrets::KeyFileError),
+    /// The wrapped scope keys.
+    #[error(transparent)]
+    ScopeKeys(#[from] portcullis_secrets::StoreError),
+    /// The key-encryption key does not fit the scope keys.
+    #[error(transparent)]
+    Vault(#[from] portcullis_secrets::KeyError),
+    /// A key of the deployment.
+    #[error(transparent)]
+    DeploymentKey(#[from] DeploymentKeyError),
+    /// The ledger: torn, forged, locked or unwritable.
+    #[error(transparent)]
+    Ledger(#[from] portcullis_audit::OpenError),
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Signing keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// An app's manifest, routes or credential.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apps(#[from] AppsError),
+    /// The first policy set.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Rules(#[from] RulesError),
+    /// The listening socket or its certificate.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Opens everything but the listening socket.
+///
+/// # Errors
+/// The first part that can't be opened; what was opened before it is closed again.
+pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
+    make_private_dir(&settings.data.dir)?;
+    make_private_dir(&settings.data.keys_dir())?;
+    let KeyProvider::KeyFile { path } = &settings.key_provider;
+    let key = KeyFile::open_or_create(path)?;
+    let vault = Arc::new(Vault::new(key, FileStore::open(&settings.data.scope_keys())?)?);
+    let keys = DeploymentKeys::new(Arc::clone(&vault));
+    let pseudonyms =
+        Pseudonyms::new(&keys.in_file(&settings.data.keys_dir().join("pseudonyms"), "pseudonyms")?);
+    let (ledger, opened) = Ledger::open(ledger_options(&settings))?;
+    tracing::info!(?opened, "ledger open");
+    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let identity =
+        Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
+    let dispatcher = Dispatcher::new(DispatcherOptions::default());
+    let catalogue = apps::catalogue(&settings, &directory, &dispatcher, &ledger).await?;
+    let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
+    let limits = &settings.server.limits;
+    Ok(Arc::new(Gateway {
+        calls: PerTenant::new(Bounds {
+            inside: limits.calls_per_tenant,
+            waiting: limits.queue_per_tenant,
+            wait: limits.request_timeout,
+        }),
+        directory,
+        identity,
+        ledger,
+        vault,
+        rules: Arc::new(rules),
+        dispatcher,
+        pseudonyms,
+        settings,
+    }))
+}
+
+fn ledger_options(settings: &Settings) -> LedgerOptions {
+    LedgerOptions {
+        path: settings.data.ledger_db(),
+        deployment: settings.ledger.deployment.clone(),
+        signing_key: settings.data.ledger_key(),
+        replica: settings.server.replica.clone(),
+        queue: settings.ledger.queue,
+        deadline: settings.ledger.intent_deadline,
+    }
+}
+
+fn identity_settings(settings: &Settings) -> IdentitySettings {
+    let identity = &settings.identity;
+    IdentitySettings {
+        issuer: identity.issuer.clone().unwrap_or_else(|| settings.ledger.deployment.clone()),
+        login_limits: LoginLimits::new(identity.login_attempts, identity.login_window),
+        ..IdentitySettings::default()
+    }
+}
+
+fn rules_options(settings: &Settings) -> RulesOptions {
+    let policies = &settings.policies;
+    RulesOptions {
+        dir: policies.dir.clone(),
+        require_proof: policies.require_proof,
+        receipt: policies.proof_receipt.clone(),
+        solver: policies.solver.clone(),
+    }
+}
+
+/// Only this user may look into the folder: it holds keys and databases.
+fn make_private_dir(dir: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| OpenError::DataDir { dir: dir.display().to_string(), source })
+}

@@ -1,0 +1,170 @@
+//! Listener, routes, watchers, and an end in order; no decision of any kind.
+
+use std::sync::Arc;
+
+use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, ResultRef};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use crate::config::Settings;
+use crate::edge::{
+    self, Drained, EdgeOptions, Limits, Malformed, OnMalformed, Recorded, Recording, ServerTls,
+};
+use crate::gateway::Gateway;
+use crate::open::{OpenError, open};
+use crate::{admin, door, watch};
+
+/// A gateway that serves.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Drained>,
+    carrier: AbortOnDropHandle<()>,
+    _watcher: Option<Box<dyn Send>>,
+}
+
+impl Running {
+    /// Opens every part, binds the address and begins to serve.
+    ///
+    /// # Errors
+    /// The first part that can't be opened.
+    pub async fn start(settings: Settings) -> Result<Self, OpenError> {
+        let address = settings.server.listen;
+        let listen = |source| OpenError::Listen { address: address.to_string(), source };
+        // Bound before the parts are opened: a taken port is the commonest mistake.
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let gateway = open(settings).await?;
+        let carrier = tokio::spawn(admin::carry(gateway.directory.clone(), gateway.ledger.clone()));
+        let options = edge_options(&gateway)?;
+        let (stop, stopped) = oneshot::channel();
+        let router = door::router(Arc::clone(&gateway));
+        let serving = tokio::spawn(edge::serve(listener, router, options, async {
+            stopped.await.ok();
+        }));
+        Ok(Self {
+            _watcher: watcher(&gateway),
+            gateway,
+            address,
+            stop,
+            serving,
+            carrier: AbortOnDropHandle::new(carrier),
+        })
+    }
+
+    /// The parts.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.gateway.settings.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Stops accepting, lets calls finish within the drain time, and flushes the ledger. What is
+    /// left at the deadline is closed as unknown at the next start.
+    pub async fn stop(self) {
+        self.stop.send(()).ok();
+        match self.serving.await {
+            Ok(drained) if drained.left > 0 => {
+                tracing::warn!(left = drained.left, "calls were cut at the drain deadline");
+            }
+            Ok(_) => tracing::info!("drained"),
+            Err(fault) => tracing::error!(%fault, "the listener ended abnormally"),
+        }
+        drop(self.carrier);
+        let gateway = self.gateway;
+        admin::carry_once(&gateway.directory, &gateway.ledger).await.ok();
+        gateway.dispatcher.close().await;
+        gateway.directory.close().await;
+        if let Err(fault) = gateway.ledger.clone().close().await {
+            tracing::error!(%fault, "the ledger could not be closed in order");
+        }
+    }
+}
+
+fn watcher(gateway: &Arc<Gateway>) -> Option<Box<dyn Send>> {
+    let dir = gateway.rules.dir().filter(|_| gateway.settings.policies.watch)?;
+    match watch::watch(Arc::clone(&gateway.rules), dir) {
+        Ok(watcher) => Some(Box::new(watcher)),
+        Err(fault) => {
+            tracing::warn!(%fault, dir = %dir.display(), "the rules are not watched; restart to load changes");
+            None
+        }
+    }
+}
+
+fn edge_options(gateway: &Arc<Gateway>) -> Result<EdgeOptions, OpenError> {
+    let settings = &gateway.settings.server;
+    let tls = match &settings.tls {
+        None => None,
+        Some(tls) => Some(ServerTls::from_pem_files(&tls.cert, &tls.key).map_err(|fault| {
+            OpenError::Listen {
+                address: settings.listen.to_string(),
+                source: std::io::Error::other(fault),
+            }
+        })?),
+    };
+    let limits = Limits {
+        max_connections: settings.limits.connections,
+        max_head_bytes: settings.limits.header_bytes,
+        header_timeout: settings.limits.header_timeout,
+        drain_deadline: settings.limits.drain_timeout,
+        ..Limits::default()
+    };
+    Ok(EdgeOptions { limits, tls, on_malformed: Arc::new(Recorder(gateway.ledger.clone())) })
+}
+
+/// Writes a record for each request that is refused before it becomes a call.
+struct Recorder(Ledger);
+
+impl OnMalformed for Recorder {
+    fn record(&self, seen: Malformed) -> Recording<'_> {
+        Box::pin(async move {
+            match self.0.append(malformed_entry(&seen)).await {
+                Ok(_) => Recorded::Written,
+                Err(_) => Recorded::Unavailable,
+            }
+        })
+    }
+}
+
+fn malformed_entry(seen: &Malformed) -> Entry {
+    let error = Some("malformed_request".to_owned());
+    let res = Some(ResultRef { status: "refused".to_owned(), error });
+    let mut fields = CallFields { res, ..CallFields::default() };
+    fields.note.insert("reason".to_owned(), seen.reason.code().to_owned());
+    if seen.unrecorded > 0 {
+        fields.note.insert("unrecorded".to_owned(), seen.unrecorded.to_string());
+    }
+    Entry {
+        tenant: DEPLOYMENT.to_owned(),
+        kind: Kind::Decision,
+        op: Uuid::now_v7(),
+        reference: None,
+        fields,
+        body: None,
+    }
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        tokio::signal::ctrl_c().await.ok();
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
