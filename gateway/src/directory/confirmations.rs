@@ -89,17 +89,27 @@ pub struct Confirmation {
     pub changed_ms: i64,
 }
 
+/// An id for a question to come: `imp_c_...`, 122 bits random.
+#[must_use]
+pub fn fresh_confirmation_id() -> String {
+    fresh_id("imp_c_")
+}
+
 impl Directory {
-    /// Stores a question and answers its id. Durable when it returns.
-    pub async fn ask_confirmation(&self, new: &NewConfirmation) -> Result<String, DirectoryError> {
-        let id = fresh_id("imp_c_");
+    /// Stores a question under a fresh id ([`fresh_confirmation_id`]: the caller needs it before, to
+    /// seal the arguments to it). Durable when it returns.
+    pub async fn ask_confirmation(
+        &self,
+        id: &str,
+        new: &NewConfirmation,
+    ) -> Result<(), DirectoryError> {
         sqlx::query(
             "INSERT INTO confirmations (id, op, tenant_id, user_id, app, tool, target_tenant, \
              target_id, wants, rules, policy_digest, args_digest, sealed_args, summary, state, \
              created_ms, expires_ms, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
              $11, $12, $13, $14, 'pending', $15, $16, $15)",
         )
-        .bind(&id)
+        .bind(id)
         .bind(new.op.to_string())
         .bind(new.tenant.to_string())
         .bind(&new.user_id)
@@ -117,7 +127,7 @@ impl Directory {
         .bind(new.expires_ms)
         .execute(self.pool())
         .await?;
-        Ok(id)
+        Ok(())
     }
 
     /// One question of a tenant, whatever its state.

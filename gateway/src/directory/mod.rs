@@ -39,7 +39,7 @@ mod users;
 
 pub use accepted::AcceptedTool;
 pub use change::{Actor, Change};
-pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation};
+pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};
 pub use error::DirectoryError;
 pub use keys::{ApiKey, NewApiKey};
 pub use open::Directory;

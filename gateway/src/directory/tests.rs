@@ -58,7 +58,9 @@ impl Fixture {
             summary: "delete note 7".to_owned(),
             expires_ms,
         };
-        self.directory.ask_confirmation(&new).await.unwrap()
+        let id = fresh_confirmation_id();
+        self.directory.ask_confirmation(&id, &new).await.unwrap();
+        id
     }
 }
 

@@ -37,6 +37,12 @@ impl Caller {
         &self.standing.principal
     }
 
+    /// Id of the principal: of the user, or of the API key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.standing.principal.id
+    }
+
     /// Grows with every change that touches the principal; equal ids and versions are equal principals.
     #[must_use]
     pub fn version(&self) -> u64 {

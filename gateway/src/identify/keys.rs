@@ -2,7 +2,7 @@
 //!
 //! The life of a key: *prepared* (published, so that every verifier has it), *signing* (exactly one),
 //! *retiring* (published until its last token is dead and every JWKS cache of 300 s is over), *retired*.
-//! Private parts are in the directory only sealed, bound to their key id.
+//! Private parts are in the directory only sealed, bound to their key id (`sealer.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret as _, SecretSlice};
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use super::IdentityError;
+use super::{IdentityError, SealFault, Sealer};
 use crate::directory::{Actor, Directory, DirectoryError, SigningKeyRow, SigningKeyState};
 
 /// How often the ring is read again, so that what another replica did is seen.
@@ -28,20 +28,6 @@ const RELOAD_AFTER: Duration = Duration::from_secs(10);
 
 /// How soon an unknown key id may cause another reading: attackers can send as many as they like.
 const RELOAD_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-
-/// Seals private keys to this deployment. `name` binds a blob to its place: opening under another name
-/// must fail.
-pub trait Sealer: Send + Sync {
-    /// Seals a plaintext.
-    fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault>;
-    /// Opens what [`Sealer::seal`] made under the same name.
-    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault>;
-}
-
-/// A blob could not be sealed or opened; the sealer's own error says more where it is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the value cannot be sealed or opened with this key file")]
-pub struct SealFault;
 
 /// Size of a new signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +60,14 @@ pub(crate) struct Signer {
 impl Signer {
     pub(crate) fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// SubjectPublicKeyInfo, which attackers can make from the JWKS.
+    #[cfg(test)]
+    pub(crate) fn public_der(&self) -> Vec<u8> {
+        let der: aws_lc_rs::encoding::PublicKeyX509Der<'_> =
+            self.pair.public_key().as_der().unwrap();
+        der.as_ref().to_vec()
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -157,6 +151,11 @@ impl SigningKeys {
 
     pub(crate) async fn promote(&self, kid: &str) -> Result<(), IdentityError> {
         self.directory.promote_signing_key(kid, &Actor::gateway()).await?;
+        self.read_now().await
+    }
+
+    pub(crate) async fn retire(&self, kid: &str) -> Result<(), IdentityError> {
+        self.directory.retire_signing_key(kid, &Actor::gateway()).await?;
         self.read_now().await
     }
 

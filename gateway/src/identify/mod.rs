@@ -25,6 +25,7 @@ mod error;
 mod keys;
 mod limit;
 mod password;
+mod sealer;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -39,9 +40,10 @@ use http::HeaderMap;
 pub use api_key::{ApiKeyText, fresh_api_key};
 pub use caller::{Caller, Proof};
 pub use error::{IdentityError, Unidentified};
-pub use keys::{KeySize, SealFault, Sealer};
+pub use keys::KeySize;
 pub use limit::LoginLimits;
-pub use password::{PasswordFault, Passwords};
+pub use password::{Checked, PasswordFault, Passwords};
+pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
 
@@ -153,6 +155,11 @@ impl Identity {
     /// Lets the prepared key sign; the one before keeps verifying until it is retired.
     pub async fn promote_signing_key(&self, kid: &str) -> Result<(), IdentityError> {
         self.keys.promote(kid).await
+    }
+
+    /// Takes a retiring key out of use; tokens that it signed no longer verify, cached or not.
+    pub async fn retire_signing_key(&self, kid: &str) -> Result<(), IdentityError> {
+        self.keys.retire(kid).await
     }
 
     /// Forgets every verified token, so that each is checked again.

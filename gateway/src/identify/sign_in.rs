@@ -146,7 +146,7 @@ impl Identity {
             jti: Uuid::now_v7().to_string(),
             tenant_id: principal.tenant.to_string(),
             role: principal.roles.first().cloned().unwrap_or_default(),
-            scopes: principal.scopes.clone(),
+            scopes: for_clients(&principal.scopes),
             email: standing.email.clone(),
             actor_kind: ActorKind::User,
         };
@@ -160,4 +160,13 @@ impl Identity {
             tenant: principal.tenant.clone(),
         })
     }
+}
+
+/// The SDK's `has_scope` knows only the dot wildcard, so `ns:*` is said both ways (wire-contract 1.2).
+fn for_clients(scopes: &[String]) -> Vec<String> {
+    let dotted = scopes.iter().filter_map(|s| s.strip_suffix(":*").map(|ns| format!("{ns}.*")));
+    let mut all: Vec<String> = scopes.iter().cloned().chain(dotted).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }

@@ -158,12 +158,19 @@ impl Unverified<'_> {
         }
         let claims: AccessClaims =
             serde_json::from_slice(&decode(self.payload)?).map_err(|_| TokenFault::Claims)?;
-        if claims.iss != issuer || claims.sub.is_empty() || claims.exp <= claims.iat {
+        if claims.iss != issuer || claims.sub.is_empty() || !has_our_lifetime(&claims) {
             return Err(TokenFault::Claims);
         }
         in_time(&claims, now)?;
         Ok(claims)
     }
+}
+
+/// What the key signed lives as long as we let it live, whoever got the key to sign.
+fn has_our_lifetime(claims: &AccessClaims) -> bool {
+    let (iat, exp) = life_from(0);
+    let longest = exp.saturating_sub(iat);
+    (1..=longest).contains(&claims.exp.saturating_sub(claims.iat))
 }
 
 /// Whether the claims count at `now` (Unix seconds).
