@@ -26,6 +26,7 @@ mod confirmations;
 mod error;
 mod keys;
 mod open;
+mod refresh;
 mod roles;
 mod row;
 mod scopes;
@@ -43,11 +44,12 @@ pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_
 pub use error::DirectoryError;
 pub use keys::{ApiKey, NewApiKey};
 pub use open::Directory;
+pub use refresh::RefreshUse;
 pub use roles::{ConfirmationPolicy, NewRole, Role, RolePatch};
 pub use settings::UserSettings;
 pub use signing::{SigningKeyRow, SigningKeyState};
 pub use standing::{STANDING_TTL, Standing};
-pub use tenants::{NewTenant, Tenant};
+pub use tenants::{Tenant, fresh_tenant_id};
 pub use users::{NewUser, User, UserFilter};
 
 /// Unix milliseconds, now.

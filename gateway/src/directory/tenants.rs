@@ -20,28 +20,18 @@ pub struct Tenant {
     pub created_ms: i64,
 }
 
-/// A tenant to be made.
-#[derive(Debug, Clone)]
-pub struct NewTenant {
-    /// The id, or none for a fresh `imp_t_...`.
-    pub id: Option<TenantId>,
-    /// Name for people, 1 to 200 characters.
-    pub name: String,
-}
-
 impl Directory {
-    /// Makes a tenant with its two system roles: `admin` (scope `*`) and `user` (no scopes).
+    /// Makes a tenant with its two system roles: `admin` (scope `*`) and `user` (no scopes). `name` is
+    /// for people, 1 to 200 characters. `Conflict` when the id is taken.
     pub async fn create_tenant(
         &self,
-        new: NewTenant,
+        id: &TenantId,
+        name: &str,
         by: &Actor,
     ) -> Result<Tenant, DirectoryError> {
-        check_name(&new.name)?;
-        let id = match new.id {
-            Some(id) => id,
-            None => fresh_tenant_id()?,
-        };
-        let tenant = Tenant { id, name: new.name, active: true, created_ms: now_ms() };
+        check_name(name)?;
+        let (id, name) = (id.clone(), name.to_owned());
+        let tenant = Tenant { id, name, active: true, created_ms: now_ms() };
         let mut writing = self.write().await?;
         let version = writing.version;
         sqlx::query(
@@ -123,7 +113,8 @@ fn read_tenant(row: Columns<'_>) -> Result<Tenant, DirectoryError> {
     })
 }
 
-fn fresh_tenant_id() -> Result<TenantId, DirectoryError> {
+/// An id for a tenant to come: `imp_t_...`.
+pub fn fresh_tenant_id() -> Result<TenantId, DirectoryError> {
     fresh_id("imp_t_").parse().map_err(|_| DirectoryError::Invalid {
         what: "tenant id",
         why: "it must be `default` or `imp_t_` and letters, digits or `_`",

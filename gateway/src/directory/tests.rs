@@ -22,8 +22,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(&folder.path().join("directory.db")).await.unwrap();
         let tenant: TenantId = "imp_t_acme".parse().unwrap();
-        let new = NewTenant { id: Some(tenant.clone()), name: "Acme".to_owned() };
-        directory.create_tenant(new, &operator()).await.unwrap();
+        directory.create_tenant(&tenant, "Acme", &operator()).await.unwrap();
         Self { directory, folder, tenant }
     }
 

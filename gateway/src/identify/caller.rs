@@ -15,6 +15,16 @@ pub enum Proof {
         /// Its `jti`: names the session in records.
         jti: String,
     },
+    /// Email and password, a moment ago.
+    Password {
+        /// `jti` of the token that this sign-in issues.
+        jti: String,
+    },
+    /// A refresh token, a moment ago.
+    RefreshToken {
+        /// `jti` of the token that this refresh issues.
+        jti: String,
+    },
     /// An API key; its id is the id of the principal.
     ApiKey,
 }
@@ -77,7 +87,9 @@ impl Caller {
     #[must_use]
     pub fn session(&self) -> &str {
         match &self.proof {
-            Proof::AccessToken { jti } => jti,
+            Proof::AccessToken { jti } | Proof::Password { jti } | Proof::RefreshToken { jti } => {
+                jti
+            }
             Proof::ApiKey => &self.standing.principal.id,
         }
     }

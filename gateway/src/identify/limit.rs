@@ -1,4 +1,7 @@
-//! Bounds on sign-in attempts: by address and by account, per minute, in this process.
+//! Bounds on failed sign-ins: by address and by account, in this process.
+//!
+//! A try is counted before its password is checked and given back when it succeeds, so that many tries
+//! at once cannot slip through together.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,23 +10,34 @@ use std::time::{Duration, Instant};
 
 use super::api_key::sha256;
 
-const WINDOW: Duration = Duration::from_secs(60);
+/// An account bears so many times what an address may fail, so that one address alone cannot lock
+/// somebody else out.
+const ACCOUNT_FACTOR: u32 = 4;
 
 /// Windows kept in memory; beyond that the least used go.
 const MAX_WINDOWS: u64 = 100_000;
 
-/// How many sign-ins may be tried in a minute (wire-contract 1.3).
+/// How many sign-ins may fail within a window (wire-contract 1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginLimits {
-    /// From one address (IPv6: one /64 network).
-    pub per_source: u32,
-    /// On one account, from wherever.
-    pub per_account: u32,
+    per_source: u32,
+    per_account: u32,
+    window: Duration,
+}
+
+impl LoginLimits {
+    /// `failures` from one address (IPv6: one /64 network) within `window`, and four times as many on
+    /// one account from wherever.
+    #[must_use]
+    pub fn new(failures: u32, window: Duration) -> Self {
+        let per_account = failures.saturating_mul(ACCOUNT_FACTOR);
+        Self { per_source: failures, per_account, window }
+    }
 }
 
 impl Default for LoginLimits {
     fn default() -> Self {
-        Self { per_source: 5, per_account: 20 }
+        Self::new(5, Duration::from_secs(60))
     }
 }
 
@@ -48,15 +62,27 @@ pub(crate) struct LoginLimiter {
 
 impl LoginLimiter {
     pub(crate) fn new(limits: LoginLimits) -> Self {
-        let windows =
-            moka::sync::Cache::builder().max_capacity(MAX_WINDOWS).time_to_live(WINDOW).build();
+        let windows = moka::sync::Cache::builder()
+            .max_capacity(MAX_WINDOWS)
+            .time_to_live(limits.window)
+            .build();
         Self { limits, windows }
     }
 
     /// Counts one try. `Err` is how long to wait when one of the bounds is reached.
     pub(crate) fn try_once(&self, source: IpAddr, account: &str) -> Result<(), Duration> {
-        self.count(Counted::Source(network_of(source)), self.limits.per_source)?;
-        self.count(Counted::Account(sha256(account.as_bytes())), self.limits.per_account)
+        let [by_source, by_account] = counted(source, account);
+        self.count(by_source, self.limits.per_source)?;
+        self.count(by_account, self.limits.per_account)
+    }
+
+    /// Gives a try back that succeeded.
+    pub(crate) fn succeeded(&self, source: IpAddr, account: &str) {
+        for counted in counted(source, account) {
+            if let Some(window) = self.windows.get(&counted) {
+                change(&window.tries, |tries| tries.saturating_sub(1));
+            }
+        }
     }
 
     fn count(&self, counted: Counted, limit: u32) -> Result<(), Duration> {
@@ -64,14 +90,23 @@ impl LoginLimiter {
             Arc::new(Window { began: Instant::now(), tries: AtomicU32::new(0) })
         });
         // Saturating, so that four thousand million tries do not open the gate again.
-        let before = window.tries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tries| {
-            Some(tries.saturating_add(1))
-        });
-        if before.unwrap_or(u32::MAX) < limit {
+        if change(&window.tries, |tries| tries.saturating_add(1)) < limit {
             return Ok(());
         }
-        Err(WINDOW.saturating_sub(window.began.elapsed()).max(Duration::from_secs(1)))
+        let left = self.limits.window.saturating_sub(window.began.elapsed());
+        Err(left.max(Duration::from_secs(1)))
     }
+}
+
+/// Changes a counter and answers what it was before.
+fn change(counter: &AtomicU32, how: impl Fn(u32) -> u32) -> u32 {
+    counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tries| Some(how(tries)))
+        .unwrap_or(u32::MAX)
+}
+
+fn counted(source: IpAddr, account: &str) -> [Counted; 2] {
+    [Counted::Source(network_of(source)), Counted::Account(sha256(account.as_bytes()))]
 }
 
 /// One household or host owns a whole /64, so that is what is counted.
@@ -91,20 +126,31 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_try_of_one_address_waits_and_another_address_does_not() {
+    fn the_sixth_failure_of_one_address_waits_and_another_address_does_not() {
         let limiter = LoginLimiter::new(LoginLimits::default());
         for n in 0..5 {
             assert!(limiter.try_once(ip("192.0.2.1"), &format!("a{n}")).is_ok());
         }
         let wait = limiter.try_once(ip("192.0.2.1"), "b").unwrap_err();
-        assert!(wait >= Duration::from_secs(1) && wait <= WINDOW);
+        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(60));
         assert!(limiter.try_once(ip("::ffff:192.0.2.1"), "b").is_err(), "mapped form is the same");
         assert!(limiter.try_once(ip("192.0.2.2"), "b").is_ok());
     }
 
     #[test]
+    fn a_success_does_not_count() {
+        let limiter = LoginLimiter::new(LoginLimits::new(1, Duration::from_secs(60)));
+        for _ in 0..20 {
+            assert!(limiter.try_once(ip("192.0.2.1"), "a").is_ok());
+            limiter.succeeded(ip("192.0.2.1"), "a");
+        }
+        assert!(limiter.try_once(ip("192.0.2.1"), "a").is_ok());
+        assert!(limiter.try_once(ip("192.0.2.1"), "a").is_err());
+    }
+
+    #[test]
     fn addresses_of_one_ipv6_network_share_a_bound() {
-        let limiter = LoginLimiter::new(LoginLimits { per_source: 1, per_account: 99 });
+        let limiter = LoginLimiter::new(LoginLimits::new(1, Duration::from_secs(60)));
         assert!(limiter.try_once(ip("2001:db8::1"), "a").is_ok());
         assert!(limiter.try_once(ip("2001:db8::ffff:1"), "b").is_err());
         assert!(limiter.try_once(ip("2001:db8:0:1::1"), "b").is_ok());
@@ -112,9 +158,10 @@ mod tests {
 
     #[test]
     fn one_account_is_bounded_over_all_addresses() {
-        let limiter = LoginLimiter::new(LoginLimits { per_source: 5, per_account: 2 });
-        assert!(limiter.try_once(ip("192.0.2.1"), "a").is_ok());
-        assert!(limiter.try_once(ip("192.0.2.2"), "a").is_ok());
-        assert!(limiter.try_once(ip("192.0.2.3"), "a").is_err());
+        let limiter = LoginLimiter::new(LoginLimits::new(1, Duration::from_secs(60)));
+        for n in 1..=4 {
+            assert!(limiter.try_once(ip(&format!("192.0.2.{n}")), "a").is_ok());
+        }
+        assert!(limiter.try_once(ip("192.0.2.5"), "a").is_err());
     }
 }

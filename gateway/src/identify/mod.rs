@@ -25,6 +25,7 @@ mod error;
 mod keys;
 mod limit;
 mod password;
+mod refresh;
 mod sealer;
 mod sign_in;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod verified;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -43,6 +45,7 @@ pub use error::{IdentityError, Unidentified};
 pub use keys::KeySize;
 pub use limit::LoginLimits;
 pub use password::{Checked, PasswordFault, Passwords};
+pub use refresh::RefreshRefused;
 pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
@@ -51,16 +54,22 @@ use crate::directory::Directory;
 use credential::Credential;
 use keys::SigningKeys;
 use limit::LoginLimiter;
+use token::TokenTerms;
 use verified::VerifiedTokens;
 
-/// How long an access token lives (wire-contract 1.1).
-pub const ACCESS_TOKEN_SECONDS: u64 = 900;
+/// How long an access token lives unless the configuration says otherwise (wire-contract 1.1).
+pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(900);
+
+/// The longest life that the configuration can give an access token.
+pub const MAX_ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What identification needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct IdentitySettings {
     /// `iss` of the tokens that this deployment makes; others are refused.
     pub issuer: String,
+    /// How long access tokens live; longer than a day counts as a day.
+    pub token_lifetime: Duration,
     /// Size of new signing keys.
     pub key_size: KeySize,
     /// Bounds on sign-in attempts.
@@ -71,6 +80,7 @@ impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
             issuer: "portcullis".to_owned(),
+            token_lifetime: ACCESS_TOKEN_LIFETIME,
             key_size: KeySize::Rsa2048,
             login_limits: LoginLimits::default(),
         }
@@ -94,7 +104,7 @@ pub struct Identity {
     verified: VerifiedTokens,
     passwords: Passwords,
     logins: LoginLimiter,
-    issuer: String,
+    terms: TokenTerms,
 }
 
 impl Identity {
@@ -111,7 +121,7 @@ impl Identity {
             verified: VerifiedTokens::new(),
             passwords: Passwords::new()?,
             logins: LoginLimiter::new(settings.login_limits),
-            issuer: settings.issuer,
+            terms: TokenTerms::new(settings.issuer, settings.token_lifetime),
         })
     }
 
@@ -186,7 +196,7 @@ impl Identity {
         // A key that another replica published a moment ago is not in this ring yet.
         let ring = self.keys.containing(unverified.kid()).await;
         let kid = unverified.kid().to_owned();
-        let claims = Arc::new(unverified.verify(&ring, &self.issuer, now)?);
+        let claims = Arc::new(unverified.verify(&ring, &self.terms, now)?);
         self.verified.insert(token, kid, Arc::clone(&claims));
         Ok(claims)
     }

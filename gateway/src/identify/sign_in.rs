@@ -1,6 +1,7 @@
 //! Email and password to an access token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policies::TenantId;
@@ -8,8 +9,8 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::password::Checked;
-use super::token::{ActorKind, life_from, sign};
-use super::{ACCESS_TOKEN_SECONDS, AccessClaims, Identity, PasswordFault, now_seconds};
+use super::token::{ActorKind, sign};
+use super::{AccessClaims, Caller, Identity, PasswordFault, Proof, now_seconds};
 use crate::directory::{Actor, DirectoryError, Standing, User};
 
 /// One try to sign in.
@@ -25,19 +26,17 @@ pub struct SignIn {
     pub source: IpAddr,
 }
 
-/// A fresh access token.
+/// A fresh pair of tokens.
 #[derive(Debug)]
 pub struct Issued {
-    /// The token in compact form.
+    /// The access token in compact form.
     pub access_token: SecretString,
-    /// Seconds until it dies, counted from now.
+    /// The single-use refresh token.
+    pub refresh_token: SecretString,
+    /// Seconds until the access token dies, counted from now.
     pub expires_in: u64,
-    /// Its `jti`, for the record.
-    pub jti: String,
-    /// Whose it is.
-    pub user_id: String,
-    /// The tenant of that user.
-    pub tenant: TenantId,
+    /// Whose they are, for the record; its session is the `jti` of the access token.
+    pub caller: Caller,
 }
 
 /// Why no token was issued. Wrong password, unknown user, deactivated user and deactivated tenant are one
@@ -117,7 +116,9 @@ impl Identity {
             self.directory.set_password_hash(&user.id, &hash, &Actor::gateway()).await?;
         }
         self.directory.note_login(&user.id).await?;
-        self.issue(&standing).await
+        self.logins.succeeded(attempt.source, &account);
+        let session = self.fresh_session(&standing).await?;
+        self.issue(standing, session, |jti| Proof::Password { jti }).await
     }
 
     /// The account, or none; an email of an impossible form is nobody's.
@@ -133,13 +134,30 @@ impl Identity {
         }
     }
 
-    /// An access token for someone whose standing was just asked.
-    pub(crate) async fn issue(&self, standing: &Standing) -> Result<Issued, SignInRefused> {
-        let (iat, exp) = life_from(now_seconds());
+    /// A pair of tokens for someone whose standing was just asked.
+    pub(super) async fn issue(
+        &self,
+        standing: Arc<Standing>,
+        refresh_token: SecretString,
+        proof: impl FnOnce(String) -> Proof,
+    ) -> Result<Issued, SignInRefused> {
+        let claims = self.claims_of(&standing);
+        let ring = self.keys.current().await;
+        let token = sign(ring.signer(), &claims).ok_or(SignInRefused::Unavailable(None))?;
+        Ok(Issued {
+            access_token: token.into(),
+            refresh_token,
+            expires_in: self.terms.expires_in(),
+            caller: Caller::new(standing, proof(claims.jti)),
+        })
+    }
+
+    fn claims_of(&self, standing: &Standing) -> AccessClaims {
+        let (iat, exp) = self.terms.life_from(now_seconds());
         let principal = &standing.principal;
-        let claims = AccessClaims {
+        AccessClaims {
             sub: standing.user_id.clone(),
-            iss: self.issuer.clone(),
+            iss: self.terms.issuer().to_owned(),
             iat,
             exp,
             nbf: None,
@@ -149,16 +167,7 @@ impl Identity {
             scopes: for_clients(&principal.scopes),
             email: standing.email.clone(),
             actor_kind: ActorKind::User,
-        };
-        let ring = self.keys.current().await;
-        let token = sign(ring.signer(), &claims).ok_or(SignInRefused::Unavailable(None))?;
-        Ok(Issued {
-            access_token: token.into(),
-            expires_in: ACCESS_TOKEN_SECONDS,
-            jti: claims.jti,
-            user_id: claims.sub,
-            tenant: principal.tenant.clone(),
-        })
+        }
     }
 }
 

@@ -6,14 +6,34 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use portcullis_secrets::Vault;
-use secrecy::{ExposeSecret as _, SecretString};
+use portcullis_secrets::{Context, Purpose, Scope, Vault};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use super::token::sign;
 use super::*;
-use crate::directory::{Actor, NewApiKey, NewTenant, NewUser, User};
+use crate::directory::{Actor, NewApiKey, NewUser, User};
 
 const PASSWORD: &str = "correct horse battery";
+
+/// As the gateway seals: the real vault, bound to the name.
+struct VaultSealer(Vault);
+
+impl VaultSealer {
+    fn context(name: &str) -> Context {
+        Context::new(Scope::of_tenant("deployment").unwrap(), name, Purpose::DeploymentKey).unwrap()
+    }
+}
+
+impl Sealer for VaultSealer {
+    fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault> {
+        self.0.seal(&Self::context(name), plaintext).map_err(|_| SealFault)
+    }
+
+    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault> {
+        let lease = self.0.open(&Self::context(name), sealed).map_err(|_| SealFault)?;
+        Ok(lease.with(|plaintext| plaintext.to_vec().into()))
+    }
+}
 
 pub(super) struct Fixture {
     pub(super) identity: Identity,
@@ -27,10 +47,9 @@ impl Fixture {
         let directory = Directory::open(&folder.path().join("directory.db")).await.unwrap();
         let by = Actor::command("tester");
         let tenant = "imp_t_acme".parse().unwrap();
-        let new = NewTenant { id: Some(tenant), name: "Acme".to_owned() };
-        let tenant = directory.create_tenant(new, &by).await.unwrap().id;
-        let vault: Arc<dyn Sealer> = Arc::new(Vault::ephemeral().unwrap());
-        let limits = LoginLimits { per_source: 1_000, per_account: 1_000 };
+        let tenant = directory.create_tenant(&tenant, "Acme", &by).await.unwrap().id;
+        let vault = Arc::new(VaultSealer(Vault::ephemeral().unwrap()));
+        let limits = LoginLimits::new(1_000, Duration::from_secs(60));
         let settings = IdentitySettings { login_limits: limits, ..Default::default() };
         let identity = Identity::open(directory.clone(), vault, settings).await.unwrap();
         let password_hash = identity.passwords().hash(PASSWORD.into()).await.unwrap();
@@ -64,7 +83,7 @@ impl Fixture {
         let token = self.token().await;
         let caller_claims = token::parse(&token).unwrap();
         let ring = self.identity.keys.current().await;
-        caller_claims.verify(&ring, &self.identity.issuer, now_seconds()).unwrap()
+        caller_claims.verify(&ring, &self.identity.terms, now_seconds()).unwrap()
     }
 
     pub(super) async fn signed(&self, claims: &AccessClaims) -> String {
@@ -199,6 +218,36 @@ async fn a_deactivated_user_with_the_right_password_is_told_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
+    let f = Fixture::new().await;
+    let first = f.identity.sign_in(f.attempt("ann@example.org", PASSWORD)).await.unwrap();
+    let second = f.identity.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!(code(f.bearer(second.access_token.expose_secret()).await), "accepted");
+    let again = f.identity.refresh(&first.refresh_token).await.unwrap_err();
+    assert!(matches!(again, RefreshRefused::Ended { reused: true }), "{again:?}");
+    let after = f.identity.refresh(&second.refresh_token).await.unwrap_err();
+    assert!(matches!(after, RefreshRefused::Ended { reused: false }), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_of_a_deactivated_or_signed_out_user_gives_nothing() {
+    let f = Fixture::new().await;
+    let sign_in =
+        async || f.identity.sign_in(f.attempt("ann@example.org", PASSWORD)).await.unwrap();
+    let (one, two) = (sign_in().await, sign_in().await);
+    f.identity.sign_out(&one.refresh_token).await.unwrap();
+    assert!(matches!(
+        f.identity.refresh(&one.refresh_token).await,
+        Err(RefreshRefused::Ended { reused: false })
+    ));
+    f.identity.directory().set_user_active(&f.user.id, false, &by()).await.unwrap();
+    assert!(matches!(
+        f.identity.refresh(&two.refresh_token).await,
+        Err(RefreshRefused::Ended { reused: false })
+    ));
+}
+
+#[tokio::test]
 async fn the_text_of_an_api_key_is_nowhere_in_the_database() {
     let f = Fixture::new().await;
     let key = f.key(&["notes:read"]).await;
@@ -260,7 +309,7 @@ async fn a_cached_token_dies_at_its_expiry() {
 async fn a_stored_signing_key_opens_again_and_only_under_the_same_key_file() {
     let f = Fixture::new().await;
     let directory = f.identity.directory().clone();
-    let stranger: Arc<dyn Sealer> = Arc::new(Vault::ephemeral().unwrap());
+    let stranger = Arc::new(VaultSealer(Vault::ephemeral().unwrap()));
     let refused = Identity::open(directory, stranger, IdentitySettings::default()).await;
     assert!(matches!(refused, Err(IdentityError::Sealed { .. })));
 }
@@ -301,7 +350,7 @@ async fn figures_of_identification() {
     let rounds = 5_000_u32;
     let begin = std::time::Instant::now();
     for _ in 0..rounds {
-        token::parse(&token).unwrap().verify(&ring, "portcullis", now_seconds()).unwrap();
+        token::parse(&token).unwrap().verify(&ring, &f.identity.terms, now_seconds()).unwrap();
     }
     println!("verify, not cached: {:?} each", begin.elapsed() / rounds);
     let begin = std::time::Instant::now();

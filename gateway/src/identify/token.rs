@@ -4,11 +4,13 @@
 //! a member that comes twice is refused before any key is touched. General JWT libraries let both
 //! pass, which is why the shape is read here; the signature itself is aws-lc-rs's.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::ACCESS_TOKEN_SECONDS;
+use super::MAX_ACCESS_TOKEN_LIFETIME;
 use super::credential::MAX_TOKEN_BYTES;
 use super::keys::{KeyRing, Signer};
 
@@ -111,6 +113,34 @@ struct Header {
     typ: Option<String>,
 }
 
+/// What this deployment's tokens say of themselves, and what must therefore be true of each.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenTerms {
+    issuer: String,
+    lifetime: Duration,
+}
+
+impl TokenTerms {
+    pub(crate) fn new(issuer: String, lifetime: Duration) -> Self {
+        Self { issuer, lifetime: lifetime.min(MAX_ACCESS_TOKEN_LIFETIME) }
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Seconds from now to the end of a token made now.
+    pub(crate) fn expires_in(&self) -> u64 {
+        self.lifetime.as_secs()
+    }
+
+    /// `iat` and `exp` of a token made at `now` (Unix seconds).
+    pub(crate) fn life_from(&self, now: i64) -> (i64, i64) {
+        let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
+        (now.saturating_sub(ISSUED_EARLIER_SECONDS), now.saturating_add(lifetime))
+    }
+}
+
 /// A token whose header was read and whose signature was not checked yet.
 pub(crate) struct Unverified<'a> {
     kid: String,
@@ -149,7 +179,7 @@ impl Unverified<'_> {
     pub(crate) fn verify(
         self,
         ring: &KeyRing,
-        issuer: &str,
+        terms: &TokenTerms,
         now: i64,
     ) -> Result<AccessClaims, TokenFault> {
         let key = ring.key(&self.kid).ok_or(TokenFault::UnknownKey)?;
@@ -158,7 +188,7 @@ impl Unverified<'_> {
         }
         let claims: AccessClaims =
             serde_json::from_slice(&decode(self.payload)?).map_err(|_| TokenFault::Claims)?;
-        if claims.iss != issuer || claims.sub.is_empty() || !has_our_lifetime(&claims) {
+        if claims.iss != terms.issuer || claims.sub.is_empty() || !has_our_lifetime(&claims) {
             return Err(TokenFault::Claims);
         }
         in_time(&claims, now)?;
@@ -166,11 +196,12 @@ impl Unverified<'_> {
     }
 }
 
-/// What the key signed lives as long as we let it live, whoever got the key to sign.
+/// No configuration lets a token live longer, whoever got the key to sign. The lifetime of today's
+/// configuration is not asked, so that changing it does not end the sessions of now.
 fn has_our_lifetime(claims: &AccessClaims) -> bool {
-    let (iat, exp) = life_from(0);
-    let longest = exp.saturating_sub(iat);
-    (1..=longest).contains(&claims.exp.saturating_sub(claims.iat))
+    let longest = MAX_ACCESS_TOKEN_LIFETIME.as_secs().saturating_add_signed(ISSUED_EARLIER_SECONDS);
+    let life = claims.exp.saturating_sub(claims.iat);
+    u64::try_from(life).is_ok_and(|life| (1..=longest).contains(&life))
 }
 
 /// Whether the claims count at `now` (Unix seconds).
@@ -183,12 +214,6 @@ pub(crate) fn in_time(claims: &AccessClaims, now: i64) -> Result<(), TokenFault>
         return Err(TokenFault::NotYet);
     }
     Ok(())
-}
-
-/// `iat` and `exp` of a token made at `now` (Unix seconds).
-pub(crate) fn life_from(now: i64) -> (i64, i64) {
-    let lifetime = i64::try_from(ACCESS_TOKEN_SECONDS).unwrap_or(0);
-    (now.saturating_sub(ISSUED_EARLIER_SECONDS), now.saturating_add(lifetime))
 }
 
 /// Signs claims with the key that signs now. `None` when the library refuses.

@@ -4,11 +4,10 @@
 //! verified are kept; every hit checks the times again and that the signing key is still published.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::ACCESS_TOKEN_SECONDS;
+use super::MAX_ACCESS_TOKEN_LIFETIME;
 use super::keys::KeyRing;
 use super::token::{AccessClaims, in_time};
 
@@ -31,7 +30,7 @@ impl VerifiedTokens {
     pub(crate) fn new() -> Self {
         let cache = moka::sync::Cache::builder()
             .max_capacity(MAX_TOKENS)
-            .time_to_live(Duration::from_secs(ACCESS_TOKEN_SECONDS));
+            .time_to_live(MAX_ACCESS_TOKEN_LIFETIME);
         Self(cache.build())
     }
 

@@ -84,6 +84,15 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_prefix ON api_keys (key_prefix);
 
+CREATE TABLE refresh_tokens (
+    sha256     TEXT PRIMARY KEY,
+    user_id    TEXT NOT NULL REFERENCES users (id),
+    family     TEXT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    state      TEXT NOT NULL
+);
+CREATE INDEX refresh_tokens_family ON refresh_tokens (family);
+
 CREATE TABLE signing_keys (
     kid        TEXT PRIMARY KEY,
     state      TEXT NOT NULL,

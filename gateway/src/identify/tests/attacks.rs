@@ -345,7 +345,7 @@ fn no_mutation_of_a_token_is_accepted_and_none_panics() {
     let token = runtime.block_on(f.token());
     let ring = runtime.block_on(f.identity.keys.current());
     let accepts = |token: &str| {
-        token::parse(token).and_then(|t| t.verify(&ring, "portcullis", now_seconds())).is_ok()
+        token::parse(token).and_then(|t| t.verify(&ring, &f.identity.terms, now_seconds())).is_ok()
     };
     assert!(accepts(&token));
     let len = token.len();

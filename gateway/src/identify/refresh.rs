@@ -1,0 +1,91 @@
+//! Refresh tokens: opaque, single use, rotated (wire-contract 1.3).
+//!
+//! The directory keeps only their digests. A token that comes a second time was copied by someone, so
+//! the whole family that grew from its sign-in ends there (RFC 9700 section 4.14.2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::api_key::sha256;
+use super::sign_in::{Issued, SignInRefused};
+use super::{Identity, Proof};
+use crate::directory::{RefreshUse, Standing, now_ms};
+
+const PREFIX: &str = "imp_rt_";
+
+/// How long a refresh token lives, in milliseconds: 30 days.
+const LIFETIME_MS: i64 = 30 * 24 * 3_600 * 1_000;
+
+/// Why a refresh token gives no new pair. Clients take [`RefreshRefused::Ended`] as a logout and anything
+/// else as a fault that passes (wire-contract 1.3).
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshRefused {
+    /// Unknown, used, expired, revoked, or its user may not act.
+    #[error("the session has ended; sign in again")]
+    Ended {
+        /// A used token came again: the family was ended for it.
+        reused: bool,
+    },
+    /// The directory or the key failed.
+    #[error("the session cannot be refreshed now; try again")]
+    Unavailable(#[source] SignInRefused),
+}
+
+impl Identity {
+    /// Spends a refresh token for a new pair.
+    pub async fn refresh(&self, token: &SecretString) -> Result<Issued, RefreshRefused> {
+        let digest = sha256(token.expose_secret().as_bytes());
+        let used = self.directory.use_refresh_token(digest).await.map_err(unavailable)?;
+        let (user_id, family) = match used {
+            RefreshUse::First { user_id, family } => (user_id, family),
+            RefreshUse::Reused => return Err(RefreshRefused::Ended { reused: true }),
+            RefreshUse::Unknown => return Err(RefreshRefused::Ended { reused: false }),
+        };
+        let standing = self.directory.principal(&user_id).await.map_err(unavailable)?;
+        let next = self.keep_refresh_token(&user_id, &family).await?;
+        let issued = self.issue(standing, next, |jti| Proof::RefreshToken { jti }).await;
+        issued.map_err(unavailable)
+    }
+
+    /// Ends the session of a refresh token, known or not.
+    pub async fn sign_out(&self, token: &SecretString) -> Result<(), RefreshRefused> {
+        let digest = sha256(token.expose_secret().as_bytes());
+        self.directory.end_refresh_family(digest).await.map_err(unavailable)
+    }
+
+    /// The first refresh token of a new family.
+    pub(super) async fn fresh_session(
+        &self,
+        standing: &Standing,
+    ) -> Result<SecretString, SignInRefused> {
+        let family = uuid::Uuid::now_v7().to_string();
+        self.keep_refresh_token(&standing.user_id, &family).await.map_err(|refused| match refused {
+            RefreshRefused::Unavailable(why) => why,
+            RefreshRefused::Ended { .. } => SignInRefused::Credentials,
+        })
+    }
+
+    async fn keep_refresh_token(
+        &self,
+        user_id: &str,
+        family: &str,
+    ) -> Result<SecretString, RefreshRefused> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|_| unavailable(SignInRefused::Unavailable(None)))?;
+        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+        let expires_ms = now_ms().saturating_add(LIFETIME_MS);
+        let digest = sha256(token.as_bytes());
+        let kept = self.directory.keep_refresh_token(digest, user_id, family, expires_ms).await;
+        kept.map_err(unavailable)?;
+        Ok(token.into())
+    }
+}
+
+/// What ends a sign-in ends a session; what is nobody's fault passes.
+fn unavailable(fault: impl Into<SignInRefused>) -> RefreshRefused {
+    match fault.into() {
+        SignInRefused::Credentials => RefreshRefused::Ended { reused: false },
+        other => RefreshRefused::Unavailable(other),
+    }
+}
