@@ -8,7 +8,7 @@ use cedar_policy_core::ast::PolicySet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::derive::derive;
+use crate::derive::{Derived, derive};
 use crate::engine::{ENGINE, Engine, Ruling};
 use crate::question::Frame;
 use crate::rulebook::{Rule, RuleErrors, RuleSources, Rulebook, parse, set_of};
@@ -119,11 +119,12 @@ impl RecordedSet {
         &self.digest
     }
 
-    /// Runs a recorded decision again on the whole set.
-    ///
-    /// # Errors
-    /// When the capsule is damaged or of a later format. A rule that fails is a refusal, not an error.
-    pub fn replay(&self, capsule: &Capsule) -> Result<ReplayedVerdict, ReplayError> {
+    /// The ruling on a capsule as it stands, and the verdict that follows.
+    pub(crate) fn rule(&self, capsule: &Capsule) -> Result<(Ruling, VerdictKind), ReplayError> {
+        self.derive(capsule).map(|derived| (derived.ruling, derived.kind))
+    }
+
+    fn derive(&self, capsule: &Capsule) -> Result<Derived, ReplayError> {
         if capsule.version != 1 {
             return Err(ReplayError::Version(capsule.version));
         }
@@ -135,9 +136,15 @@ impl RecordedSet {
                 Ruling::default()
             })
         });
-        if let Some(e) = damaged {
-            return Err(e);
-        }
+        damaged.map_or(Ok(derived), Err)
+    }
+
+    /// Runs a recorded decision again on the whole set.
+    ///
+    /// # Errors
+    /// When the capsule is damaged or of a later format. A rule that fails is a refusal, not an error.
+    pub fn replay(&self, capsule: &Capsule) -> Result<ReplayedVerdict, ReplayError> {
+        let derived = self.derive(capsule)?;
         let errors = derived.ruling.errors.iter().chain(&derived.errors_when_confirmed);
         Ok(ReplayedVerdict {
             verdict: derived.kind,

@@ -163,6 +163,13 @@ impl Rulebook {
         self.shadow.as_ref()
     }
 
+    /// All tools in the order of their names.
+    pub(crate) fn tools_by_name(&self) -> impl Iterator<Item = (&ToolName, &ToolFacts)> {
+        let mut tools: Vec<_> = self.tools.iter().collect();
+        tools.sort_by_key(|(name, _)| *name);
+        tools.into_iter()
+    }
+
     /// What is known of a tool.
     pub(crate) fn tool(&self, name: &ToolName) -> Option<&ToolFacts> {
         self.tools.get(name)

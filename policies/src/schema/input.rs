@@ -65,6 +65,20 @@ impl InputType {
         self.value_at(json, "$")
     }
 
+    /// The smallest JSON value of this type: zeros, empty texts, and no optional argument.
+    pub(crate) fn smallest(&self) -> Json {
+        match self {
+            Self::Bool => Json::Bool(false),
+            Self::Long => Json::from(0),
+            Self::Text => Json::from(""),
+            Self::Set(_) => Json::Array(Vec::new()),
+            Self::Record(attributes) => {
+                let required = attributes.iter().filter(|a| a.required);
+                Json::Object(required.map(|a| (a.name.clone(), a.ty.smallest())).collect())
+            }
+        }
+    }
+
     fn value_at(&self, json: &Json, path: &str) -> Result<Value, String> {
         match (self, json) {
             (Self::Bool, Json::Bool(b)) => Ok(Value::from(*b)),
