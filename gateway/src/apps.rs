@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
-use portcullis_kernel_adapter::catalogue::quarantine::NewTools;
+use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::manifest::Manifest;
 use portcullis_kernel_adapter::{App, Built, Catalogue, CatalogueBuilder, Dispatcher};
 use portcullis_policies::ToolName;
@@ -74,17 +74,30 @@ pub async fn catalogue(
     ledger: &Ledger,
 ) -> Result<Arc<Catalogue>, AppsError> {
     let before = accepted::load(directory).await?;
-    let mut builder = CatalogueBuilder::new(before.clone(), NewTools::Quarantine);
-    for app in settings.apps.values() {
-        add(&mut builder, app, dispatcher).await?;
-    }
-    let Built { catalogue, problems, overridden, accepted } = builder.build(&overrides(settings));
+    let Built { catalogue, problems, overridden, accepted } =
+        build(settings, before.clone(), dispatcher).await?;
     for problem in &problems {
         tracing::warn!(subject = problem.subject, "{}", problem.message);
     }
     record::catalogue(ledger, &catalogue, &overridden).await.map_err(AppsError::Ledger)?;
     accepted::store_new(directory, &before, &accepted).await?;
     Ok(Arc::new(catalogue))
+}
+
+/// Reads and asks all configured apps; writes nothing down.
+///
+/// # Errors
+/// When an app's own files are wrong.
+pub async fn build(
+    settings: &Settings,
+    accepted: AcceptedTools,
+    dispatcher: &Dispatcher,
+) -> Result<Built, AppsError> {
+    let mut builder = CatalogueBuilder::new(accepted, NewTools::Quarantine);
+    for app in settings.apps.values() {
+        add(&mut builder, app, dispatcher).await?;
+    }
+    Ok(builder.build(&overrides(settings)))
 }
 
 async fn add(

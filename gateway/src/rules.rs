@@ -12,9 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::Catalogue;
-use portcullis_policies::{
-    ProofReceipt, RuleErrors, RuleSources, Rulebook, Solver, prove,
-};
+use portcullis_policies::{ProofReceipt, RuleErrors, RuleSources, Rulebook, Solver, prove};
 use tokio::sync::Mutex;
 
 use crate::in_force::{InForce, Proof};
@@ -162,23 +160,19 @@ impl Rules {
         rulebook: &Rulebook,
         sources: &RuleSources,
     ) -> Result<Proof, RulesError> {
-        let wanted = rulebook.receipt_subject(sources);
         if let Some(receipt) = self.receipt()
-            && receipt.covers(&wanted)
+            && receipt.covers(rulebook)
         {
             return Ok(Proof::Receipt { solver: receipt.solver });
         }
-        let solver = match &self.options.solver {
-            Some(path) => Solver::at(path),
-            None => Solver::find(),
-        };
-        let Some(solver) = solver else {
+        let Some(solver) = self.options.solver.as_deref().map_or_else(Solver::find, Solver::at)
+        else {
             return Ok(Proof::Unproved { why: "no solver found".to_owned() });
         };
         match prove(rulebook, sources, &solver).await {
             Ok(report) => {
-                report.into_result()?;
-                Ok(Proof::Proved { solver: solver.version })
+                let receipt = report.holds()?;
+                Ok(Proof::Proved { solver: receipt.solver.clone() })
             }
             Err(fault) => Ok(Proof::Unproved { why: fault.to_string() }),
         }

@@ -72,13 +72,13 @@ impl Trail {
     }
 
     /// What the rules say is known.
-    pub fn decision(&mut self, decision: &Decision, capsule: Capsule) {
+    pub fn decision(&mut self, decision: &Decision, capsule: Option<Capsule>) {
         self.pol = Some(PolicyRef {
             decision: decision.verdict.kind().as_str().to_owned(),
             rules: decision.explanation.rules.clone(),
             bundle: decision.explanation.policy_set.to_string(),
         });
-        self.capsule = Some(capsule);
+        self.capsule = capsule;
     }
 
     /// The call belongs to a confirmation: it is pending under this id, or runs because of it.
