@@ -1,1 +1,210 @@
+use super::*;
+use crate::context::{Purpose, Scope};
+use proptest::prelude::*;
+use serde::Deserialize;
 
+#[derive(Deserialize)]
+struct Vectors {
+    blobs: Vec<Vector>,
+}
+
+/// Made by `tests/vectors/make.py`, which shares no code with this crate.
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    tenant: String,
+    user: String,
+    ext: String,
+    secret_name: String,
+    purpose: String,
+    #[serde(with = "hex::serde")]
+    scope_key: [u8; 32],
+    #[serde(with = "hex::serde")]
+    sk_id: [u8; 16],
+    sk_ver: u32,
+    #[serde(with = "hex::serde")]
+    secret_id: [u8; 16],
+    secret_version: u32,
+    #[serde(with = "hex::serde")]
+    random: [u8; 32],
+    #[serde(with = "hex::serde")]
+    nonce: [u8; 12],
+    #[serde(with = "hex::serde")]
+    plaintext: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    blob: Vec<u8>,
+}
+
+impl Vector {
+    fn context(&self) -> Context {
+        let scope = Scope::new(&self.tenant, &self.user, &self.ext).unwrap();
+        let purposes = [Purpose::Secret, Purpose::Capsule, Purpose::CallBody];
+        let purpose = purposes.into_iter().find(|p| p.as_str() == self.purpose).unwrap();
+        Context::new(scope, &self.secret_name, purpose).unwrap()
+    }
+
+    fn key(&self) -> ScopeKey {
+        let id = ScopeKeyId::from_bytes(self.sk_id);
+        let secret = Zeroizing::new(self.scope_key);
+        ScopeKey::new(id, self.sk_ver, self.context().scope().clone(), secret).unwrap()
+    }
+}
+
+fn vectors() -> Vec<Vector> {
+    let vectors: Vectors =
+        serde_json::from_str(include_str!("../../tests/vectors/sev1.json")).unwrap();
+    assert!(vectors.blobs.len() >= 5);
+    vectors.blobs
+}
+
+fn key(secret: u8) -> ScopeKey {
+    let id = ScopeKeyId::from_bytes([7; 16]);
+    ScopeKey::new(id, 1, scope("t", "u", "x"), Zeroizing::new([secret; 32])).unwrap()
+}
+
+fn scope(tenant: &str, user: &str, ext: &str) -> Scope {
+    Scope::new(tenant, user, ext).unwrap()
+}
+
+fn context() -> Context {
+    Context::new(scope("t", "u", "x"), "token", Purpose::Secret).unwrap()
+}
+
+const BLOB: BlobId = BlobId { secret: [9; 16], version: 3 };
+const DRAW: Draw = Draw { salt: [1; 32], nonce: [2; 12] };
+
+fn sealed() -> Vec<u8> {
+    seal(&key(5), BLOB, &context(), b"hunter2", &DRAW).unwrap()
+}
+
+#[test]
+fn the_vectors_are_reproduced_byte_for_byte() {
+    for vector in vectors() {
+        let draw = Draw { salt: vector.random, nonce: vector.nonce };
+        let blob = BlobId { secret: vector.secret_id, version: vector.secret_version };
+        let sealed = seal(&vector.key(), blob, &vector.context(), &vector.plaintext, &draw);
+        assert_eq!(hex::encode(sealed.unwrap()), hex::encode(&vector.blob), "{}", vector.name);
+    }
+}
+
+#[test]
+fn the_vectors_open() {
+    for vector in vectors() {
+        let opened = open(&vector.key(), &vector.context(), &vector.blob).unwrap();
+        assert_eq!(*opened, vector.plaintext, "{}", vector.name);
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let sealed = sealed();
+    for byte in 0..sealed.len() {
+        for bit in 0..8 {
+            let mut altered = sealed.clone();
+            altered[byte] ^= 1 << bit;
+            assert!(open(&key(5), &context(), &altered).is_err(), "byte {byte}, bit {bit}");
+        }
+    }
+    assert!(open(&key(5), &context(), &sealed).is_ok());
+}
+
+#[test]
+fn a_flip_in_text_or_tag_is_told_from_a_flip_in_the_derivation() {
+    let mut text = sealed();
+    *text.last_mut().unwrap() ^= 1;
+    assert_eq!(open(&key(5), &context(), &text).unwrap_err(), Refused::Altered);
+    let mut salt = sealed();
+    salt[48] ^= 1;
+    assert_eq!(open(&key(5), &context(), &salt).unwrap_err(), Refused::Commitment);
+}
+
+#[test]
+fn a_blob_moved_to_any_other_context_does_not_open() {
+    let sealed = sealed();
+    let moved = [
+        Context::new(scope("T", "u", "x"), "token", Purpose::Secret),
+        Context::new(scope("t", "U", "x"), "token", Purpose::Secret),
+        Context::new(scope("t", "u", "X"), "token", Purpose::Secret),
+        Context::new(scope("t", "u", "x"), "Token", Purpose::Secret),
+        Context::new(scope("t", "u", "x"), "token", Purpose::Capsule),
+        Context::new(scope("u", "t", "x"), "token", Purpose::Secret),
+        Context::new(scope("t", "x", "u"), "token", Purpose::Secret),
+        Context::new(Scope::of_tenant("t").unwrap(), "token", Purpose::Secret),
+    ];
+    for context in moved {
+        let refused = open(&key(5), &context.unwrap(), &sealed).unwrap_err();
+        assert_eq!(refused, Refused::Commitment);
+    }
+}
+
+#[test]
+fn another_version_or_id_in_the_header_is_refused() {
+    for offset in [8, 23, 24, 27, 28, 44, 47] {
+        let mut altered = sealed();
+        altered[offset] ^= 0x40;
+        assert_eq!(open(&key(5), &context(), &altered).unwrap_err(), Refused::Altered, "{offset}");
+    }
+}
+
+#[test]
+fn unknown_suites_and_header_lengths_are_refused_before_anything_is_derived() {
+    for suite in [0_u16, 2, 0x0078, 0x0100, u16::MAX] {
+        let mut altered = sealed();
+        altered[4..6].copy_from_slice(&suite.to_be_bytes());
+        let refused = open(&key(5), &context(), &altered).unwrap_err();
+        assert_eq!(refused, Refused::Malformed(Malformed::Suite(suite)));
+    }
+    let mut altered = sealed();
+    altered[6..8].copy_from_slice(&125_u16.to_be_bytes());
+    let refused = open(&key(5), &context(), &altered).unwrap_err();
+    assert_eq!(refused, Refused::Malformed(Malformed::HeaderLength(125)));
+}
+
+#[test]
+fn a_blob_of_any_other_length_is_refused() {
+    let sealed = sealed();
+    for length in 0..sealed.len() {
+        assert!(open(&key(5), &context(), &sealed[..length]).is_err(), "{length}");
+    }
+    let longer = [sealed.as_slice(), &[0]].concat();
+    assert!(open(&key(5), &context(), &longer).is_err());
+}
+
+#[test]
+fn another_key_is_refused_by_the_commitment() {
+    assert_eq!(open(&key(6), &context(), &sealed()).unwrap_err(), Refused::Commitment);
+}
+
+#[test]
+fn repeated_randomness_gives_different_keys() {
+    let blob = |version, context: &Context, plaintext: &[u8]| {
+        seal(&key(5), BlobId { version, ..BLOB }, context, plaintext, &DRAW).unwrap()
+    };
+    let other = Context::new(scope("t", "u", "x"), "other", Purpose::Secret).unwrap();
+    let sealed = [
+        blob(1, &context(), b"a"),
+        blob(1, &context(), b"b"),
+        blob(2, &context(), b"a"),
+        blob(1, &other, b"a"),
+    ];
+    let commitments: std::collections::BTreeSet<&[u8]> =
+        sealed.iter().map(|blob| &blob[80..112]).collect();
+    assert_eq!(commitments.len(), sealed.len(), "one derived key was used twice");
+}
+
+#[test]
+fn fresh_draws_differ() {
+    let (one, two) = (Draw::fresh().unwrap(), Draw::fresh().unwrap());
+    assert!(one.salt != two.salt && one.nonce != two.nonce);
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_sealed_opens_and_its_length_is_hidden(
+        text in proptest::collection::vec(any::<u8>(), 0..2000)
+    ) {
+        let sealed = seal(&key(5), BLOB, &context(), &text, &DRAW).unwrap();
+        prop_assert_eq!(&*open(&key(5), &context(), &sealed).unwrap(), &text);
+        prop_assert!(text.len() > 63 || sealed.len() == HEADER + 64 + TAG);
+    }
+}
