@@ -93,13 +93,13 @@ where
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // The guard keeps both times; hyper's is the net below it.
+    // The guard keeps both times; hyper's is the net below it. No `pipeline_flush`: with unread
+    // bytes behind a request whose answer closes the connection, it drops answers unsent.
     let slowest = limits.header_timeout.max(limits.idle_timeout) + Duration::from_secs(5);
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(slowest)
-        .max_buf_size(limits.max_head_bytes.max(8192) + 8192)
-        .pipeline_flush(true);
+        .max_buf_size(limits.max_head_bytes.max(8192) + 8192);
     builder
 }
 
