@@ -4,14 +4,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::connection_state::ConnectionState;
+use super::framing::clock::Clock;
+use super::limits::Limits;
 use super::malformed::Reason;
+use super::stall::Watched;
 use super::turnstile::Pass;
 
 /// What became of a request body; shared by the body and the gate.
@@ -23,23 +28,42 @@ pub(super) type BodyFate = Arc<OnceLock<Reason>>;
 #[error("{}", .0.words())]
 pub struct BodyRefused(pub Reason);
 
-/// A request body within its bound.
+/// A request body within its bound of size and patience.
 #[derive(Debug)]
 pub(super) struct BoundedBody {
     incoming: Incoming,
     left: u64,
     fate: BodyFate,
     state: Arc<ConnectionState>,
+    patience: Duration,
+    clock: Option<Clock>,
+    stalled_since: Option<Instant>,
 }
 
 impl BoundedBody {
     pub(super) fn new(
         incoming: Incoming,
-        max: u64,
+        limits: &Limits,
         fate: BodyFate,
         state: Arc<ConnectionState>,
     ) -> BoundedBody {
-        BoundedBody { incoming, left: max, fate, state }
+        BoundedBody {
+            incoming,
+            left: limits.max_body_bytes,
+            fate,
+            state,
+            patience: limits.body_timeout,
+            clock: None,
+            stalled_since: None,
+        }
+    }
+
+    /// Waits for the peer's next bytes, but not for ever: the guard does this for HTTP/1, but it
+    /// cannot see the streams of HTTP/2.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let clock = self.clock.get_or_insert_with(|| Clock::new(self.patience));
+        clock.poll_passed(cx, since + self.patience)
     }
 
     fn refuse(&self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
@@ -56,13 +80,18 @@ impl http_body::Body for BoundedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
-        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Ok(frame)) => frame,
-            Some(Err(_)) => {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                ready!(self.poll_stalled(cx));
+                return self.refuse(Reason::BodyTimeout);
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(_))) => {
                 return self.refuse(self.state.body_offence().unwrap_or(Reason::BadBody));
             }
         };
+        self.stalled_since = None;
         let length =
             frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
         match self.left.checked_sub(length) {
@@ -102,13 +131,15 @@ impl Drop for Flight {
 #[derive(Debug)]
 pub(super) struct Reply {
     body: Body,
+    watched: Option<Watched>,
     _flight: Flight,
     _pass: Option<Pass>,
 }
 
 impl Reply {
     pub(super) fn new(body: Body, flight: Flight, pass: Option<Pass>) -> Reply {
-        Reply { body, _flight: flight, _pass: pass }
+        let watched = flight.0.stall_watch().map(Watched::begin);
+        Reply { body, watched, _flight: flight, _pass: pass }
     }
 }
 
@@ -120,7 +151,13 @@ impl http_body::Body for Reply {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match (&self.watched, polled.is_pending()) {
+            (Some(watched), true) => watched.is_our_turn(),
+            (Some(watched), false) => watched.is_the_peers_turn(),
+            (None, _) => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

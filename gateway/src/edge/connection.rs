@@ -65,7 +65,13 @@ async fn serve_stream<T, S>(
         Spoken::Http2 => {
             facts.version = Version::HTTP_2;
             let gate = Gate::new(service, Arc::clone(&shared), facts, Arc::clone(&state));
-            drive(http2_builder(&limits).serve_connection(io, gate), drain).await;
+            let streams = state.watch_streams();
+            tokio::select! {
+                () = drive(http2_builder(&limits).serve_connection(io, gate), drain) => {}
+                () = streams.stalled(limits.write_timeout) => {
+                    tracing::debug!(peer = %facts.peer, "a stream's answer was not taken");
+                }
+            }
         }
     }
     if let Some(reason) = state.unreported() {

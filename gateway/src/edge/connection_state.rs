@@ -1,12 +1,13 @@
 //! What the framing guard and the gate of one connection know together.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::malformed::Reason;
+use super::stall::StallWatch;
 
 /// Where in a request the guard found the offence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(super) struct ConnectionState {
     /// When the last request ended, in milliseconds after `opened`.
     idle_since: AtomicU64,
     linger: AtomicBool,
+    /// HTTP/2 only.
+    stall_watch: OnceLock<Arc<StallWatch>>,
 }
 
 impl ConnectionState {
@@ -50,7 +53,17 @@ impl ConnectionState {
             in_flight: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             linger: AtomicBool::new(false),
+            stall_watch: OnceLock::new(),
         }
+    }
+
+    /// Begins to watch the streams of an HTTP/2 connection.
+    pub(super) fn watch_streams(&self) -> Arc<StallWatch> {
+        Arc::clone(self.stall_watch.get_or_init(Arc::default))
+    }
+
+    pub(super) fn stall_watch(&self) -> Option<&Arc<StallWatch>> {
+        self.stall_watch.get()
     }
 
     pub(super) fn opened(&self) -> Instant {

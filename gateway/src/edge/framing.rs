@@ -12,7 +12,7 @@
 mod authority;
 mod block;
 mod chunked;
-mod clock;
+pub(super) mod clock;
 pub(super) mod guard;
 mod head;
 

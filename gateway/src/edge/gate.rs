@@ -98,13 +98,13 @@ impl<S: EdgeService> Gate<S> {
         if incoming.is_end_stream() {
             return Ok((Body::empty(), None));
         }
-        let max = self.shared.limits.max_body_bytes;
-        if incoming.size_hint().lower() > max {
+        let limits = &self.shared.limits;
+        if incoming.size_hint().lower() > limits.max_body_bytes {
             return Err(Reason::BodyTooLarge);
         }
         let fate = Arc::new(OnceLock::new());
         let state = Arc::clone(&self.state);
-        let body = BoundedBody::new(incoming, max, Arc::clone(&fate), state);
+        let body = BoundedBody::new(incoming, limits, Arc::clone(&fate), state);
         Ok((Body::new(body), Some(fate)))
     }
 }
@@ -180,7 +180,6 @@ struct Refusals {
 impl Refusals {
     /// Has the refusal recorded, then makes its answer.
     async fn answer(&self, reason: Reason, flight: Flight) -> Response<Reply> {
-        self.state.ask_to_linger();
         self.state.claim_report();
         let noted = self.shared.reporter.note(self.facts, reason).await;
         match noted {
@@ -208,6 +207,7 @@ impl Refusals {
         words: &str,
         flight: Flight,
     ) -> Response<Reply> {
+        self.state.ask_to_linger();
         let body = serde_json::json!({
             "detail": words,
             "error": code,

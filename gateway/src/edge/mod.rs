@@ -31,7 +31,8 @@
 //! INVARIANT: no malformed request reaches the service: `no_malformed_request_reaches_the_service`.
 //! INVARIANT: nor does it when sent byte by byte: `packet_boundaries_change_nothing`.
 //! INVARIANT: record before answer; no record, no 400: `a_refusal_that_cannot_be_recorded_is_a_503`.
-//! INVARIANT: nobody holds a slot by being slow: `half_sent_heads_are_closed_in_time`.
+//! INVARIANT: nobody holds a place by being slow: `half_sent_heads_are_closed_in_time`,
+//! `a_body_that_stops_arriving_is_refused`, `a_stream_whose_answer_is_not_taken_gives_its_place_back`.
 //!
 //! Known limits: h2 resets streams with malformed frames or connection fields by itself, so these
 //! leave no record; a chunked body that turns bad after its head was let through ends the request
@@ -50,6 +51,7 @@ mod listener;
 mod malformed;
 mod path;
 mod report;
+mod stall;
 mod tls;
 mod turnstile;
 

@@ -136,3 +136,24 @@ async fn a_connection_is_kept_for_the_next_request() {
         assert!(String::from_utf8_lossy(&answer[..read]).ends_with(&format!("saw GET /{n}\n")));
     }
 }
+
+#[tokio::test]
+async fn an_answer_given_before_the_body_arrived_is_not_destroyed() {
+    let edge = Edge::start(Limits::default()).await;
+    let head = "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n";
+    let answer = edge.exchange(format!("{head}{}", "x".repeat(200_000)).as_bytes()).await;
+    assert!(answer.ends_with("answered without reading\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_up_to_the_limit_passes_and_one_beyond_does_not() {
+    let edge = Edge::start(Limits::default()).await;
+    let start = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-A: ";
+    let head = |length: usize| {
+        let padding = length - start.len() - 4;
+        format!("{start}{}\r\n\r\n", "y".repeat(padding))
+    };
+    let limit = Limits::default().max_head_bytes;
+    assert_eq!(statuses(&edge.exchange(head(limit).as_bytes()).await), [200]);
+    assert_eq!(statuses(&edge.exchange(head(limit + 1).as_bytes()).await), [431]);
+}

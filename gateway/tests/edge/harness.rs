@@ -134,6 +134,9 @@ async fn record(witness: Arc<Witness>, request: Request<Body>) -> Response<Body>
     let facts = *parts.extensions.get::<ConnectionFacts>().unwrap();
     let path = parts.extensions.get::<CanonicalPath>().unwrap().clone();
     assert_eq!(parts.uri.path(), path.as_str(), "one path for router and rules");
+    if path.as_str() == "/early" {
+        return Response::new(Body::from("answered without reading\n"));
+    }
     let Ok(body) = body.collect().await else {
         let mut response = Response::new(Body::from("a body that broke off"));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

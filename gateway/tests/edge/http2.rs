@@ -1,14 +1,16 @@
 //! HTTP/2 with prior knowledge: the same paths, hosts and answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis::edge::{Limits, Reason};
 
-use crate::harness::{Edge, within};
+use crate::harness::{Edge, PATIENCE, statuses, within};
 
 async fn connect(edge: &Edge) -> SendRequest<Full<Bytes>> {
     let io = TokioIo::new(edge.connect().await);
@@ -95,4 +97,45 @@ async fn stopping_finishes_streams_in_flight() {
     edge.witness.gate.notify_one();
     assert_eq!(within(waiting).await.unwrap(), StatusCode::OK);
     assert_eq!(edge.stopped().await.left, 0);
+}
+
+/// Sends half a body and then nothing.
+#[tokio::test]
+async fn a_stream_whose_body_stops_is_refused() {
+    let limits = Limits { body_timeout: Duration::from_millis(200), ..Limits::default() };
+    let edge = Edge::start(limits).await;
+    let io = TokioIo::new(edge.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let never_ends = Empty::<Bytes>::new().with_trailers(std::future::pending());
+    let request = request("http://a/x").body(never_ends).unwrap();
+    let response = within(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(edge.witness.take_records()[0].reason, Reason::BodyTimeout);
+    assert!(edge.witness.lines().is_empty());
+}
+
+/// A window of zero keeps the answer, and with it a place among the requests.
+#[tokio::test]
+async fn a_stream_whose_answer_is_not_taken_gives_its_place_back() {
+    let limits = Limits {
+        max_requests: 1,
+        write_timeout: Duration::from_millis(200),
+        max_wait: PATIENCE,
+        ..Limits::default()
+    };
+    let edge = Edge::start(limits).await;
+    let io = TokioIo::new(edge.connect().await);
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let greedy = request("http://a/greedy").body(Full::<Bytes>::default()).unwrap();
+    let stalled = within(sender.send_request(greedy)).await.unwrap();
+    let next = edge.exchange(b"GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(statuses(&next), [200]);
+    assert!(within(stalled.into_body().collect()).await.is_err(), "the connection was cut");
 }

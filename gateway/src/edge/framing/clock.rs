@@ -10,17 +10,21 @@ use tokio::time::{Instant, Sleep, sleep};
 /// nothing until the old one passes: the timer wheel is touched every few seconds, not for every
 /// request.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(in crate::edge) struct Clock {
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Clock {
-    pub(super) fn new(first: Duration) -> Clock {
+    pub(in crate::edge) fn new(first: Duration) -> Clock {
         Clock { sleep: Box::pin(sleep(first)) }
     }
 
     /// Whether `deadline` has passed; if not, the task is woken when it does.
-    pub(super) fn poll_passed(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(in crate::edge) fn poll_passed(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: Instant,
+    ) -> Poll<()> {
         if self.sleep.deadline() > deadline {
             self.sleep.as_mut().reset(deadline);
         }

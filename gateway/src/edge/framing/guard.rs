@@ -362,7 +362,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_shutdown(cx);
         ready!(self.watch_write(cx, polled))?;
-        if self.state.lingers() {
+        let is_amid = matches!(&self.mode, Mode::Http1(framer) if !framer.is_at_head());
+        if is_amid || self.state.lingers() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
