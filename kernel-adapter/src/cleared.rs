@@ -1,0 +1,50 @@
+//! Permit and receipt of the same call, joined. Nothing else is here.
+
+use portcullis_audit::IntentReceipt;
+use portcullis_policies::Permit;
+use uuid::Uuid;
+
+/// Proof that a call was permitted *and* that its intent is durable: what a dispatch costs.
+///
+/// Private fields, no `Clone`, no `Default`, no serde; [`Cleared::join`] is the only maker and the
+/// dispatcher takes it by value. So a dispatch that was not decided and written down, or a second
+/// one for the same decision, does not compile.
+#[derive(Debug)]
+#[must_use = "a cleared call that is not dispatched leaves an open intent in the ledger"]
+pub struct Cleared {
+    op: Uuid,
+    call_digest: [u8; 32],
+}
+
+/// A permit and a receipt that are not for the same call. Nothing may be dispatched; this is a
+/// fault of the gateway, never of the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTheSameCall {
+    /// They are for different operations.
+    #[error("permit and receipt are for different operations: refuse the call and report a bug")]
+    Operation,
+    /// They are for the same operation and different tools or arguments.
+    #[error("permit and receipt are for different arguments: refuse the call and report a bug")]
+    Digest,
+}
+
+impl Cleared {
+    /// Joins the two proofs, spending both.
+    ///
+    /// # Errors
+    /// When they are not for the same operation and the same bytes to the same tool.
+    pub fn join(permit: Permit, receipt: IntentReceipt) -> Result<Cleared, NotTheSameCall> {
+        if permit.op() != receipt.op() {
+            return Err(NotTheSameCall::Operation);
+        }
+        if permit.call_digest() != receipt.call_digest() {
+            return Err(NotTheSameCall::Digest);
+        }
+        Ok(Cleared { op: permit.op(), call_digest: *permit.call_digest() })
+    }
+
+    /// Whether it was made for this operation and these bytes.
+    pub(crate) fn is_for(&self, op: Uuid, call_digest: &[u8; 32]) -> bool {
+        self.op == op && self.call_digest == *call_digest
+    }
+}
