@@ -1,16 +1,8 @@
 //! The `portcullis` command, one file a subcommand. Only these files speak on stdout.
 
-pub mod app;
-pub mod check;
 pub mod demo;
-pub mod key;
-pub mod ledger;
-pub mod policy;
 pub mod print;
-pub mod role;
 pub mod serve;
-pub mod tenant;
-pub mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,22 +34,6 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the gateway
     Serve(serve::ServeArgs),
-    /// Check the configuration: every mistake at once, with file and line
-    Check(check::CheckArgs),
-    /// Check, test, prove and explain the rules
-    Policy(policy::PolicyArgs),
-    /// Show, find, verify and export the ledger
-    Ledger(ledger::LedgerArgs),
-    /// Apps, their tools, and tools that changed upstream
-    App(app::AppArgs),
-    /// Tenants of the directory
-    Tenant(tenant::TenantArgs),
-    /// Users of the directory
-    User(user::UserArgs),
-    /// Roles and their scopes
-    Role(role::RoleArgs),
-    /// API keys
-    Key(key::KeyArgs),
 }
 
 /// Where a command finds its deployment; shared by all commands that work on one.
@@ -69,14 +45,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// The settings of the configuration file, or the embedded defaults in `./.portcullis`.
+    /// The settings of the configuration file, or the embedded defaults in `./portcullis-data`.
     ///
     /// # Errors
     /// Prints every mistake of the file and gives the exit code.
     pub fn settings(&self) -> Result<Settings, ExitCode> {
         match &self.config {
-            Some(file) => config::load(file).map_err(print::fault),
-            None => Ok(Settings::defaults(Path::new(".portcullis"))),
+            Some(file) => config::load(file).map(|loaded| loaded.settings).map_err(print::fault),
+            None => Ok(Settings::defaults(Path::new(config::DEFAULT_DIR))),
         }
     }
 }
@@ -112,13 +88,5 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Policy(args) => policy::run(args),
-        Command::Ledger(args) => ledger::run(args),
-        Command::App(args) => app::run(args),
-        Command::Tenant(args) => tenant::run(args),
-        Command::User(args) => user::run(args),
-        Command::Role(args) => role::run(args),
-        Command::Key(args) => key::run(args),
     }
 }
