@@ -183,40 +183,34 @@ impl Refusals {
         self.state.claim_report();
         let noted = self.shared.reporter.note(self.facts, reason).await;
         match noted {
-            Noted::Yes => self.reply(reason.status(), reason.code(), reason.words(), flight),
-            Noted::Unavailable => self.unavailable("audit_unavailable", 1, flight),
+            Noted::Yes => self.reply(&Words::of(reason), flight),
+            Noted::Unavailable => self.unavailable(AUDIT_UNAVAILABLE, 1, flight),
         }
     }
 
     fn overloaded(&self, retry_after: u64, flight: Flight) -> Response<Reply> {
-        self.unavailable("overloaded", retry_after, flight)
+        self.unavailable(BUSY, retry_after, flight)
     }
 
-    fn unavailable(&self, code: &str, retry_after: u64, flight: Flight) -> Response<Reply> {
-        let words = "the gateway cannot take this request now: try again later";
-        let mut response = self.reply(StatusCode::SERVICE_UNAVAILABLE, code, words, flight);
+    fn unavailable(&self, words: Words, retry_after: u64, flight: Flight) -> Response<Reply> {
+        let mut response = self.reply(&words, flight);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
         response
     }
 
     /// The refusal body of wire-contract.md 0.3; the connection ends after it (HTTP/1).
-    fn reply(
-        &self,
-        status: StatusCode,
-        code: &str,
-        words: &str,
-        flight: Flight,
-    ) -> Response<Reply> {
+    fn reply(&self, words: &Words, flight: Flight) -> Response<Reply> {
         self.state.ask_to_linger();
         let body = serde_json::json!({
-            "detail": words,
-            "error": code,
-            "message": words,
-            "status": status.as_u16(),
-            "i18n_key": format!("errors.{code}"),
+            "detail": words.message,
+            "error": words.error,
+            "message": words.message,
+            "status": words.status.as_u16(),
+            "i18n_key": words.i18n_key,
+            "reason": words.reason,
         });
         let mut response = Response::new(Reply::new(Body::from(body.to_string()), flight, None));
-        *response.status_mut() = status;
+        *response.status_mut() = words.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -226,3 +220,40 @@ impl Refusals {
         response
     }
 }
+
+/// What a caller reads; codes and keys are those of the gateway's table of refusals.
+struct Words {
+    status: StatusCode,
+    error: &'static str,
+    i18n_key: &'static str,
+    message: &'static str,
+    reason: Option<&'static str>,
+}
+
+impl Words {
+    fn of(reason: Reason) -> Words {
+        let (error, i18n_key) = match reason {
+            Reason::BodyTooLarge => ("BODY_TOO_LARGE", "errors.request.too_large"),
+            Reason::BadMethod => ("METHOD_NOT_ALLOWED", "errors.request.method"),
+            _ => ("MALFORMED_REQUEST", "errors.request.malformed"),
+        };
+        let (status, message) = (reason.status(), reason.words());
+        Words { status, error, i18n_key, message, reason: Some(reason.code()) }
+    }
+}
+
+const AUDIT_UNAVAILABLE: Words = Words {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    error: "AUDIT_UNAVAILABLE",
+    i18n_key: "errors.backend.audit",
+    message: "this request cannot be written down now, so it is not served: try again later",
+    reason: None,
+};
+
+const BUSY: Words = Words {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    error: "BUSY",
+    i18n_key: "errors.busy",
+    message: "the gateway has too many requests at once: try again later",
+    reason: None,
+};

@@ -83,7 +83,7 @@ async fn a_refusal_that_cannot_be_recorded_is_a_503() {
     edge.witness.ledger_is_down.store(true, Ordering::SeqCst);
     let answer = edge.exchange(b"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(statuses(&answer), [503]);
-    assert!(answer.contains("retry-after: 1") && answer.contains("audit_unavailable"), "{answer}");
+    assert!(answer.contains("retry-after: 1") && answer.contains("AUDIT_UNAVAILABLE"), "{answer}");
     assert!(edge.witness.lines().is_empty());
     edge.witness.ledger_is_down.store(false, Ordering::SeqCst);
     edge.exchange(b"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n").await;
