@@ -10,6 +10,14 @@ use zeroize::Zeroizing;
 use crate::error::OpenError;
 use crate::note::LogKey;
 
+/// Reads the log key, for signing the heads of an export.
+///
+/// # Errors
+/// [`OpenError::Key`] when it is missing, of another length, or open to other users.
+pub fn load_key(path: &Path) -> Result<LogKey, OpenError> {
+    load(path, false)
+}
+
 /// Reads the key, and creates it when it is absent and `may_create`.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::chain::Hash;
@@ -182,18 +183,28 @@ impl Store {
         &self,
         log: i64,
         seq: u64,
-        mut each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
+        each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT seq, leaf, record FROM records WHERE log = ?1 AND seq >= ?2 ORDER BY seq",
-        )?;
-        let mut rows = select.query(params![log, seq])?;
-        while let Some(row) = rows.next()? {
-            let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-            each(row.get(0)?, row.get(1)?, bytes)?;
-        }
-        Ok(())
+        each_from(&self.conn, log, seq, each)
     }
+}
+
+/// Calls `each` with seq, leaf and bytes of the records of a log from `seq` on.
+pub(crate) fn each_from<E: From<rusqlite::Error>>(
+    conn: &Connection,
+    log: i64,
+    seq: u64,
+    mut each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut select = conn.prepare_cached(
+        "SELECT seq, leaf, record FROM records WHERE log = ?1 AND seq >= ?2 ORDER BY seq",
+    )?;
+    let mut rows = select.query(params![log, seq])?;
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        each(row.get(0)?, row.get(1)?, bytes)?;
+    }
+    Ok(())
 }
 
 /// Every log, in order of creation.
@@ -213,6 +224,9 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(Duration::from_secs(10))?;
+    // Closing must not move and delete the WAL: when opening finds the ledger torn, the WAL is
+    // the evidence, and perhaps the only copy of the records that are missing.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     for (name, value) in
         [("synchronous", 2), ("recursive_triggers", 1), ("secure_delete", 1), ("trusted_schema", 0)]
     {

@@ -1,0 +1,284 @@
+//! The check of one log, record by record. Pure: bytes in, report or first fault out.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::entry::Kind;
+use crate::fault::{Fault, FaultKind};
+use crate::merkle;
+use crate::note::Checkpoint;
+use crate::record::{NotARecord, Record};
+
+/// What a whole log contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogReport {
+    /// Its name.
+    pub origin: String,
+    /// Number of records.
+    pub records: u64,
+    /// Number of intents.
+    pub intents: u64,
+    /// Intents closed by an outcome.
+    pub outcomes: u64,
+    /// Intents closed as unknown by the ledger.
+    pub recovered: u64,
+    /// Intents that nothing closed yet.
+    pub open: u64,
+    /// Times at which the clock went backwards; order is by place, so this is a flag, no fault.
+    pub clock_backwards: u64,
+    /// Root over all leaf hashes.
+    pub root: Hash,
+}
+
+/// Takes the records of one log in order.
+#[derive(Debug)]
+pub struct Checker {
+    report: LogReport,
+    /// Leaf hashes that the signed head vouches for, when they are known.
+    vouched: Option<Vec<Hash>>,
+    leaves: Vec<Hash>,
+    prev: Hash,
+    last_ts: String,
+    open: BTreeMap<u64, Uuid>,
+    trouble: Option<Trouble>,
+}
+
+/// A fault whose name depends on what follows.
+#[derive(Debug)]
+enum Trouble {
+    /// Nothing that follows changes it.
+    Certain(Fault),
+    /// The bytes at this place are not those that the head vouches for.
+    NotVouched { at: usize, parsed: Result<(), NotARecord> },
+    /// The record here does not name the one before; the next one tells which of the two is bad.
+    BrokenLink { at: u64, claimed: Hash },
+    /// The record here claims a later place; it was swapped if somebody claims this one.
+    Ahead { at: u64, claims: u64 },
+}
+
+impl Checker {
+    /// A check of the log `origin` that begins at `genesis`. `vouched` are leaf hashes under the
+    /// signed head.
+    #[must_use]
+    pub fn new(origin: &str, genesis: Hash, vouched: Option<Vec<Hash>>) -> Self {
+        let report = LogReport {
+            origin: origin.to_owned(),
+            records: 0,
+            intents: 0,
+            outcomes: 0,
+            recovered: 0,
+            open: 0,
+            clock_backwards: 0,
+            root: genesis,
+        };
+        Self {
+            report,
+            vouched,
+            leaves: Vec::new(),
+            prev: genesis,
+            last_ts: String::new(),
+            open: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+
+    /// Number of records taken so far.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    /// Takes the next record.
+    pub fn step(&mut self, bytes: &[u8]) {
+        let at = self.leaves.len();
+        let leaf = chain::leaf(bytes);
+        self.leaves.push(leaf);
+        match self.trouble.take() {
+            None => self.trouble = self.examine(at, &leaf, bytes).err(),
+            Some(trouble) => self.trouble = Some(self.learn(trouble, bytes)),
+        }
+        self.prev = leaf;
+    }
+
+    /// Says that the bytes end here although more was to come.
+    pub fn torn(&mut self, why: &str) {
+        if self.trouble.is_none() {
+            let fault = self.fault(Some(self.taken()), FaultKind::Torn, why.to_owned());
+            self.trouble = Some(Trouble::Certain(fault));
+        }
+    }
+
+    /// The end of the log, which must be that of `head` when one is known.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn finish(mut self, head: Option<&Checkpoint>) -> Result<LogReport, Fault> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(self.name(trouble, head));
+        }
+        let size = self.taken();
+        let root = merkle::root(&self.leaves);
+        if let Some(head) = head {
+            self.compare(head, size, &root)?;
+        }
+        self.report.open = self.open.len() as u64;
+        Ok(LogReport { records: size, root, ..self.report })
+    }
+
+    fn compare(&self, head: &Checkpoint, size: u64, root: &Hash) -> Result<(), Fault> {
+        if size < head.size {
+            let why = format!("the signed head counts {} records, here are {size}", head.size);
+            return Err(self.fault(Some(size), FaultKind::Truncated, why));
+        }
+        if size > head.size {
+            let why = format!("the signed head counts {} records, here are {size}", head.size);
+            return Err(self.fault(Some(head.size), FaultKind::Inserted, why));
+        }
+        if *root != head.root {
+            let why = "the records hang together, but not under the signed head".to_owned();
+            return Err(self.fault(None, FaultKind::Rewritten, why));
+        }
+        Ok(())
+    }
+
+    fn examine(&mut self, at: usize, leaf: &Hash, bytes: &[u8]) -> Result<(), Trouble> {
+        let parsed = Record::parse(bytes);
+        if self.vouched.as_ref().is_some_and(|vouched| vouched.get(at) != Some(leaf)) {
+            return Err(Trouble::NotVouched { at, parsed: parsed.map(|_| ()) });
+        }
+        let at = at as u64;
+        let record = parsed.map_err(|why| {
+            self.certain(at, FaultKind::NotCanonical, format!("the bytes are not a record: {why}"))
+        })?;
+        self.place(at, &record)?;
+        self.pair(at, &record)?;
+        if record.ts < self.last_ts {
+            self.report.clock_backwards += 1;
+        }
+        self.last_ts = record.ts;
+        Ok(())
+    }
+
+    /// Log, place and link of a record.
+    fn place(&self, at: u64, record: &Record) -> Result<(), Trouble> {
+        if record.log != self.report.origin {
+            let why = format!("it belongs to log `{}`", record.log);
+            return Err(self.certain(at, FaultKind::Foreign, why));
+        }
+        if record.seq < at {
+            let why = format!("it claims place {}, which is taken", record.seq);
+            return Err(self.certain(at, FaultKind::Inserted, why));
+        }
+        if record.seq > at {
+            return Err(Trouble::Ahead { at, claims: record.seq });
+        }
+        if record.prev == self.prev {
+            return Ok(());
+        }
+        if at == 0 {
+            let why = "it does not begin from this log's name and key".to_owned();
+            return Err(self.certain(0, FaultKind::Edited, why));
+        }
+        Err(Trouble::BrokenLink { at, claimed: record.prev })
+    }
+
+    /// Outcomes and recoveries close an open intent of the same operation.
+    fn pair(&mut self, at: u64, record: &Record) -> Result<(), Trouble> {
+        let closes = matches!(record.kind, Kind::Outcome | Kind::Recover);
+        if record.kind == Kind::Intent {
+            self.report.intents += 1;
+            self.open.insert(at, record.op);
+        } else if closes && (record.reference.is_some() || record.kind == Kind::Outcome) {
+            let intent = record.reference.and_then(|seq| self.open.remove(&seq));
+            if intent != Some(record.op) {
+                let why = "it closes no open intent of its operation".to_owned();
+                return Err(self.certain(at, FaultKind::BadReference, why));
+            }
+            self.report.outcomes += u64::from(record.kind == Kind::Outcome);
+            self.report.recovered += u64::from(record.kind == Kind::Recover);
+        }
+        Ok(())
+    }
+
+    /// What a further record says about trouble before it.
+    fn learn(&self, trouble: Trouble, bytes: &[u8]) -> Trouble {
+        let next = Record::parse(bytes).ok();
+        match trouble {
+            Trouble::BrokenLink { at, .. } => {
+                // If the next record vouches for this one, the one before was changed.
+                let intact = next.is_some_and(|next| next.prev == self.prev);
+                let bad = if intact { at - 1 } else { at };
+                let why = "its bytes are not those that the next record vouches for".to_owned();
+                self.certain(bad, FaultKind::Edited, why)
+            }
+            Trouble::Ahead { at, claims } if next.is_some_and(|next| next.seq == at) => {
+                let why = format!("it stands at the place of record {claims}");
+                self.certain(at, FaultKind::Swapped, why)
+            }
+            other => other,
+        }
+    }
+
+    /// The fault behind trouble, now that everything was seen.
+    fn name(&self, trouble: Trouble, head: Option<&Checkpoint>) -> Fault {
+        match trouble {
+            Trouble::Certain(fault) => fault,
+            Trouble::BrokenLink { at, claimed } => self.last_link(at, claimed, head),
+            Trouble::Ahead { at, claims } => {
+                let why = format!("the next record here claims place {claims}");
+                self.fault(Some(at), FaultKind::Deleted, why)
+            }
+            Trouble::NotVouched { at, parsed } => self.compare_leaves(at, parsed),
+        }
+    }
+
+    /// The link to the last record is broken and no further record tells which of the two is bad:
+    /// if the signed root fits what the last one claims of the one before, that one was changed.
+    fn last_link(&self, at: u64, claimed: Hash, head: Option<&Checkpoint>) -> Fault {
+        let mut leaves = self.leaves.clone();
+        if let Some(before) = leaves.iter_mut().rev().nth(1) {
+            *before = claimed;
+        }
+        let intact = head.is_some_and(|head| head.root == merkle::root(&leaves));
+        let bad = if intact { at - 1 } else { at };
+        let why = "`prev` is not the leaf hash of the record before".to_owned();
+        self.fault(Some(bad), FaultKind::Edited, why)
+    }
+
+    /// Tells what was done at `at` by laying the leaves that are here beside the vouched ones.
+    fn compare_leaves(&self, at: usize, parsed: Result<(), NotARecord>) -> Fault {
+        let vouched = self.vouched.as_deref().unwrap_or_default();
+        let here = self.leaves.get(at);
+        let Some(logged) = vouched.get(at) else {
+            let why = "the signed head knows no record here".to_owned();
+            return self.fault(Some(at as u64), FaultKind::Inserted, why);
+        };
+        let logged_at = here.and_then(|leaf| vouched.iter().position(|one| one == leaf));
+        let still_here = self.leaves.contains(logged);
+        let (kind, why) = match (logged_at, still_here) {
+            (None, false) => {
+                let why = "its bytes do not give the leaf hash under the signed head".to_owned();
+                (FaultKind::Edited, parsed.err().map_or(why.clone(), |bad| format!("{why}; {bad}")))
+            }
+            (None, true) => (FaultKind::Inserted, "it was never logged".to_owned()),
+            (Some(place), true) if place < at => {
+                (FaultKind::Inserted, format!("it is a copy of record {place}"))
+            }
+            (Some(place), true) => (FaultKind::Swapped, format!("it was logged at place {place}")),
+            (Some(place), false) => {
+                (FaultKind::Deleted, format!("record {place} stands in its place"))
+            }
+        };
+        self.fault(Some(at as u64), kind, why)
+    }
+
+    fn certain(&self, at: u64, kind: FaultKind, why: String) -> Trouble {
+        Trouble::Certain(self.fault(Some(at), kind, why))
+    }
+
+    fn fault(&self, seq: Option<u64>, kind: FaultKind, why: String) -> Fault {
+        Fault { log: self.report.origin.clone(), seq, kind, why }
+    }
+}

@@ -1,0 +1,266 @@
+//! Reads an export folder and checks every log of it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::check::{Checker, LogReport};
+use super::report::{Report, Verdict};
+use crate::chain::{self, Hash};
+use crate::export::INDEX_TITLE;
+use crate::fault::{Fault, FaultKind};
+use crate::merkle;
+use crate::note::{Checkpoint, VerifierKey};
+use crate::record::is_name;
+use crate::tiles::{WIDTH, bundle_width, entries, entries_path, hash_tiles, tile_path};
+
+/// Largest file that is read: a full bundle of the longest records, with room.
+const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Whom the verifier believes.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Verifier keys that the auditor has from elsewhere; one of them must fit every log.
+    /// When empty, the keys in the folder are taken, which proves only that it hangs together.
+    pub keys: Vec<VerifierKey>,
+}
+
+/// Verifies an export. Never panics, whatever the bytes.
+#[must_use]
+pub fn verify(folder: &Path, trust: &Trust) -> Report {
+    let mut logs = Vec::new();
+    let verdict = match check_folder(folder, trust, &mut logs) {
+        Ok(()) if logs.iter().all(|log| log.records == 0) => Verdict::Empty,
+        Ok(()) => Verdict::Whole,
+        Err(verdict) => verdict,
+    };
+    Report { verdict, logs, trusted_keys: !trust.keys.is_empty() }
+}
+
+fn check_folder(folder: &Path, trust: &Trust, logs: &mut Vec<LogReport>) -> Result<(), Verdict> {
+    if !folder.is_dir() {
+        return Err(Verdict::Absent(format!("there is no folder `{}`", folder.display())));
+    }
+    if std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none()) {
+        return Err(Verdict::Absent(format!("`{}` has no file", folder.display())));
+    }
+    let export = Export { folder, trust };
+    let listed = export.index()?;
+    for head in &listed {
+        logs.push(export.check_log(head)?);
+    }
+    export.nothing_unlisted(&listed)
+}
+
+struct Export<'a> {
+    folder: &'a Path,
+    trust: &'a Trust,
+}
+
+impl Export<'_> {
+    /// The logs that the signed index lists.
+    fn index(&self) -> Result<Vec<Checkpoint>, Verdict> {
+        let bad = |kind, why: &str| Verdict::from(fault("index", None, kind, why));
+        let key = self.key(self.folder, "index", |name| name.ends_with("/export"))?;
+        let note = text(&self.folder.join("index"), "index")?;
+        let signed =
+            key.open(&note).map_err(|why| bad(FaultKind::BadCheckpoint, &why.to_string()))?;
+        let deployment = key.name().strip_suffix("/export").unwrap_or_default();
+        parse_index(signed, deployment)
+            .ok_or_else(|| bad(FaultKind::BadCheckpoint, "it is signed, but not a list of logs"))
+    }
+
+    fn check_log(&self, listed: &Checkpoint) -> Result<LogReport, Verdict> {
+        let origin = listed.origin.as_str();
+        let folder = self.log_folder(origin);
+        let key = self.key(&folder, origin, |name| name == origin)?;
+        let note = text(&folder.join("checkpoint"), origin)?;
+        let head =
+            Checkpoint::open(&note, &key).map_err(|why| bad_head(origin, &why.to_string()))?;
+        if head != *listed {
+            return Err(bad_head(origin, "the index lists another head").into());
+        }
+        let tiles = read_tiles(&folder, &head)?;
+        let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
+        let genesis = chain::genesis(origin, &key.to_string());
+        let mut checker = Checker::new(origin, genesis, vouched.clone());
+        read_records(&folder, &head, &mut checker)?;
+        let report = checker.finish(Some(&head)).map_err(Verdict::from)?;
+        match vouched {
+            Some(leaves) => check_tiles(&folder, origin, &leaves)?,
+            None => {
+                let why = "the hash tiles of level 0 do not give the signed root";
+                return Err(fault(origin, None, FaultKind::BadTile, why).into());
+            }
+        }
+        Ok(report)
+    }
+
+    /// The key that must have signed: the auditor's own if there is one, else the folder's.
+    fn key(
+        &self,
+        folder: &Path,
+        log: &str,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<VerifierKey, Verdict> {
+        if let Some(key) = self.trust.keys.iter().find(|key| fits(key.name())) {
+            return Ok(key.clone());
+        }
+        // A key for a log proves nothing about the list of logs, which has a name of its own.
+        let needs_own = !self.trust.keys.is_empty() && log != "index";
+        let policy = text(&folder.join("policy"), log)?;
+        let key = policy
+            .lines()
+            .find_map(|line| line.strip_prefix("log "))
+            .and_then(|vkey| VerifierKey::parse(vkey).ok())
+            .filter(|key| fits(key.name()));
+        match key {
+            Some(_) if needs_own => {
+                Err(bad_head(log, "none of the given keys is for this log").into())
+            }
+            Some(key) => Ok(key),
+            None => Err(bad_head(log, "its policy names no key for it").into()),
+        }
+    }
+
+    fn log_folder(&self, origin: &str) -> PathBuf {
+        // `parse_index` let only plain names through.
+        self.folder.join(origin.split_once('/').map_or(origin, |(_, rest)| rest))
+    }
+
+    fn nothing_unlisted(&self, listed: &[Checkpoint]) -> Result<(), Verdict> {
+        let known: BTreeSet<PathBuf> =
+            listed.iter().map(|head| self.log_folder(&head.origin)).collect();
+        let mut candidates = vec![self.folder.join(crate::DEPLOYMENT)];
+        if let Ok(tenants) = std::fs::read_dir(self.folder.join("t")) {
+            candidates.extend(tenants.flatten().map(|tenant| tenant.path()));
+        }
+        match candidates.into_iter().find(|path| path.exists() && !known.contains(path)) {
+            Some(path) => {
+                let why = "the signed index does not list it";
+                let name = path.display().to_string();
+                Err(fault(&name, None, FaultKind::Inserted, why).into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lines of `origin size root` after the title and the count.
+fn parse_index(text: &str, deployment: &str) -> Option<Vec<Checkpoint>> {
+    let mut lines = text.lines();
+    if lines.next()? != INDEX_TITLE {
+        return None;
+    }
+    let count: usize = lines.next()?.strip_prefix("logs ")?.parse().ok()?;
+    let heads: Option<Vec<Checkpoint>> = lines.map(|line| listed(line, deployment)).collect();
+    heads.filter(|heads| heads.len() == count)
+}
+
+fn listed(line: &str, deployment: &str) -> Option<Checkpoint> {
+    let mut words = line.split(' ');
+    let (origin, size, root) = (words.next()?, words.next()?, words.next()?);
+    let within = origin.strip_prefix(deployment)?.strip_prefix('/')?;
+    let tenant = within.strip_prefix("t/").unwrap_or(within);
+    if !is_name(tenant) || !is_name(deployment) || words.next().is_some() {
+        return None;
+    }
+    let root = Hash::try_from(hex::decode(root).ok()?).ok()?;
+    Some(Checkpoint { origin: origin.to_owned(), size: size.parse().ok()?, root })
+}
+
+/// Leaf hashes as the level 0 tiles give them; short when tiles are missing or damaged.
+fn read_tiles(folder: &Path, head: &Checkpoint) -> Result<Vec<Hash>, Verdict> {
+    let mut leaves = Vec::new();
+    for index in 0..head.size.div_ceil(WIDTH as u64) {
+        let path = folder.join(tile_path(0, index, bundle_width(head.size, index)));
+        match bytes(&path) {
+            Ok(tile) => leaves.extend(tile.chunks_exact(32).filter_map(|h| Hash::try_from(h).ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
+    Ok(leaves)
+}
+
+fn read_records(folder: &Path, head: &Checkpoint, checker: &mut Checker) -> Result<(), Verdict> {
+    for index in 0..head.size.div_ceil(WIDTH as u64) {
+        let path = folder.join(entries_path(index, bundle_width(head.size, index)));
+        match bytes(&path) {
+            Ok(bundle) => {
+                if !take_bundle(&bundle, checker) {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                checker.torn(&format!("the bundle `{}` is missing", path.display()));
+                break;
+            }
+            Err(error) => return Err(unreadable(&path, &error)),
+        }
+    }
+    Ok(())
+}
+
+/// False when the bundle ends within a record, after which nothing can be read.
+fn take_bundle(bundle: &[u8], checker: &mut Checker) -> bool {
+    for entry in entries(bundle) {
+        match entry {
+            Ok(record) => checker.step(record),
+            Err(cut) => {
+                checker.torn(&cut.to_string());
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Every tile of every level must be what the leaves give.
+fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdict> {
+    for (path, expected) in hash_tiles(leaves) {
+        let full = folder.join(&path);
+        let why = match bytes(&full) {
+            Ok(found) if found == expected => continue,
+            Ok(_) => format!("`{path}` is not what the records give"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why = format!("`{path}` is missing");
+                return Err(fault(origin, None, FaultKind::Torn, &why).into());
+            }
+            Err(error) => return Err(unreadable(&full, &error)),
+        };
+        return Err(fault(origin, None, FaultKind::BadTile, &why).into());
+    }
+    Ok(())
+}
+
+fn text(path: &Path, log: &str) -> Result<String, Verdict> {
+    let bytes = bytes(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            let why = format!("`{}` is missing", path.display());
+            return fault(log, None, FaultKind::Torn, &why).into();
+        }
+        unreadable(path, &error)
+    })?;
+    String::from_utf8(bytes)
+        .map_err(|_| bad_head(log, &format!("`{}` is not text", path.display())).into())
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other("the file is larger than any that an export writes"));
+    }
+    std::fs::read(path)
+}
+
+fn bad_head(log: &str, why: &str) -> Fault {
+    fault(log, None, FaultKind::BadCheckpoint, why)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Verdict {
+    Verdict::Unreadable(format!("`{}`: {error}", path.display()))
+}
+
+fn fault(log: &str, seq: Option<u64>, kind: FaultKind, why: &str) -> Fault {
+    Fault { log: log.to_owned(), seq, kind, why: why.to_owned() }
+}

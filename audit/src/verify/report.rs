@@ -1,0 +1,143 @@
+//! What the verifier found, for people, scripts and exit codes.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::check::LogReport;
+use crate::fault::{Fault, FaultKind};
+
+/// The answer. Absent, empty, torn and forged are never confused (style.md A8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every record is as it was logged.
+    Whole,
+    /// A record, head or tile is not as it was logged.
+    Forged(Fault),
+    /// A file is missing or ends in the middle.
+    Torn(Fault),
+    /// There is nothing to verify.
+    Absent(String),
+    /// There is a ledger, and it has no record.
+    Empty,
+    /// The operating system did not let the verifier read.
+    Unreadable(String),
+}
+
+impl Verdict {
+    /// One word for scripts.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Forged(_) => "forged",
+            Self::Torn(_) => "torn",
+            Self::Absent(_) => "absent",
+            Self::Empty => "empty",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    /// 0 whole, 1 forged, 3 torn, 4 absent, 5 empty, 6 unreadable; 2 is the shell's usage error.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Whole => 0,
+            Self::Forged(_) => 1,
+            Self::Torn(_) => 3,
+            Self::Absent(_) => 4,
+            Self::Empty => 5,
+            Self::Unreadable(_) => 6,
+        }
+    }
+}
+
+impl From<Fault> for Verdict {
+    fn from(fault: Fault) -> Self {
+        if fault.kind == FaultKind::Torn { Self::Torn(fault) } else { Self::Forged(fault) }
+    }
+}
+
+/// What was verified and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The logs that were found whole, in order; all of them when the verdict is whole.
+    pub logs: Vec<LogReport>,
+    /// True when the keys came from the caller and not from the folder itself.
+    pub trusted_keys: bool,
+}
+
+impl Report {
+    /// The same as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let (fault, why) = match &self.verdict {
+            Verdict::Forged(fault) | Verdict::Torn(fault) => (Some(fault_json(fault)), None),
+            Verdict::Absent(why) | Verdict::Unreadable(why) => (None, Some(why)),
+            Verdict::Whole | Verdict::Empty => (None, None),
+        };
+        json!({
+            "verdict": self.verdict.as_str(),
+            "fault": fault,
+            "why": why,
+            "trusted_keys": self.trusted_keys,
+            "records": self.records(),
+            "logs": self.logs.iter().map(log_json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The same for people; several lines, no colour.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = match &self.verdict {
+            Verdict::Whole => {
+                let (records, logs) = (self.records(), self.logs.len());
+                format!("whole: {records} records in {logs} logs\n")
+            }
+            Verdict::Forged(fault) => format!("FORGED: {fault}\n"),
+            Verdict::Torn(fault) => format!("TORN: {fault}\n"),
+            Verdict::Absent(why) => format!("absent: {why}\n"),
+            Verdict::Empty => "empty: there is a ledger, and it has no record\n".to_owned(),
+            Verdict::Unreadable(why) => format!("unreadable: {why}\n"),
+        };
+        for log in &self.logs {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "  {:<40} {:>8} records  {:>8} intents ({} closed, {} recovered as unknown, {} open)",
+                log.origin, log.records, log.intents, log.outcomes, log.recovered, log.open
+            );
+        }
+        if !self.trusted_keys && !self.logs.is_empty() {
+            text.push_str(
+                "  keys: from the folder itself; give --vkey to check against your own\n",
+            );
+        }
+        text
+    }
+
+    /// Number of records in the logs that were found whole.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.logs.iter().map(|log| log.records).sum()
+    }
+}
+
+fn fault_json(fault: &Fault) -> serde_json::Value {
+    json!({ "log": fault.log, "seq": fault.seq, "kind": fault.kind.as_str(), "why": fault.why })
+}
+
+fn log_json(log: &LogReport) -> serde_json::Value {
+    json!({
+        "origin": log.origin,
+        "records": log.records,
+        "root": hex::encode(log.root),
+        "intents": log.intents,
+        "outcomes": log.outcomes,
+        "recovered": log.recovered,
+        "open": log.open,
+        "clock_backwards": log.clock_backwards,
+    })
+}

@@ -1,0 +1,108 @@
+//! kill -9 of a child that appends, and what the next start finds.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use portcullis_audit::verify::{Verdict, verify_ledger};
+
+const FOLDER: &str = "PORTCULLIS_TEST_CHILD_FOLDER";
+
+/// Not a test of its own: what the child of the tests below runs until it is killed. It prints
+/// the place of every record that it was promised.
+#[test]
+#[ignore = "run by the crash tests as their child"]
+fn child_appends_until_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = PathBuf::from(folder);
+    let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
+    let (ledger, _) = Ledger::open(options).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..4)
+            .map(|task| {
+                let ledger = ledger.clone();
+                tokio::spawn(async move {
+                    let tenant = format!("imp_t_{}", task % 2);
+                    loop {
+                        let receipt = ledger.intent(intent(&tenant)).await.unwrap();
+                        println!("ack {} {}", receipt.log(), receipt.seq());
+                        let done = outcome(&tenant, receipt.op(), receipt.reference());
+                        let appended = ledger.outcome(done).await.unwrap();
+                        println!("ack {} {}", appended.log, appended.seq);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+fn spawn_child(house: &House, failpoints: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crashes::child_appends_until_killed", "--ignored", "--nocapture"])
+        .env(FOLDER, house.folder.path())
+        .env("FAILPOINTS", failpoints)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Reads the child's promises, kills it after `count` of them, and returns all that it printed.
+fn promises(mut child: Child, count: usize) -> Vec<(String, u64)> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let parse = |line: String| {
+        let mut words = line.strip_prefix("ack ")?.split(' ');
+        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+    };
+    let mut all: Vec<_> = lines.by_ref().filter_map(parse).take(count).collect();
+    child.kill().unwrap();
+    all.extend(lines.filter_map(parse));
+    child.wait().unwrap();
+    all
+}
+
+fn nothing_promised_is_lost(house: &House, promised: &[(String, u64)]) {
+    let (ledger, opened) = house.open();
+    drop(ledger);
+    let rows = house.reader().rows(&everything()).unwrap();
+    for (log, seq) in promised {
+        let there = rows.iter().any(|row| row.record.log == *log && row.record.seq == *seq);
+        assert!(there, "acknowledged record {seq} of `{log}` is gone");
+    }
+    let report = verify_ledger(&house.reader());
+    assert_eq!(report.verdict, Verdict::Whole);
+    let open: u64 = report.logs.iter().map(|log| log.open).sum();
+    assert_eq!(open, 0, "an orphan stayed open");
+    assert!(opened.orphans_closed <= 4 + 4, "{opened:?}");
+}
+
+#[test]
+fn kill_dash_nine_loses_nothing_acknowledged_and_leaves_no_orphan_open() {
+    let house = House::new();
+    for round in 0..8 {
+        let promised = promises(spawn_child(&house, ""), 3 + round * 17);
+        assert!(!promised.is_empty());
+        nothing_promised_is_lost(&house, &promised);
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn every_crash_point_of_the_writer_loses_nothing_acknowledged() {
+    for point in [
+        "ledger_before_write",
+        "ledger_after_write_before_commit",
+        "ledger_after_commit_before_reply",
+    ] {
+        let house = House::new();
+        for passes in [0, 1, 2, 5, 9, 23] {
+            let child = spawn_child(&house, &format!("{point}={passes}*off->return"));
+            let promised = promises(child, usize::MAX);
+            nothing_promised_is_lost(&house, &promised);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+use super::*;
+use portcullis_audit::{InvalidEntry, Unavailable};
+
+/// Holds the database's write lock, so that the writer stands still as it would on a dead disk.
+struct Stall(rusqlite::Connection);
+
+impl Stall {
+    fn begin(house: &House) -> Self {
+        let conn = house.raw();
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self(conn)
+    }
+
+    fn end(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+fn patient_for(house: &House, deadline_ms: u64, queue: usize) -> Ledger {
+    let mut options = house.options();
+    options.deadline = Duration::from_millis(deadline_ms);
+    options.queue = queue;
+    Ledger::open(options).unwrap().0
+}
+
+async fn settled(ledger: &Ledger, wanted: impl Fn(&portcullis_audit::Status) -> bool) {
+    for _ in 0..2000 {
+        if wanted(&ledger.status()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never settled: {:?}", ledger.status());
+}
+
+#[tokio::test]
+async fn an_intent_refused_by_deadline_never_stays_open() {
+    let house = House::new();
+    let ledger = patient_for(&house, 50, 64);
+    fill(&ledger, "default", 1).await;
+    let stall = Stall::begin(&house);
+    // The first is being written when its caller gives up; the second still waits in the queue.
+    let (first, second) = (intent("default"), intent("default"));
+    let (first_op, second_op) = (first.op, second.op);
+    let one = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.intent(first).await.map(|_| ()) }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(ledger.intent(second).await.map(|_| ()), Err(Unavailable::Deadline));
+    assert_eq!(one.await.unwrap(), Err(Unavailable::Deadline));
+    stall.end();
+
+    settled(&ledger, |status| status.records == 4).await;
+    let of = |op| house.reader().rows(&Query { op: Some(op), ..Query::default() }).unwrap();
+    let late: Vec<Kind> = of(first_op).iter().map(|row| row.record.kind).collect();
+    assert_eq!(late, [Kind::Intent, Kind::Recover]);
+    assert_eq!(of(first_op)[1].text(&["res", "error"]), "deadline");
+    assert!(of(second_op).is_empty(), "an abandoned intent was written");
+    fill(&ledger, "default", 1).await;
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk() {
+    let house = House::new();
+    let ledger = patient_for(&house, 50, 64);
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    let stall = Stall::begin(&house);
+    let late = ledger.outcome(outcome("default", receipt.op(), receipt.reference())).await;
+    assert_eq!(late, Err(Unavailable::Deadline));
+    let refused = ledger.intent(intent("default")).await.map(|_| ());
+    assert!(matches!(refused, Err(Unavailable::Sealed(_))), "{refused:?}");
+    assert!(ledger.status().sealed.is_some());
+    stall.end();
+    settled(&ledger, |status| status.sealed.is_none()).await;
+    fill(&ledger, "default", 1).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_still_takes_outcomes() {
+    let house = House::new();
+    let ledger = patient_for(&house, 5_000, 4);
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    let stall = Stall::begin(&house);
+    let waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.intent(intent("default")).await.map(|_| ()) })
+        })
+        .collect();
+    settled(&ledger, |status| status.queue_depth == 4).await;
+    assert_eq!(ledger.append(refusal("default")).await.map(|_| ()), Err(Unavailable::Full));
+    ledger.outcome_queued(outcome("default", receipt.op(), receipt.reference())).unwrap();
+    stall.end();
+    let mut full = 0;
+    for task in waiting {
+        match task.await.unwrap() {
+            Ok(()) => {}
+            Err(Unavailable::Full) => full += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(full >= 1);
+    assert_eq!(ledger.status().sealed, None);
+}
+
+#[tokio::test]
+async fn a_failed_commit_seals_the_ledger_for_good() {
+    let house = House::new();
+    let ledger = patient_for(&house, 2_000, 64);
+    fill(&ledger, "default", 1).await;
+    // Somebody else appends to the head that the writer holds in memory: its next insert fails.
+    let conn = house.raw();
+    conn.execute_batch(
+        "INSERT INTO records SELECT pos + 1, log, seq + 1, op, leaf, randomblob(32), record
+         FROM records ORDER BY pos DESC LIMIT 1",
+    )
+    .unwrap();
+    let refused = ledger.intent(intent("default")).await.map(|_| ());
+    assert!(matches!(refused, Err(Unavailable::Sealed(_))), "{refused:?}");
+    let refused = ledger.append(refusal("default")).await.map(|_| ());
+    assert!(matches!(refused, Err(Unavailable::Sealed(_))), "{refused:?}");
+    assert!(ledger.status().sealed.unwrap().contains("a commit failed"));
+    assert!(matches!(ledger.close().await, Err(Unavailable::Sealed(_))));
+}
+
+#[tokio::test]
+async fn a_removed_ledger_file_seals_the_ledger() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    std::fs::remove_file(house.path("ledger.db")).unwrap();
+    settled(&ledger, |status| status.sealed.is_some()).await;
+    let refused = ledger.intent(intent("default")).await.map(|_| ());
+    assert!(matches!(refused, Err(Unavailable::Sealed(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    let refused = Err(Unavailable::Invalid(InvalidEntry::NoSuchIntent));
+    let foreign = outcome("default", Uuid::now_v7(), receipt.reference());
+    assert_eq!(ledger.outcome(foreign).await, refused);
+    let elsewhere = outcome("imp_t_x", receipt.op(), receipt.reference());
+    assert_eq!(ledger.outcome(elsewhere).await, refused);
+    let right = || outcome("default", receipt.op(), receipt.reference());
+    ledger.outcome(right()).await.unwrap();
+    assert_eq!(ledger.outcome(right()).await, refused);
+    assert_eq!(ledger.status().sealed, None);
+}
+
+#[tokio::test]
+async fn what_the_format_does_not_allow_is_refused_before_the_queue() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let note = |key: &str, value: String| {
+        let mut entry = refusal("default");
+        entry.fields.note.insert(key.into(), value);
+        entry
+    };
+    let long = ledger.append(note("why", "x".repeat(65_000))).await.unwrap_err();
+    assert!(matches!(long, Unavailable::Invalid(InvalidEntry::TooLong(_))), "{long}");
+    let fits = ledger.append(note("why", "x".repeat(60_000))).await;
+    assert!(fits.is_ok());
+    for key in ["", "Why", "a-b", "1a", "\u{e4}"] {
+        let bad = ledger.append(note(key, String::new())).await.unwrap_err();
+        assert!(matches!(bad, Unavailable::Invalid(InvalidEntry::NoteKey(_))), "{key}");
+    }
+    for tenant in ["", "..", "../x", "a/b", "a b", "a\u{0}"] {
+        let bad = ledger.append(refusal(tenant)).await.unwrap_err();
+        assert_eq!(bad, Unavailable::Invalid(InvalidEntry::Tenant), "{tenant:?}");
+    }
+    for kind in [Kind::Intent, Kind::Outcome] {
+        let bad = ledger.append(Entry { kind, ..refusal("default") }).await.unwrap_err();
+        assert!(matches!(bad, Unavailable::Invalid(InvalidEntry::WrongVerb(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_ledger_refuses_its_other_handles() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let other = ledger.clone();
+    ledger.close().await.unwrap();
+    assert_eq!(other.intent(intent("default")).await.map(|_| ()), Err(Unavailable::Closed));
+}
