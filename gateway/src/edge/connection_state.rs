@@ -134,3 +134,22 @@ impl ConnectionState {
         self.linger.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_the_guard_never_released_is_refused() {
+        let state = ConnectionState::new();
+        assert_eq!(state.head_offence(0), Some(Reason::Desynchronised));
+        state.release(1);
+        assert_eq!(state.head_offence(0), None);
+        assert_eq!(state.head_offence(1), Some(Reason::Desynchronised));
+        let offence = Offence { request: 1, place: Place::Head, reason: Reason::BareLf };
+        state.condemn(offence);
+        assert_eq!(state.head_offence(0), None, "sound requests before it are still answered");
+        assert_eq!(state.head_offence(1), Some(Reason::BareLf));
+        assert_eq!(state.head_offence(2), Some(Reason::BareLf));
+    }
+}

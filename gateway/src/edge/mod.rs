@@ -30,6 +30,8 @@
 //!
 //! INVARIANT: no malformed request reaches the service: `no_malformed_request_reaches_the_service`.
 //! INVARIANT: nor does it when sent byte by byte: `packet_boundaries_change_nothing`.
+//! INVARIANT: hyper sees no request that the guard did not release:
+//! `a_request_that_the_guard_never_released_is_refused`.
 //! INVARIANT: record before answer; no record, no 400: `a_refusal_that_cannot_be_recorded_is_a_503`.
 //! INVARIANT: nobody holds a place by being slow: `half_sent_heads_are_closed_in_time`,
 //! `a_body_that_stops_arriving_is_refused`, `a_stream_whose_answer_is_not_taken_gives_its_place_back`.

@@ -134,6 +134,9 @@ async fn record(witness: Arc<Witness>, request: Request<Body>) -> Response<Body>
     let facts = *parts.extensions.get::<ConnectionFacts>().unwrap();
     let path = parts.extensions.get::<CanonicalPath>().unwrap().clone();
     assert_eq!(parts.uri.path(), path.as_str(), "one path for router and rules");
+    if path.as_str() == "/big" {
+        return Response::new(Body::from(vec![b'x'; 64 * 1024 * 1024]));
+    }
     if path.as_str() == "/early" {
         return Response::new(Body::from("answered without reading\n"));
     }

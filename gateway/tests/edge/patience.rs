@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis::edge::{Limits, Reason};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Edge, read_to_end, statuses, within};
+use crate::harness::{Edge, PATIENCE, read_to_end, statuses, within};
 
 fn impatient() -> Limits {
     Limits {
@@ -134,4 +134,20 @@ async fn stopping_cuts_what_is_busy_at_the_deadline_and_says_so() {
     edge.ask_to_stop();
     assert_eq!(edge.stopped().await.left, 1);
     assert_eq!(read_to_end(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_gives_its_place_back() {
+    let limits = Limits {
+        max_requests: 1,
+        max_wait: PATIENCE,
+        write_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let edge = Edge::start(limits).await;
+    let mut deaf = edge.connect().await;
+    deaf.write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    within(deaf.readable()).await.unwrap();
+    let next = edge.exchange(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(statuses(&next), [200]);
 }

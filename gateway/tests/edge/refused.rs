@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use portcullis::edge::{Limits, Reason};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::cases::{Case, cases};
-use crate::harness::{Edge, statuses};
+use crate::harness::{Edge, read_to_end, statuses};
 
 /// What is wrong with the edge's treatment of one case; empty when nothing is.
 async fn judge(edge: &Edge, case: &Case, answer: &str) -> Vec<String> {
@@ -123,4 +124,31 @@ async fn a_body_beyond_the_limit_is_refused_whatever_its_framing() {
         assert!(edge.witness.lines().is_empty(), "{body}");
         assert_eq!(edge.witness.take_records()[0].reason, Reason::BodyTooLarge);
     }
+}
+
+#[tokio::test]
+async fn a_refusal_survives_what_is_still_being_sent() {
+    let edge = Edge::start(unbounded_records()).await;
+    let mut socket = edge.connect().await;
+    socket.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n").await.unwrap();
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        socket.write_all(&[b'x'; 1000]).await.expect("no reset while the answer is on its way");
+    }
+    assert_eq!(statuses(&read_to_end(&mut socket).await), [400]);
+}
+
+/// The connection ends with the first answer, so nobody can be told; the ledger still is.
+#[tokio::test]
+async fn a_malformed_request_that_gets_no_answer_is_recorded_all_the_same() {
+    let mut edge = Edge::start(unbounded_records()).await;
+    let last = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let behind = "GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    let answer = edge.exchange(format!("{last}{behind}").as_bytes()).await;
+    assert_eq!(statuses(&answer), [200]);
+    edge.ask_to_stop();
+    let witness = std::sync::Arc::clone(&edge.witness);
+    edge.stopped().await;
+    let reasons: Vec<_> = witness.take_records().iter().map(|record| record.reason).collect();
+    assert_eq!(reasons, [Reason::DuplicateHost]);
 }
