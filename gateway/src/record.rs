@@ -176,6 +176,14 @@ pub async fn cancelled(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> 
     decision(gateway, trail, "cancelled").await
 }
 
+/// Records that a caller signed in or refreshed; the tokens are released only when this is durable.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`].
+pub async fn signed_in(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
+    decision(gateway, trail, "signed_in").await
+}
+
 async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), Refusal> {
     let mut fields = trail.fields();
     fields.res = Some(ResultRef { status: status.to_owned(), error: None });

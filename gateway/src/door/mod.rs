@@ -48,6 +48,7 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/confirmations/{id}/accept", Effect::Pipeline),
     ("POST", "/v1/confirmations/{id}/cancel", Effect::Own),
     ("POST", "/v1/auth/login", Effect::Own),
+    ("POST", "/v1/auth/refresh", Effect::Own),
     ("GET", "/v1/auth/me", Effect::Shows),
     ("GET", "/v1/auth/.well-known/jwks.json", Effect::Public),
     ("POST", "/mcp", Effect::Pipeline),
@@ -68,6 +69,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/confirmations/{id}/accept", post(v1::confirm))
         .route("/v1/confirmations/{id}/cancel", post(v1::cancel))
         .route("/v1/auth/login", post(auth::login))
+        .route("/v1/auth/refresh", post(auth::refresh))
         .route("/v1/auth/me", get(auth::me))
         .route("/v1/auth/.well-known/jwks.json", get(auth::jwks))
         .route("/mcp", mcp::service(Arc::clone(&gateway)))

@@ -357,3 +357,18 @@ async fn figures_of_identification() {
     f.identity.passwords().check(PASSWORD.into(), None).await.unwrap();
     println!("argon2id, one check: {:?}", begin.elapsed());
 }
+
+/// Writes what the real Python SDK is then shown (wire-contract section 10, A1 and A2).
+#[tokio::test]
+#[ignore = "writes a file for tests/ that run the SDK"]
+async fn what_the_sdk_is_shown() {
+    let Ok(path) = std::env::var("PORTCULLIS_SDK_FILE") else { return };
+    let f = Fixture::new().await;
+    let token = f.token().await;
+    let caller = f.bearer(&token).await.unwrap();
+    let user = f.identity.directory().user(caller.user_id()).await.unwrap();
+    let me = Profile::of(user, &caller.principal().scopes);
+    let jwks: serde_json::Value = serde_json::from_slice(&f.identity.jwks().await).unwrap();
+    let shown = serde_json::json!({ "token": token, "jwks": jwks, "me": me });
+    std::fs::write(path, shown.to_string()).unwrap();
+}

@@ -1,0 +1,195 @@
+//! `/v1/auth/...`: signing in, refreshing, and who one is (wire-contract.md 1.1 and 1.3).
+//!
+//! A sign-in runs in a task of its own, so that a client that hangs up cannot leave a failed try
+//! unrecorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use portcullis_policies::Channel;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Edge, read_body};
+use crate::answer::{json_response, refusal_response};
+use crate::gateway::Gateway;
+use crate::identify::{Issued, Profile, RefreshRefused, SignIn, SignInRefused};
+use crate::knock::{Knock, Wanted};
+use crate::pipeline;
+use crate::record::{self, Trail};
+use crate::refusal::Refusal;
+
+/// When to come back when too many passwords are being checked.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+struct LoginBody {
+    email: String,
+    password: String,
+    #[serde(default = "default_tenant")]
+    tenant_id: String,
+}
+
+#[derive(Deserialize)]
+struct RefreshBody {
+    refresh_token: String,
+}
+
+/// `TokenResponse`, wire-contract.md 1.3.
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    access_token: &'a str,
+    refresh_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+/// `POST /v1/auth/login`
+pub async fn login(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let source = knock.request.source;
+    let door = Arc::clone(&gateway);
+    let issue = async move {
+        let body: LoginBody = read(&door, body).await?;
+        let attempt = SignIn {
+            tenant: body.tenant_id.parse().map_err(|_| SignInRefused::Credentials)?,
+            email: body.email,
+            password: SecretString::from(body.password),
+            source,
+        };
+        Ok(door.identity.sign_in(attempt).await?)
+    };
+    session(gateway, knock, issue).await
+}
+
+/// `POST /v1/auth/refresh`: spends a refresh token for a new pair.
+pub async fn refresh(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let door = Arc::clone(&gateway);
+    let issue = async move {
+        let body: RefreshBody = read(&door, body).await?;
+        Ok(door.identity.refresh(&SecretString::from(body.refresh_token)).await?)
+    };
+    session(gateway, knock, issue).await
+}
+
+/// `GET /v1/auth/me`
+pub async fn me(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(edge): Extension<Edge>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let shown = pipeline::look(&gateway, knock, async |caller| {
+        let user = gateway.directory.user(caller.user_id()).await;
+        let user = user.map_err(|fault| Refusal::Unavailable(fault.to_string()))?;
+        Ok(Profile::of(user, &caller.principal().scopes))
+    });
+    match shown.await {
+        Ok(user) => private_json(&user),
+        Err(refusal) => refusal_response(&refusal),
+    }
+}
+
+/// `GET /v1/auth/.well-known/jwks.json`: no credential, no limit, cheap (RFC 7517).
+pub async fn jwks(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
+    let mut response = json_response(StatusCode::OK, gateway.identity.jwks().await);
+    let cache = HeaderValue::from_static("public, max-age=60");
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    response
+}
+
+/// Issues a pair of tokens; both the issue and its refusal are recorded before they are answered.
+async fn session(
+    gateway: Arc<Gateway>,
+    knock: Knock,
+    issue: impl Future<Output = Result<Issued, Refusal>> + Send + 'static,
+) -> Response<Body> {
+    let task = tokio::spawn(async move {
+        let mut trail = Trail::begin(Uuid::now_v7(), &knock);
+        let issued = async {
+            let issued = issue.await?;
+            trail.caller(&gateway, &issued.caller);
+            record::signed_in(&gateway, &trail).await?;
+            Ok(issued)
+        };
+        match issued.await {
+            Ok(issued) => Ok(issued),
+            Err(refusal) => Err(record::refusal(&gateway, trail, refusal).await.into_refusal()),
+        }
+    });
+    match task.await {
+        Ok(Ok(issued)) => token_response(&issued),
+        Ok(Err(refusal)) => refusal_response(&refusal),
+        Err(fault) => {
+            tracing::error!(%fault, "a sign-in's task ended abnormally");
+            refusal_response(&Refusal::Unavailable("task".into()))
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Refusal> {
+    let json = read_body(gateway, body).await?;
+    // The library's message would quote the body, which holds a password.
+    let misfit = |_| Refusal::MalformedBody("a member is missing or has another type".to_owned());
+    serde_json::from_value(json.value).map_err(misfit)
+}
+
+fn token_response(issued: &Issued) -> Response<Body> {
+    private_json(&TokenResponse {
+        access_token: issued.access_token.expose_secret(),
+        refresh_token: issued.refresh_token.expose_secret(),
+        token_type: "bearer",
+        expires_in: issued.expires_in,
+    })
+}
+
+/// What no cache on the way may keep (RFC 6749 section 5.1).
+fn private_json(value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = json_response(StatusCode::OK, Bytes::from(body));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+
+impl From<SignInRefused> for Refusal {
+    fn from(refused: SignInRefused) -> Self {
+        match refused {
+            SignInRefused::TooMany { retry_after } => Self::TooManyRequests { retry_after },
+            SignInRefused::Busy => Self::Busy { retry_after: BUSY_RETRY },
+            SignInRefused::Credentials => Self::InvalidCredential(refused.code()),
+            SignInRefused::Unavailable(_) => Self::Unavailable(refused.to_string()),
+        }
+    }
+}
+
+impl From<RefreshRefused> for Refusal {
+    fn from(refused: RefreshRefused) -> Self {
+        match refused {
+            RefreshRefused::Ended { reused: true } => Self::InvalidCredential("session_reused"),
+            RefreshRefused::Ended { reused: false } => Self::InvalidCredential("session_ended"),
+            RefreshRefused::Unavailable(why) => why.into(),
+        }
+    }
+}
