@@ -1,8 +1,13 @@
 //! The `portcullis` command, one file a subcommand. Only these files speak on stdout.
 
 pub mod demo;
+pub mod key;
 pub mod print;
+mod records;
+pub mod role;
 pub mod serve;
+pub mod tenant;
+pub mod user;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +39,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the gateway
     Serve(serve::ServeArgs),
+    /// Tenants of the directory
+    Tenant(tenant::TenantArgs),
+    /// Users of the directory
+    User(user::UserArgs),
+    /// Roles and their scopes
+    Role(role::RoleArgs),
+    /// API keys
+    Key(key::KeyArgs),
 }
 
 /// Where a command finds its deployment; shared by all commands that work on one.
@@ -88,5 +101,9 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Tenant(args) => tenant::run(args),
+        Command::User(args) => user::run(args),
+        Command::Role(args) => role::run(args),
+        Command::Key(args) => key::run(args),
     }
 }

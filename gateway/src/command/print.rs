@@ -30,6 +30,12 @@ pub fn error(text: impl std::fmt::Display) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
 
+/// Prints a question to stderr and stays on its line.
+pub fn prompt(text: &str) {
+    let mut stderr = std::io::stderr();
+    write!(stderr, "{text}").and_then(|()| stderr.flush()).ok();
+}
+
 /// Whether a person is looking.
 #[must_use]
 pub fn is_terminal() -> bool {
