@@ -1,4 +1,60 @@
 //! Nothing is done before it is written here, and nothing written here can change unnoticed.
+//!
+//! This crate never decides, never dispatches, never sees a payload or a name of a person, and
+//! never serves a network. It trusts the file system to keep an fsync, and nothing else.
+//!
+//! # Vocabulary
+//!
+//! - **record**: canonical bytes of one fact (intent, outcome, decision, ...), at most 65,535 B.
+//! - **log**: the records of one tenant, or of the deployment itself, numbered by `seq`.
+//! - **leaf**: `SHA-256(0x00 || record)`; each record carries the leaf of the one before (`prev`).
+//! - **receipt**: proof that an intent is durable; an action needs one, only the ledger makes one.
+//! - **sealed**: the ledger takes no new intents, and says why.
+//! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
+//!
+//! # The life of an intent
+//!
+//! 1. [`Ledger::intent`] renders the caller's share of the record and puts it into the bounded
+//!    queue ([`Unavailable::Full`] when that is at its bound).
+//! 2. The one writer takes what waits, up to 256 records of all tenants, without a timer.
+//! 3. It gives each its place: `seq` and `prev` of its log, from memory.
+//! 4. One `COMMIT`, one fsync for all of them.
+//! 5. The head file is noted, the receipt is minted, the caller goes on.
+//! 6. [`Ledger::outcome`] closes the intent the same way.
+//! 7. What nobody closed is closed as unknown: at once when its caller was refused by deadline,
+//!    at the next start when the process died.
+//!
+//! # Invariants
+//!
+//! - INVARIANT: a receipt exists only for a record on disk
+//!   (`an_intent_is_on_disk_before_its_receipt_exists`).
+//! - INVARIANT: nothing acknowledged is lost by `kill -9`
+//!   (`kill_dash_nine_loses_nothing_acknowledged_and_leaves_no_orphan_open`,
+//!   `every_crash_point_of_the_writer_loses_nothing_acknowledged`).
+//! - INVARIANT: an intent refused by deadline never stays open
+//!   (`an_intent_refused_by_deadline_never_stays_open`).
+//! - INVARIANT: after a failed commit no intent is taken (`a_failed_commit_seals_the_ledger_for_good`).
+//! - INVARIANT: an outcome that is not durable stops new intents
+//!   (`an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk`).
+//! - INVARIANT: every changed bit is noticed and its record named
+//!   (`every_flipped_bit_of_a_record_names_that_record`).
+//! - INVARIANT: a value has one byte form (`whatever_parses_is_already_canonical`).
+//! - INVARIANT: absent, empty, torn, forged and locked are never confused
+//!   (`absent_empty_and_whole_are_three_answers`, `a_vanished_database_is_torn_and_not_absent`).
+//!
+//! # Failure
+//!
+//! Callers hear [`Unavailable`], the log hears the storage's own words, and readiness hears
+//! [`Status::sealed`]. A failed commit is fatal for the running ledger: it is never retried on the
+//! same file handle. A changed tail, a missing record or a missing guard refuses the start.
+//!
+//! The triggers in `schema.sql` stop accidents. They do not stop somebody who owns the file: that
+//! one is caught by an export checked against a head that was seen before.
+//!
+//! # Where to begin
+//!
+//! [`entry`](Intent) for what goes in, `ledger.rs` for the verbs, `writer.rs` for the order of
+//! things, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on.
 
 pub mod canonical;
 pub mod chain;

@@ -69,6 +69,7 @@ async fn one_flipped_bit_in_the_middle_of_the_wal_is_torn() {
     wal[middle] ^= 1;
     std::fs::write(copy.path("ledger.db-wal"), wal).unwrap();
     assert!(matches!(Ledger::open(copy.options()), Err(OpenError::Torn { .. })));
+    assert!(copy.path("ledger.db-wal").exists(), "the evidence was removed");
     std::fs::remove_file(copy.path("ledger.db-wal")).unwrap();
     assert!(Ledger::open(copy.options()).is_err(), "opened without its WAL");
 }
