@@ -126,7 +126,8 @@ impl Ledger {
         self.queue.submit(outcome_job(outcome)?)
     }
 
-    /// Makes any other record durable: refusals, administration, secret use.
+    /// Makes any other record durable: refusals, administration, secret use. A `Recover` record
+    /// with a reference closes that intent, which must be open and of the same operation.
     ///
     /// # Errors
     /// [`Unavailable`].
@@ -136,7 +137,11 @@ impl Ledger {
             return Err(InvalidEntry::WrongVerb(kind.as_str()).into());
         }
         let draft = Draft::new(kind, &tenant, op, reference, &fields, body.is_some())?;
-        self.wait(RecordJob::new(tenant, draft, body, Payload::Other { op })).await
+        let payload = match reference {
+            Some(intent) if kind == Kind::Recover => Payload::Closes { op, intent },
+            _ => Payload::Other { op },
+        };
+        self.wait(RecordJob::new(tenant, draft, body, payload)).await
     }
 
     /// Stores the text of a policy set under its digest, durably. Storing it again changes nothing.

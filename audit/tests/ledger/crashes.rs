@@ -19,25 +19,23 @@ fn child_appends_until_killed() {
     let (ledger, _) = Ledger::open(options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let tasks: Vec<_> = (0..4)
-            .map(|task| {
-                let ledger = ledger.clone();
-                tokio::spawn(async move {
-                    let tenant = format!("imp_t_{}", task % 2);
-                    loop {
-                        let receipt = ledger.intent(intent(&tenant)).await.unwrap();
-                        println!("ack {} {}", receipt.log(), receipt.seq());
-                        let done = outcome(&tenant, receipt.op(), receipt.reference());
-                        let appended = ledger.outcome(done).await.unwrap();
-                        println!("ack {} {}", appended.log, appended.seq);
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..4 {
+            tasks.spawn(append_for_ever(ledger.clone(), format!("imp_t_{}", task % 2)));
         }
+        // Ends only by a panic, which must end the child too.
+        tasks.join_next().await.unwrap().unwrap();
     });
+}
+
+async fn append_for_ever(ledger: Ledger, tenant: String) {
+    loop {
+        let receipt = ledger.intent(intent(&tenant)).await.unwrap();
+        println!("ack {} {}", receipt.log(), receipt.seq());
+        let done = outcome(&tenant, receipt.op(), receipt.reference());
+        let appended = ledger.outcome(done).await.unwrap();
+        println!("ack {} {}", appended.log, appended.seq);
+    }
 }
 
 fn spawn_child(house: &House, failpoints: &str) -> Child {
