@@ -6,10 +6,13 @@ use super::checker::Checker;
 use super::document::At;
 use super::mistakes::Kind;
 use super::settings::{
-    Confirmation, Data, Identity, KeyProvider, Ledger, Limits, Policies, Server, Settings, Tls,
+    Confirmation, Data, Identity, KeyProvider, Ledger, Limits, MAX_TIMEOUT, Policies, Server,
+    Settings, Tls,
 };
+use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
-use std::ops::RangeInclusive;
+use portcullis_secrets::{KeyFile, KeyFileError, Purpose, SecretRef};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +25,8 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     let root = At::default();
     let server = server(checker, &root.key("server"), written.server);
     let data = data(checker, written.data);
-    let key_provider = key_provider(checker, written.key_provider, &data);
+    let key_provider =
+        key_provider(checker, &root.key("key_provider"), written.key_provider, &data);
     let ledger = ledger(checker, &root.key("ledger"), written.ledger);
     let policies = policies(checker, &root.key("policies"), written.policies);
     let identity = identity(checker, &root.key("identity"), written.identity);
@@ -31,7 +35,7 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     Some(Settings {
         server: server?,
         data,
-        key_provider,
+        key_provider: key_provider?,
         ledger: ledger?,
         policies: policies?,
         identity: identity?,
@@ -41,31 +45,19 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
 }
 
 fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Server> {
-    let default = Server::default();
-    let listen = match written.listen {
-        None => Some(default.listen),
-        Some(text) => {
-            c.parsed(&at.key("listen"), &text, "write `address:port`, such as `127.0.0.1:8080`")
-        }
-    };
-    let public_url = match written.public_url {
-        None => Some(None),
-        Some(text) => {
-            let url = c.url(&at.key("public_url"), &text);
-            url.map(|_| Some(text.trim_end_matches('/').to_owned()))
-        }
-    };
-    let replica = name(c, &at.key("replica"), written.replica, default.replica);
-    let tls = match written.tls {
-        None => Some(None),
-        Some(files) => tls(c, &at.key("tls"), files).map(Some),
-    };
+    let listen = listen(c, &at.key("listen"), written.listen);
+    let public_url = written.public_url.map(|text| {
+        let url = c.url(&at.key("public_url"), &text);
+        url.map(|_| text.trim_end_matches('/').to_owned())
+    });
+    let replica = name(c, &at.key("replica"), written.replica, Server::default().replica);
+    let tls = written.tls.map(|files| tls(c, &at.key("tls"), files));
     let limits = limits(c, &at.key("limits"), &written.limits);
     let server = Server {
         listen: listen?,
-        public_url: public_url?,
+        public_url: all_or_none(public_url)?,
         replica: replica?,
-        tls: tls?,
+        tls: all_or_none(tls)?,
         limits: limits?,
     };
     if server.is_public_plain_http() {
@@ -76,9 +68,21 @@ fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Serv
     Some(server)
 }
 
+fn listen(c: &mut Checker<'_>, at: &At, written: Option<String>) -> Option<SocketAddr> {
+    match written {
+        None => Some(Server::default().listen),
+        Some(text) => c.parsed(at, &text, "write `address:port`, such as `127.0.0.1:8080`"),
+    }
+}
+
 fn tls(c: &mut Checker<'_>, at: &At, written: written::Tls) -> Option<Tls> {
     let cert = pem(c, &at.key("cert"), written.cert);
-    let key = pem(c, &at.key("key"), written.key);
+    let at_key = at.key("key");
+    let key = pem(c, &at_key, written.key);
+    if let Some(file) = key.clone().map(SecretRef::File).filter(SecretRef::is_world_readable) {
+        let message = format!("everybody on this machine can read {file}");
+        c.warn(&at_key, message, "run `chmod 600` on it");
+    }
     Some(Tls { cert: cert?, key: key? })
 }
 
@@ -90,28 +94,22 @@ fn pem(c: &mut Checker<'_>, at: &At, written: Option<String>) -> Option<PathBuf>
 fn limits(c: &mut Checker<'_>, at: &At, written: &written::Limits) -> Option<Limits> {
     let default = Limits::default();
     let count = |written: Option<u32>, default| written.map_or(default, |count| count as usize);
-    let mut time = |key: &str, written, default, most| {
-        c.duration(&at.key(key), written, default, Duration::from_millis(1)..=most)
+    let mut time = |key: &str, written: &Option<TimeSpan>, default, most| {
+        c.duration(&at.key(key), written.as_ref(), default, Duration::from_millis(1)..=most)
     };
     let header_timeout =
-        time("header_timeout", written.header_timeout.as_ref(), default.header_timeout, MINUTE);
-    let request_timeout = time(
-        "request_timeout",
-        written.request_timeout.as_ref(),
-        default.request_timeout,
-        super::MAX_TIMEOUT,
-    );
-    let drain_timeout =
-        time("drain_timeout", written.drain_timeout.as_ref(), default.drain_timeout, HOUR);
-    let mut size = |key: &str, written, default, bounds: RangeInclusive<usize>| {
-        c.bytes(&at.key(key), written, default, bounds)
+        time("header_timeout", &written.header_timeout, default.header_timeout, MINUTE);
+    let request_timeout =
+        time("request_timeout", &written.request_timeout, default.request_timeout, MAX_TIMEOUT);
+    let drain_timeout = time("drain_timeout", &written.drain_timeout, default.drain_timeout, HOUR);
+    let mut size = |key: &str, written: &Option<Bytes>, default, least| {
+        c.bytes(&at.key(key), written.as_ref(), default, least..=Purpose::CallBody.limit())
     };
-    let body = size("body_bytes", written.body_bytes.as_ref(), default.body_bytes, 1..=256 << 20);
-    let header =
-        size("header_bytes", written.header_bytes.as_ref(), default.header_bytes, 1024..=1 << 20);
+    let body_bytes = size("body_bytes", &written.body_bytes, default.body_bytes, 1);
+    let header_bytes = size("header_bytes", &written.header_bytes, default.header_bytes, 1 << 10);
     Some(Limits {
-        body_bytes: body?,
-        header_bytes: header?,
+        body_bytes: body_bytes?,
+        header_bytes: header_bytes?,
         json_depth: count(written.json_depth, default.json_depth),
         connections: count(written.connections, default.connections),
         calls_per_tenant: count(written.calls_per_tenant, default.calls_per_tenant),
@@ -126,11 +124,21 @@ fn data(c: &Checker<'_>, written: written::Data) -> Data {
     Data { dir: c.path(&written.dir.unwrap_or_else(|| super::DEFAULT_DIR.to_owned())) }
 }
 
-fn key_provider(c: &Checker<'_>, written: written::KeyProvider, data: &Data) -> KeyProvider {
-    match written.kind.unwrap_or_default() {
-        written::KeyProviderKind::KeyFile => KeyProvider::KeyFile {
-            path: written.path.map_or_else(|| data.key_file(), |path| c.path(&path)),
-        },
+/// A key file that is there has to be usable; one that is absent is made at the first start.
+fn key_provider(
+    c: &mut Checker<'_>,
+    at: &At,
+    written: written::KeyProvider,
+    data: &Data,
+) -> Option<KeyProvider> {
+    let written::KeyProviderKind::KeyFile = written.kind.unwrap_or_default();
+    let path = written.path.map_or_else(|| data.key_file(), |path| c.path(&path));
+    match KeyFile::open(&path) {
+        Ok(_) | Err(KeyFileError::Absent { .. }) => Some(KeyProvider::KeyFile { path }),
+        Err(why) => {
+            c.wrong(Kind::Secret, &at.key("path"), why.to_string(), "");
+            None
+        }
     }
 }
 

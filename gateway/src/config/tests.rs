@@ -173,6 +173,29 @@ fn plain_http_for_other_machines_is_a_warning() {
 }
 
 #[test]
+fn a_key_file_that_others_can_read_is_a_mistake_and_an_absent_one_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[key_provider]\npath = \"kek\"\n";
+    assert!(parse("p", text, folder.path()).is_ok());
+    let path = folder.path().join("kek");
+    std::fs::write(&path, [1; 32]).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let reports = parse("p", text, folder.path()).unwrap_err().reports();
+    assert_eq!((reports[0].line, reports[0].kind), (2, Kind::Secret));
+    assert!(reports[0].message.contains("chmod 600"), "{reports:?}");
+}
+
+#[test]
+fn names_of_variables_are_checked() {
+    for name in ["A-B", "\"A=B\"", "1A", "\"\""] {
+        let text =
+            format!("[apps.ab]\nmcp = {{ command = [\"x\"], env = {{ {name} = \"1\" }} }}\n");
+        assert!(one(&text).message.ends_with("cannot name a variable"), "{name}");
+    }
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.toml");

@@ -62,22 +62,8 @@ fn app_id(c: &mut Checker<'_>, at: &At, id: &str) -> Option<AppId> {
 }
 
 fn upstream(c: &mut Checker<'_>, at: &At, written: &mut written::App) -> Option<Upstream> {
-    let kinds: Vec<At> =
-        ["manifest", "mcp", "proxy", "demo"].iter().map(|kind| at.key(kind)).collect();
-    let kinds: Vec<At> = kinds.into_iter().filter(|kind| c.is_written(kind)).collect();
-    match kinds.as_slice() {
-        [] => {
-            let message = format!("`{at}` does not say where the app runs");
-            c.wrong_key(Kind::Missing, at, message, KINDS);
-            return None;
-        }
-        [_] => {}
-        [_, second, ..] => {
-            let message = format!("`{at}` says more than once where the app runs");
-            c.wrong_key(Kind::Conflict, second, message, KINDS);
-        }
-    }
-    if written.url.is_some() && written.manifest.is_none() && !c.is_written(&at.key("manifest")) {
+    one_kind(c, at);
+    if c.is_written(&at.key("url")) && !c.is_written(&at.key("manifest")) {
         let message = format!("`{at}.url` belongs to `manifest`, and there is none");
         c.wrong_key(Kind::Conflict, &at.key("url"), message, "write it inside `mcp` or `proxy`");
     }
@@ -91,6 +77,24 @@ fn upstream(c: &mut Checker<'_>, at: &At, written: &mut written::App) -> Option<
         return self::proxy(c, &at.key("proxy"), proxy);
     }
     demo(c, &at.key("demo"), written.demo)
+}
+
+/// Notes a mistake unless exactly one key says where the app runs.
+fn one_kind(c: &mut Checker<'_>, at: &At) {
+    let kinds = ["manifest", "mcp", "proxy", "demo"].map(|kind| at.key(kind));
+    let mut kinds = kinds.iter().filter(|kind| c.is_written(kind));
+    let (first, second) = (kinds.next(), kinds.next());
+    match (first, second) {
+        (Some(_), None) => {}
+        (Some(_), Some(second)) => {
+            let message = format!("`{at}` says more than once where the app runs");
+            c.wrong_key(Kind::Conflict, second, message, KINDS);
+        }
+        (None, _) => {
+            let message = format!("`{at}` does not say where the app runs");
+            c.wrong_key(Kind::Missing, at, message, KINDS);
+        }
+    }
 }
 
 fn demo(c: &mut Checker<'_>, at: &At, written: Option<bool>) -> Option<Upstream> {
@@ -153,6 +157,14 @@ fn child(c: &mut Checker<'_>, at: &At, written: written::Mcp) -> Option<Upstream
 }
 
 fn env_value(c: &mut Checker<'_>, at: &At, form: written::EnvForm) -> Option<EnvValue> {
+    let name = at.last().unwrap_or_default();
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if name.chars().next().is_none_or(|first| first.is_ascii_digit()) || !name.chars().all(allowed)
+    {
+        let help = "use letters, digits and `_`, not a digit first";
+        c.wrong_key(Kind::Value, at, format!("`{name}` cannot name a variable"), help);
+        return None;
+    }
     match form {
         written::EnvForm::Plain(text) => c.plain(at, text).map(EnvValue::Plain),
         written::EnvForm::Secret(form) => c.secret(at, &form).map(EnvValue::Secret),
@@ -184,25 +196,24 @@ fn remote(c: &mut Checker<'_>, at: &At, written: written::Mcp) -> Option<Upstrea
 fn proxy(c: &mut Checker<'_>, at: &At, written: written::Proxy) -> Option<Upstream> {
     let url = c.required(&at.key("url"), written.url, "give the base address of the service");
     let url = url.and_then(|url| c.url(&at.key("url"), &url));
+    let (at_routes, at_openapi) = (at.key("routes"), at.key("openapi"));
     let help = "list the requests in `routes`, or name an OpenAPI file in `openapi`";
-    let both = (c.is_written(&at.key("routes")), c.is_written(&at.key("openapi")));
-    let routes = match both {
+    let routes = match (c.is_written(&at_routes), c.is_written(&at_openapi)) {
+        (true, false) => {
+            written.routes.and_then(|forms| routes(c, &at_routes, forms)).map(Routes::Table)
+        }
+        (false, true) => {
+            written.openapi.and_then(|file| c.file(&at_openapi, &file)).map(Routes::OpenApi)
+        }
         (true, true) => {
             let message = format!("`{at}` has both `routes` and `openapi`");
-            c.wrong_key(Kind::Conflict, &at.key("openapi"), message, help);
+            c.wrong_key(Kind::Conflict, &at_openapi, message, help);
             None
         }
         (false, false) => {
             let message = format!("`{at}` has neither `routes` nor `openapi`");
             c.wrong_key(Kind::Missing, at, message, help);
             None
-        }
-        (true, false) => {
-            written.routes.and_then(|forms| routes(c, &at.key("routes"), forms)).map(Routes::Table)
-        }
-        (false, true) => {
-            let file = written.openapi.and_then(|file| c.file(&at.key("openapi"), &file));
-            file.map(Routes::OpenApi)
         }
     };
     Some(Upstream::Proxy { url: url?, routes: routes? })
