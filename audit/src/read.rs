@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, named_params, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql, params};
 use uuid::Uuid;
 
 use crate::canonical::Value;
 use crate::chain::Hash;
+use crate::entry::DEPLOYMENT;
 use crate::error::ReadError;
 use crate::record::Record;
 use crate::store::{self, LogRow, first};
+
+/// SQLite's largest integer.
+const LAST: u64 = u64::MAX >> 1;
 
 /// A read-only connection; may stand beside a running writer.
 #[derive(Debug)]
@@ -145,23 +149,35 @@ impl Reader {
     /// # Errors
     /// [`ReadError`]; a stored record that is not in the format is an error, not a gap.
     pub fn rows(&self, query: &Query) -> Result<Vec<RecordRow>, ReadError> {
-        let mut select = self.conn.prepare(
-            "SELECT l.origin, r.seq, r.leaf, r.record FROM records r JOIN logs l ON l.id = r.log
-             WHERE (:log IS NULL OR l.origin = :log OR l.origin LIKE '%/t/' || :log
-                    OR (:log = 'deployment' AND l.origin LIKE '%/deployment'))
-               AND (:op IS NULL OR r.op = :op) AND r.seq BETWEEN :from AND :to
-             ORDER BY r.pos DESC LIMIT :limit",
-        )?;
-        let found = select.query_map(
-            named_params! {
-                ":log": query.log,
-                ":op": query.op.map(Uuid::into_bytes),
-                ":from": query.from.unwrap_or(0),
-                ":to": query.to.unwrap_or(u64::MAX >> 1),
-                ":limit": query.limit.unwrap_or(100).min(u64::MAX >> 1),
+        let log = match &query.log {
+            Some(name) => match self.log_id(name)? {
+                Some(id) => Some(id),
+                None => return Ok(Vec::new()),
             },
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?;
+            None => None,
+        };
+        let op = query.op.map(Uuid::into_bytes);
+        let (from, to) = (query.from.unwrap_or(0), query.to.unwrap_or(u64::MAX).min(LAST));
+        let limit = query.limit.unwrap_or(100).min(LAST);
+        let mut wanted: Vec<(&str, &dyn ToSql)> =
+            vec![(":from", &from), (":to", &to), (":limit", &limit)];
+        let mut sql = "SELECT l.origin, r.seq, r.leaf, r.record FROM records r
+             JOIN logs l ON l.id = r.log WHERE r.seq BETWEEN :from AND :to"
+            .to_owned();
+        // Only what narrows goes into the text, so that SQLite sees which index fits.
+        if log.is_some() {
+            sql.push_str(" AND r.log = :log");
+            wanted.push((":log", &log));
+        }
+        if op.is_some() {
+            sql.push_str(" AND r.op = :op");
+            wanted.push((":op", &op));
+        }
+        sql.push_str(" ORDER BY r.pos DESC LIMIT :limit");
+        let mut select = self.conn.prepare(&sql)?;
+        let found = select.query_map(wanted.as_slice(), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
         let mut rows = Vec::new();
         for found in found {
             let (log, seq, leaf, bytes): (String, u64, Hash, Vec<u8>) = found?;
@@ -220,6 +236,17 @@ impl Reader {
         let sql = "SELECT id FROM logs WHERE origin = ?1";
         let id: i64 = self.conn.query_row(sql, [origin], first)?;
         store::each_from(&self.conn, id, 0, each)
+    }
+
+    /// The log behind an origin, a tenant, or `deployment`.
+    fn log_id(&self, name: &str) -> Result<Option<i64>, ReadError> {
+        let tenant = format!("/t/{name}");
+        let fits = |row: &LogRow| {
+            row.origin == name
+                || row.origin.ends_with(&tenant)
+                || (name == DEPLOYMENT && row.origin.ends_with("/deployment"))
+        };
+        Ok(store::logs(&self.conn)?.into_iter().find(fits).map(|row| row.id))
     }
 
     fn head(&self, row: LogRow) -> Result<LogHead, ReadError> {

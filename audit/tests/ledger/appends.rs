@@ -88,6 +88,7 @@ async fn rows_are_found_by_tenant_place_and_operation() {
     let (ledger, _) = house.open();
     fill(&ledger, "default", 3).await;
     fill(&ledger, "imp_t_x", 1).await;
+    fill(&ledger, "impatox", 1).await; // `_` must not be a wildcard
     ledger.append(Entry { kind: Kind::Admin, ..refusal("deployment") }).await.unwrap();
     let reader = house.reader();
     let count = |query: Query| reader.rows(&query).unwrap().len();
