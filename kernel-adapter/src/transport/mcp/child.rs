@@ -89,7 +89,7 @@ impl Group {
     }
 
     /// Looks without reaping: the id stays ours until the group is killed.
-    fn leader_has_ended(&self) -> bool {
+    pub(super) fn leader_has_ended(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.id.is_none_or(|id| !matches!(waitid(WaitId::Pid(id), look), Ok(None)))
     }

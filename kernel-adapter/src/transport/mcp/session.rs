@@ -271,7 +271,10 @@ impl State {
 
 impl Live {
     fn is_open(&self) -> bool {
-        !self.service.is_closed() && !self.service.peer().is_transport_closed()
+        // A grandchild may hold the pipe of a server that has ended.
+        let ended = |g: &Group| g.leader_has_ended();
+        let child_ended = self.group.lock().is_ok_and(|g| g.as_ref().is_some_and(ended));
+        !child_ended && !self.service.is_closed() && !self.service.peer().is_transport_closed()
     }
 
     fn tools(&self) -> Arc<HashMap<String, McpTool>> {
