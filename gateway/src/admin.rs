@@ -48,7 +48,9 @@ fn entry(change: Change) -> Entry {
     fields.note.insert("actor".to_owned(), change.actor);
     fields.note.insert("target".to_owned(), change.target);
     fields.note.insert("version".to_owned(), change.version.to_string());
-    fields.note.extend(change.fields.into_iter().map(|(key, value)| (format!("field_{key}"), value)));
+    fields
+        .note
+        .extend(change.fields.into_iter().map(|(key, value)| (format!("field_{key}"), value)));
     let tenant = match change.tenant.as_str() {
         "" | DEPLOYMENT => DEPLOYMENT.to_owned(),
         tenant => tenant.to_owned(),

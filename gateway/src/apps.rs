@@ -10,7 +10,7 @@ use std::time::Duration;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
-use portcullis_kernel_adapter::manifest::Manifest;
+use portcullis_kernel_adapter::manifest::{Manifest, Profile};
 use portcullis_kernel_adapter::{App, Built, Catalogue, CatalogueBuilder, Dispatcher};
 use portcullis_policies::ToolName;
 use tokio::time::Instant;
@@ -113,7 +113,8 @@ async fn add(
     match &app.upstream {
         config::Upstream::Manifest { file, .. } => {
             let bytes = upstream::read(app, file)?;
-            let manifest = Manifest::parse(&bytes).map_err(|faults| upstream::wrong(app, faults))?;
+            let manifest = Manifest::read(&bytes, Profile::Load)
+                .map_err(|faults| upstream::wrong(app, faults.findings))?;
             builder.add_manifest_app(known, &manifest);
         }
         config::Upstream::Proxy { .. } => builder.add_proxy_app(known),
@@ -121,7 +122,9 @@ async fn add(
             add_mcp(builder, known, dispatcher).await;
         }
         // The demo points its app at its own manifest before it comes here.
-        config::Upstream::Demo => builder.add_unreachable_app(known, "it lives in `portcullis demo`"),
+        config::Upstream::Demo => {
+            builder.add_unreachable_app(known, "it lives in `portcullis demo`")
+        }
     }
     Ok(())
 }

@@ -104,11 +104,8 @@ pub async fn reopen(
 /// Ends a claimed confirmation: `executed` when it was dispatched, `refused` otherwise.
 pub async fn settle(gateway: &Gateway, trail: &Trail) {
     let Some(id) = trail.claimed_confirmation() else { return };
-    let end = if trail.was_intended() {
-        ConfirmationState::Executed
-    } else {
-        ConfirmationState::Refused
-    };
+    let end =
+        if trail.was_intended() { ConfirmationState::Executed } else { ConfirmationState::Refused };
     if let Err(fault) = gateway.directory.settle_confirmation(id, end).await {
         // It stays `executing`, which nobody can claim again: it can't run twice.
         tracing::error!(%id, %fault, "a confirmation could not be settled");
@@ -204,7 +201,7 @@ fn stored_call(
     let args = gateway.json(Bytes::from(args))?;
     let name = &pending.asked.tool;
     let hint = Some(pending.asked.target_tenant.as_str());
-    let mut call = resolve::function_call(gateway, in_force, caller, hint, name, args)?;
+    let mut call = resolve::function_call(in_force, caller, hint, name, args)?;
     if *call.digest() != pending.asked.args_digest {
         return Err(Refusal::ConfirmationChanged("the stored bytes"));
     }

@@ -28,7 +28,9 @@ pub enum DeploymentKeyError {
         source: std::io::Error,
     },
     /// It does not open under this key-encryption key.
-    #[error("{path} was not sealed under this key-encryption key; restore the key file that belongs to this data folder")]
+    #[error(
+        "{path} was not sealed under this key-encryption key; restore the key file that belongs to this data folder"
+    )]
     Foreign {
         /// Which file.
         path: String,
@@ -49,7 +51,11 @@ impl DeploymentKeys {
     ///
     /// # Errors
     /// When the file can't be used; an unreadable file is never taken for an absent one.
-    pub fn in_file(&self, path: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, DeploymentKeyError> {
+    pub fn in_file(
+        &self,
+        path: &Path,
+        name: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, DeploymentKeyError> {
         let shown = || path.display().to_string();
         match std::fs::read(path) {
             Ok(blob) => {

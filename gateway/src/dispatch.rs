@@ -39,10 +39,8 @@ pub async fn dispatch(
     trail: &Trail,
     mut call: ToolCall,
 ) -> Dispatched {
-    let facts = CallerFacts {
-        subject: caller.user_id().to_owned(),
-        tenant: call.target_tenant().clone(),
-    };
+    let facts =
+        CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
     let forward = call.take_forward();
     let resolved = ResolvedCall::new(
         trail.op(),

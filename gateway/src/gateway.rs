@@ -45,8 +45,7 @@ impl Gateway {
     /// # Errors
     /// A refusal that says which; nothing else of the request is looked at before.
     pub async fn identify(&self, knock: &Knock) -> Result<Caller, Refusal> {
-        let facts =
-            PresentedFrom { source: knock.request.source, query: knock.query.as_deref() };
+        let facts = PresentedFrom { source: knock.request.source, query: knock.query.as_deref() };
         let caller = self.identity.identify(&knock.credentials, &facts).await?;
         if let Some(user) = &knock.hints.user {
             caller.agrees_on_user("user_id", user)?;
@@ -81,6 +80,8 @@ impl Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("listen", &self.settings.server.listen).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("listen", &self.settings.server.listen)
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use portcullis_policies::{Channel, RequestFacts};
+use sync_wrapper::SyncWrapper;
 
 use crate::edge::{CanonicalPath, ConnectionFacts};
 use crate::refusal::Refusal;
@@ -73,7 +74,7 @@ pub struct RouteWanted {
     /// The path behind `/proxy/{app}`, canonical.
     pub path: CanonicalPath,
     /// Method, headers and body as they came.
-    pub request: http::Request<Body>,
+    pub request: SyncWrapper<http::Request<Body>>,
 }
 
 impl Knock {

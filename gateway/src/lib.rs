@@ -49,6 +49,7 @@ pub mod gateway;
 pub mod identify;
 pub mod in_force;
 pub mod knock;
+pub mod ledgers;
 pub mod open;
 pub mod pipeline;
 pub mod pseudonym;

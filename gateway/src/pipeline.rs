@@ -48,24 +48,38 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     })
 }
 
-/// Identifies for a door that only shows something; a refusal is recorded like any other.
-///
-/// # Errors
-/// Why nothing is shown.
-pub async fn look<T>(
-    gateway: &Gateway,
-    knock: Knock,
-    look: impl AsyncFnOnce(&Caller) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    let mut trail = Trail::begin(Uuid::now_v7(), &knock);
-    let seen = async {
-        let caller = gateway.identify(&knock).await?;
-        trail.caller(gateway, &caller);
-        look(&caller).await
-    };
-    match seen.await {
-        Ok(seen) => Ok(seen),
-        Err(refusal) => Err(record::refusal(gateway, trail, refusal).await.into_refusal()),
+/// Somebody who only looks: identified, and on record when that is refused.
+pub struct Visit {
+    /// Who looks.
+    pub caller: Caller,
+    trail: Trail,
+}
+
+impl Visit {
+    /// Identifies for a door that only shows something.
+    ///
+    /// # Errors
+    /// Why nothing is shown; recorded like any other refusal.
+    pub async fn begin(gateway: &Gateway, knock: &Knock) -> Result<Self, Refusal> {
+        let mut trail = Trail::begin(Uuid::now_v7(), knock);
+        match gateway.identify(knock).await {
+            Ok(caller) => {
+                trail.caller(gateway, &caller);
+                Ok(Self { caller, trail })
+            }
+            Err(refusal) => Err(record::refusal(gateway, trail, refusal).await.into_refusal()),
+        }
+    }
+
+    /// Gives what was found, or records why it was not shown.
+    ///
+    /// # Errors
+    /// The refusal that was found, or that it could not be recorded.
+    pub async fn end<T>(self, gateway: &Gateway, found: Result<T, Refusal>) -> Result<T, Refusal> {
+        match found {
+            Ok(found) => Ok(found),
+            Err(refusal) => Err(record::refusal(gateway, self.trail, refusal).await.into_refusal()),
+        }
     }
 }
 
@@ -76,7 +90,9 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     let in_force = gateway.in_force()?;
     let (mut call, confirmation) = match knock.wanted {
         Wanted::Cancelled { id } => return confirm::cancel(gateway, &caller, &id, trail).await,
-        Wanted::Confirmed { id } => confirm::reopen(gateway, &in_force, &caller, &id, trail).await?,
+        Wanted::Confirmed { id } => {
+            confirm::reopen(gateway, &in_force, &caller, &id, trail).await?
+        }
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
@@ -88,7 +104,9 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     trail.decision(&decision, in_force.rulebook.capsule(&question));
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
-        Verdict::AskFirst(ask) => return confirm::ask(gateway, &caller, &mut call, ask, trail).await,
+        Verdict::AskFirst(ask) => {
+            return confirm::ask(gateway, &caller, &mut call, ask, trail).await;
+        }
         Verdict::Refusal(refusal) => return Err(refusal.into()),
     };
 

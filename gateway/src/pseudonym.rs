@@ -47,8 +47,7 @@ mod tests {
     #[test]
     fn one_person_has_one_name_and_another_tenant_another() {
         let names = Pseudonyms::new(&[7; 32]);
-        let (a, b): (TenantId, TenantId) =
-            ("imp_t_a".parse().unwrap(), "imp_t_b".parse().unwrap());
+        let (a, b): (TenantId, TenantId) = ("imp_t_a".parse().unwrap(), "imp_t_b".parse().unwrap());
         assert_eq!(names.of(&a, "imp_u_1"), names.of(&a, "imp_u_1"));
         assert_ne!(names.of(&a, "imp_u_1"), names.of(&b, "imp_u_1"));
         assert_ne!(names.of(&a, "imp_u_1"), Pseudonyms::new(&[8; 32]).of(&a, "imp_u_1"));

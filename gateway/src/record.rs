@@ -41,13 +41,8 @@ pub async fn intent(
     let input = Commitment::of("in", call.bytes()).map_err(body::unavailable)?;
     let body = body::seal(gateway, trail, &[("in", &input)])?;
     fields.input = Some(input);
-    let intent = Intent {
-        tenant: trail.log(),
-        op: trail.op(),
-        call_digest: *call.digest(),
-        fields,
-        body,
-    };
+    let intent =
+        Intent { tenant: trail.log(), op: trail.op(), call_digest: *call.digest(), fields, body };
     let receipt = gateway.ledger.intent(intent).await.map_err(audit_unavailable)?;
     trail.intended(receipt.seq(), call.tool().spec.action_type);
     Ok(receipt)
@@ -124,12 +119,15 @@ fn told(outcome: Outcome) -> Told {
     match outcome {
         Outcome::Done { value } => Told::Done(value),
         // The app's own words about its failure are an answer like any other.
-        Outcome::Failed { value: Some(value), .. } | Outcome::Refused { value: Some(value), .. } => {
-            Told::Done(value)
+        Outcome::Failed { value: Some(value), .. }
+        | Outcome::Refused { value: Some(value), .. } => Told::Done(value),
+        Outcome::Failed { class: Class::Unreachable, .. } => {
+            Told::Refused(Refusal::UpstreamUnreachable)
         }
-        Outcome::Failed { class: Class::Connect, .. } => Told::Refused(Refusal::UpstreamUnreachable),
         Outcome::Failed { class, .. } => Told::Refused(Refusal::UpstreamFailed(class.to_string())),
-        Outcome::Refused { class, .. } => Told::Refused(Refusal::UpstreamRefused(class.to_string())),
+        Outcome::Refused { class, .. } => {
+            Told::Refused(Refusal::UpstreamRefused(class.to_string()))
+        }
         Outcome::Unknown { class, .. } => Told::Refused(Refusal::OutcomeUnknown(class.to_string())),
     }
 }
@@ -203,11 +201,7 @@ fn log_of(tenant: Option<&str>) -> String {
     tenant.unwrap_or(DEPLOYMENT).to_owned()
 }
 
-fn outcome_record(
-    trail: &Trail,
-    outcome: &Outcome,
-    streamed: Option<Commitment>,
-) -> OutcomeRecord {
+fn outcome_record(trail: &Trail, outcome: &Outcome, streamed: Option<Commitment>) -> OutcomeRecord {
     let status = match outcome {
         Outcome::Done { .. } => OutcomeStatus::Done,
         Outcome::Failed { .. } => OutcomeStatus::Failed,

@@ -285,11 +285,7 @@ impl From<Overloaded> for Refusal {
 
 impl From<portcullis_policies::Refusal> for Refusal {
     fn from(refusal: portcullis_policies::Refusal) -> Self {
-        Self::Denied {
-            rules: refusal.rules,
-            reasons: refusal.reasons,
-            errored: refusal.errored,
-        }
+        Self::Denied { rules: refusal.rules, reasons: refusal.reasons, errored: refusal.errored }
     }
 }
 
@@ -312,11 +308,7 @@ fn denied_face(rules: &[String]) -> FaceRow {
 }
 
 fn denied_text(reasons: &[String]) -> String {
-    if reasons.is_empty() {
-        "no rule permits this call".to_owned()
-    } else {
-        reasons.join("; ")
-    }
+    if reasons.is_empty() { "no rule permits this call".to_owned() } else { reasons.join("; ") }
 }
 
 fn violations_text(violations: &[Violation]) -> String {

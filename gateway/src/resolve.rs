@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use http::{Uri, header};
 use portcullis_kernel_adapter::{App, Catalogue, RouteRefusal, Tool, ToolState, call_digest};
 use portcullis_policies::{
@@ -16,6 +16,7 @@ use portcullis_policies::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sync_wrapper::SyncWrapper;
 use uuid::Uuid;
 
 use crate::door::read_bytes;
@@ -36,7 +37,7 @@ pub struct ToolCall {
     args: StrictJson,
     digest: [u8; 32],
     target_tenant: TenantId,
-    forward: Option<Box<http::Request<axum::body::Body>>>,
+    forward: Option<SyncWrapper<Box<http::Request<axum::body::Body>>>>,
 }
 
 impl ToolCall {
@@ -78,7 +79,7 @@ impl ToolCall {
 
     /// The request to forward, for a proxied call; the first taker has it.
     pub fn take_forward(&mut self) -> Option<Box<http::Request<axum::body::Body>>> {
-        self.forward.take()
+        self.forward.take().map(SyncWrapper::into_inner)
     }
 
     /// The question that the rules are asked about this call.
@@ -126,7 +127,7 @@ impl ToolCall {
     /// # Errors
     /// [`Refusal::BodyTooLarge`]: what is confirmed has to be kept.
     pub async fn store_forward(&mut self, limit: usize) -> Result<Option<StoredRequest>, Refusal> {
-        let Some(request) = self.forward.take() else { return Ok(None) };
+        let Some(request) = self.take_forward() else { return Ok(None) };
         let (parts, body) = request.into_parts();
         let body = read_bytes(body, limit).await?;
         let content_type = parts.headers.get(header::CONTENT_TYPE);
@@ -145,12 +146,13 @@ impl ToolCall {
     pub fn restore_forward(&mut self, stored: StoredRequest) -> Result<(), Refusal> {
         let changed = || Refusal::ConfirmationChanged("the stored request");
         let body = BASE64.decode(&stored.body).map_err(|_| changed())?;
-        let mut request = http::Request::builder().method(stored.method.as_str()).uri(stored.target);
+        let mut request =
+            http::Request::builder().method(stored.method.as_str()).uri(stored.target);
         if let Some(kind) = stored.content_type {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         let request = request.body(axum::body::Body::from(body)).map_err(|_| changed())?;
-        self.forward = Some(Box::new(request));
+        self.forward = Some(SyncWrapper::new(Box::new(request)));
         Ok(())
     }
 }
@@ -170,9 +172,9 @@ pub fn resolve(
         Wanted::Function { app, function, params } => {
             let args = gateway.json(params)?;
             let name = tool_name(&in_force.catalogue, &app, &function)?;
-            function_call(gateway, in_force, caller, hints.tenant.as_deref(), &name, args)
+            function_call(in_force, caller, hints.tenant.as_deref(), &name, args)
         }
-        Wanted::Route(route) => route_call(gateway, in_force, caller, *route),
+        Wanted::Route(route) => route_call(in_force, caller, *route),
         Wanted::Malformed(refusal) => Err(refusal),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } | Wanted::Nothing => {
             Err(Refusal::NoSuchRoute)
@@ -186,7 +188,6 @@ pub fn resolve(
 /// # Errors
 /// As [`resolve`].
 pub fn function_call(
-    gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
     tenant_hint: Option<&str>,
@@ -196,9 +197,8 @@ pub fn function_call(
     let (app, tool) = find(&in_force.catalogue, name)?;
     check_arguments(&tool, &args.value)?;
     let digest = call_digest(name, &args.bytes);
-    let settings = gateway.settings.apps.get(&app.id);
-    let argument = settings.and_then(|app| app.tenant_argument.as_deref());
-    let argument = argument.and_then(|name| args.value.get(name)).and_then(Value::as_str);
+    let argument = app.tenant_argument.as_ref().and_then(|name| args.value.get(name));
+    let argument = argument.and_then(Value::as_str);
     let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
     Ok(ToolCall { app, tool, args, digest, target_tenant, forward: None })
 }
@@ -244,10 +244,8 @@ fn target_tenant(
     let own = caller.tenant();
     let of_app = app.tenant.as_ref().map(TenantId::as_str);
     let hint = hint.filter(|tenant| *tenant != "default");
-    let foreign = [of_app, argument, hint]
-        .into_iter()
-        .flatten()
-        .find(|tenant| *tenant != own.as_str());
+    let foreign =
+        [of_app, argument, hint].into_iter().flatten().find(|tenant| *tenant != own.as_str());
     match foreign {
         None => Ok(own.clone()),
         Some(tenant) => tenant.parse().map_err(|_| Refusal::HintMismatch("tenant_id")),
@@ -255,7 +253,6 @@ fn target_tenant(
 }
 
 fn route_call(
-    gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
     route: RouteWanted,
@@ -264,7 +261,8 @@ fn route_call(
     let id: AppId = route.app.parse().map_err(|_| unknown_app())?;
     let app = in_force.catalogue.app(&id).ok_or_else(unknown_app)?;
     let proxy = app.upstream.as_proxy().ok_or_else(unknown_app)?;
-    let method = route.request.method();
+    let mut request = route.request.into_inner();
+    let method = request.method();
     let found = proxy.routes.find(method, route.path.as_str(), route.path.query());
     let matched = found.map_err(|why| match why {
         RouteRefusal::NoRoute => {
@@ -275,13 +273,12 @@ fn route_call(
     let name = ToolName::new(id, &matched.function)
         .map_err(|_| Refusal::UnknownFunction(shown(&matched.function)))?;
     let args = StrictJson { value: matched.input, bytes: Bytes::from(matched.args) };
-    let mut call = function_call(gateway, in_force, caller, None, &name, args)?;
-    let mut request = route.request;
+    let mut call = function_call(in_force, caller, None, &name, args)?;
     // The service sees the path that was decided on, in its one spelling.
     *request.uri_mut() = Uri::from(
         route.path.to_path_and_query().map_err(|_| Refusal::MalformedRequest("path".into()))?,
     );
-    call.forward = Some(Box::new(request));
+    call.forward = Some(SyncWrapper::new(Box::new(request)));
     Ok(call)
 }
 

@@ -155,11 +155,7 @@ impl Rules {
         }
     }
 
-    async fn prove(
-        &self,
-        rulebook: &Rulebook,
-        sources: &RuleSources,
-    ) -> Result<Proof, RulesError> {
+    async fn prove(&self, rulebook: &Rulebook, sources: &RuleSources) -> Result<Proof, RulesError> {
         if let Some(receipt) = self.receipt()
             && receipt.covers(rulebook)
         {

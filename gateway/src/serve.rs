@@ -167,4 +167,3 @@ pub async fn stop_signal() {
         _ = term.recv() => {}
     }
 }
-

@@ -31,7 +31,9 @@ async fn reload_on_change(rules: Arc<Rules>, mut changes: mpsc::Receiver<()>) {
         while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|more| more.is_some()) {}
         if let Err(fault) = rules.reload(None).await {
             let report = miette::Report::new(fault);
-            tracing::error!("the changed rules were refused, the old ones stay in force\n{report:?}");
+            tracing::error!(
+                "the changed rules were refused, the old ones stay in force\n{report:?}"
+            );
         }
     }
 }

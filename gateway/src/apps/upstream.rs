@@ -7,9 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, Uri};
 use portcullis_kernel_adapter::catalogue::openapi;
 use portcullis_kernel_adapter::catalogue::routes::{RouteSpec, RouteTable};
-use portcullis_kernel_adapter::{
-    App, Credential, HttpUpstream, McpStdio, ProxyUpstream, Upstream,
-};
+use portcullis_kernel_adapter::{App, Credential, HttpUpstream, McpStdio, ProxyUpstream, Upstream};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AppsError;
@@ -24,6 +22,7 @@ pub(super) fn app(app: &config::App) -> Result<App, AppsError> {
         id: app.id.clone(),
         name: app.name.clone(),
         tenant: app.tenant.clone(),
+        tenant_argument: app.tenant_argument.clone(),
         upstream: upstream(app)?,
     })
 }
@@ -86,7 +85,7 @@ fn route_table(app: &config::App, routes: &Routes) -> Result<RouteTable, AppsErr
         Routes::Table(routes) => routes.iter().map(route_spec).collect(),
         Routes::OpenApi(file) => {
             let bytes = read(app, file)?;
-            openapi::routes(&bytes).map_err(|faults| wrong(app, faults))?
+            openapi::routes(&bytes).map_err(|fault| wrong(app, [fault]))?
         }
     };
     RouteTable::new(specs).map_err(|faults| wrong(app, faults))
@@ -113,7 +112,10 @@ pub(super) fn read(app: &config::App, file: &Path) -> Result<Vec<u8>, AppsError>
     })
 }
 
-pub(super) fn wrong(app: &config::App, faults: impl IntoIterator<Item = impl Display>) -> AppsError {
+pub(super) fn wrong(
+    app: &config::App,
+    faults: impl IntoIterator<Item = impl Display>,
+) -> AppsError {
     let lines: Vec<String> = faults.into_iter().map(|fault| fault.to_string()).collect();
     AppsError::Wrong { app: app.id.to_string(), mistakes: lines.join("\n  ") }
 }

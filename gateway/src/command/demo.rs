@@ -42,7 +42,9 @@ pub fn run(args: DemoArgs) -> ExitCode {
 
 async fn show(args: &DemoArgs) -> Result<bool, DemoError> {
     let demo = Demo::start(args.port).await?;
-    say(args, || format!("Portcullis listens on {}, with all its files in {}\n", demo.url(), demo.dir()));
+    say(args, || {
+        format!("Portcullis listens on {}, with all its files in {}\n", demo.url(), demo.dir())
+    });
     let lines = demo.calls().await?;
     print_calls(args, &lines);
     let ledgers = demo.ledger().await?;

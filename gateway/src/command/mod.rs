@@ -1,7 +1,9 @@
 //! The `portcullis` command, one file a subcommand. Only these files speak on stdout.
 
+pub mod check;
 pub mod demo;
 pub mod key;
+pub mod ledger;
 pub mod print;
 mod records;
 pub mod role;
@@ -39,6 +41,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the gateway
     Serve(serve::ServeArgs),
+    /// Check the configuration: every mistake at once, with file and line
+    Check(check::CheckArgs),
     /// Tenants of the directory
     Tenant(tenant::TenantArgs),
     /// Users of the directory
@@ -47,6 +51,8 @@ enum Command {
     Role(role::RoleArgs),
     /// API keys
     Key(key::KeyArgs),
+    /// Show, find, verify and export the ledger
+    Ledger(ledger::LedgerArgs),
 }
 
 /// Where a command finds its deployment; shared by all commands that work on one.
@@ -101,9 +107,11 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
         Command::Tenant(args) => tenant::run(args),
         Command::User(args) => user::run(args),
         Command::Role(args) => role::run(args),
         Command::Key(args) => key::run(args),
+        Command::Ledger(args) => ledger::run(args),
     }
 }

@@ -22,7 +22,7 @@ pub enum ClientError {
 
 /// One answer of the door.
 #[derive(Debug)]
-pub struct Reply {
+pub(super) struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
     /// The ids of the deciding rules, from the header `x-portcullis-rules`.
@@ -34,7 +34,7 @@ pub struct Reply {
 }
 
 /// Calls one gateway.
-pub struct Client {
+pub(super) struct Client {
     base: String,
     pool: Pool<HttpConnector, Full<Bytes>>,
 }
@@ -42,7 +42,7 @@ pub struct Client {
 impl Client {
     /// A client of the gateway at `base`, for example `http://127.0.0.1:8080`.
     #[must_use]
-    pub fn new(base: &str) -> Self {
+    pub(super) fn new(base: &str) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).build_http();
         Self { base: base.to_owned(), pool }
     }
@@ -51,7 +51,7 @@ impl Client {
     ///
     /// # Errors
     /// When the gateway can't be reached or answers something other than JSON.
-    pub async fn post(
+    pub(super) async fn post(
         &self,
         path: &str,
         token: Option<&str>,

@@ -23,10 +23,8 @@ pub use people::{People, Person};
 pub use show::{Expected, Line};
 pub use tamper::{Ledgers, Row};
 
-use crate::config::Settings;
-use crate::directory::{
-    Actor, ConfirmationPolicy, Directory, DirectoryError, NewRole, NewUser,
-};
+use crate::config::{Settings, Upstream};
+use crate::directory::{Actor, ConfirmationPolicy, Directory, DirectoryError, NewRole, NewUser};
 use crate::gateway::Gateway;
 use crate::open::OpenError;
 use crate::serve::Running;
@@ -142,7 +140,8 @@ fn settings(dir: &Path, port: u16, upstream: SocketAddr) -> Result<Settings, Dem
     let mut settings = Settings::demo(dir);
     settings.server.listen.set_port(port);
     for app in settings.apps.values_mut() {
-        app.behind_the_demo(manifest.clone(), upstream);
+        let url = format!("http://{upstream}").parse().map_err(std::io::Error::other)?;
+        app.upstream = Upstream::Manifest { file: manifest.clone(), url };
         app.tenant = OWNER.parse().ok();
     }
     Ok(settings)
@@ -173,9 +172,13 @@ async fn make_role(
     name: &str,
     scopes: &[&str],
 ) -> Result<(), DemoError> {
-    let tenant: TenantId = tenant.parse().map_err(|_| DirectoryError::NotFound { what: "tenant" })?;
+    let tenant: TenantId =
+        tenant.parse().map_err(|_| DirectoryError::NotFound { what: "tenant" })?;
     if directory.tenant(&tenant).await.is_err() {
         directory.create_tenant(&tenant, tenant.as_str(), by).await?;
+    }
+    if directory.role(&tenant, name).await.is_ok() {
+        return Ok(());
     }
     let role = NewRole {
         tenant,

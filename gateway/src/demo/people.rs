@@ -37,7 +37,7 @@ impl People {
 ///
 /// # Errors
 /// When the door can't be reached or does not let them in.
-pub async fn sign_in(
+pub(super) async fn sign_in(
     client: &Client,
     user_id: String,
     tenant: &str,

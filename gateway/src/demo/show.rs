@@ -60,7 +60,7 @@ impl Line {
 ///
 /// # Errors
 /// When the gateway can't be reached; a wrong verdict is not an error but a line that says so.
-pub async fn run(client: &Client, people: &People) -> Result<Vec<Line>, ClientError> {
+pub(super) async fn run(client: &Client, people: &People) -> Result<Vec<Line>, ClientError> {
     let ana = people.ana.token.as_str();
     let call = |function: &str, params: Value| json!({ "function": function, "params": params });
     let plan: [(&'static str, &str, Value, Expected); 4] = [

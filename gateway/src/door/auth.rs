@@ -21,7 +21,7 @@ use crate::answer::{json_response, refusal_response};
 use crate::gateway::Gateway;
 use crate::identify::{Issued, Profile, RefreshRefused, SignIn, SignInRefused};
 use crate::knock::{Knock, Wanted};
-use crate::pipeline;
+use crate::pipeline::Visit;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 
@@ -97,12 +97,16 @@ pub async fn me(
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
     let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
-    let shown = pipeline::look(&gateway, knock, async |caller| {
-        let user = gateway.directory.user(caller.user_id()).await;
-        let user = user.map_err(|fault| Refusal::Unavailable(fault.to_string()))?;
-        Ok(Profile::of(user, &caller.principal().scopes))
-    });
-    match shown.await {
+    let visit = match Visit::begin(&gateway, &knock).await {
+        Ok(visit) => visit,
+        Err(refusal) => return refusal_response(&refusal),
+    };
+    let scopes = &visit.caller.principal().scopes;
+    let user = gateway.directory.user(visit.caller.user_id()).await;
+    let profile = user
+        .map(|user| Profile::of(user, scopes))
+        .map_err(|fault| Refusal::Unavailable(fault.to_string()));
+    match visit.end(&gateway, profile).await {
         Ok(user) => private_json(&user),
         Err(refusal) => refusal_response(&refusal),
     }

@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use super::Edge;
 use crate::answer::{json_response, refusal_response};
+use crate::confirm;
 use crate::gateway::Gateway;
-use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
+use crate::pipeline::Visit;
 use crate::refusal::Refusal;
-use crate::{confirm, pipeline};
 
 /// `GET /v1/confirmations/active`: the caller's pending confirmations.
 pub async fn active(
@@ -26,8 +26,12 @@ pub async fn active(
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
     let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
-    let look = async |caller: &Caller| confirm::pending(&gateway, caller).await;
-    shown(pipeline::look(&gateway, knock, look).await)
+    let visit = match Visit::begin(&gateway, &knock).await {
+        Ok(visit) => visit,
+        Err(refusal) => return refusal_response(&refusal),
+    };
+    let found = confirm::pending(&gateway, &visit.caller).await;
+    shown(visit.end(&gateway, found).await)
 }
 
 /// `GET /v1/confirmations/{id}`: one of the caller's own.
@@ -39,8 +43,12 @@ pub async fn one(
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
     let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
-    let look = async |caller: &Caller| confirm::one(&gateway, caller, &id).await;
-    shown(pipeline::look(&gateway, knock, look).await)
+    let visit = match Visit::begin(&gateway, &knock).await {
+        Ok(visit) => visit,
+        Err(refusal) => return refusal_response(&refusal),
+    };
+    let found = confirm::one(&gateway, &visit.caller, &id).await;
+    shown(visit.end(&gateway, found).await)
 }
 
 fn shown<T: Serialize>(found: Result<T, Refusal>) -> Response<Body> {

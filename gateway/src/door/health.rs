@@ -32,9 +32,24 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let status = gateway.ledger.status();
     let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
     let rows: [(&str, &str, &str, u64); 4] = [
-        ("portcullis_ledger_records_total", "counter", "Records appended since start.", status.records),
-        ("portcullis_ledger_queue_depth", "gauge", "Records that wait for a commit.", as_u64(status.queue_depth)),
-        ("portcullis_ledger_sealed", "gauge", "1 while the ledger takes no records.", status.sealed.is_some().into()),
+        (
+            "portcullis_ledger_records_total",
+            "counter",
+            "Records appended since start.",
+            status.records,
+        ),
+        (
+            "portcullis_ledger_queue_depth",
+            "gauge",
+            "Records that wait for a commit.",
+            as_u64(status.queue_depth),
+        ),
+        (
+            "portcullis_ledger_sealed",
+            "gauge",
+            "1 while the ledger takes no records.",
+            status.sealed.is_some().into(),
+        ),
         ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
     ];
     let mut text = String::new();

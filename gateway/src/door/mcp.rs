@@ -30,7 +30,7 @@ use crate::answer::{Answer, Told, refusal_response};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
-use crate::pipeline;
+use crate::pipeline::{self, Visit};
 use crate::refusal::Refusal;
 
 /// The route of the MCP door.
@@ -58,12 +58,14 @@ async fn enter(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let knock = Knock::new(&parts, &edge, Channel::Mcp, Wanted::Nothing);
-    let checked = pipeline::look(&gateway, knock, async |_: &Caller| {
-        read_body(&gateway, body).await.map(|json| json.bytes)
-    });
-    match checked.await {
-        Ok(bytes) => {
-            let request = http::Request::from_parts(parts, Body::from(bytes));
+    let visit = match Visit::begin(&gateway, &knock).await {
+        Ok(visit) => visit,
+        Err(refusal) => return refusal_response(&refusal),
+    };
+    let read = read_body(&gateway, body).await;
+    match visit.end(&gateway, read).await {
+        Ok(json) => {
+            let request = http::Request::from_parts(parts, Body::from(json.bytes));
             match mcp.oneshot(request).await {
                 Ok(response) => response.map(Body::new),
                 Err(never) => match never {},
@@ -93,10 +95,10 @@ impl ServerHandler for Door {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let knock = knock(&context, Wanted::Nothing)?;
-        let listed = pipeline::look(&self.gateway, knock, async |caller: &Caller| {
-            visible_tools(&self.gateway, caller)
-        });
-        let tools = listed.await.map_err(|refusal| protocol_error(&refusal))?;
+        let refused = |refusal: Refusal| protocol_error(&refusal);
+        let visit = Visit::begin(&self.gateway, &knock).await.map_err(refused)?;
+        let found = visible_tools(&self.gateway, &visit.caller);
+        let tools = visit.end(&self.gateway, found).await.map_err(refused)?;
         Ok(ListToolsResult { tools, ..ListToolsResult::default() })
     }
 

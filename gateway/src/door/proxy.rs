@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use http::{Response, Uri};
 use portcullis_policies::Channel;
+use sync_wrapper::SyncWrapper;
 
 use super::Edge;
 use crate::answer::{Told, json_response, refusal_response};
@@ -28,7 +29,7 @@ pub async fn forward(
     let mut knock = Knock::new(&parts, &edge, Channel::Proxy, Wanted::Nothing);
     knock.wanted = match split(&parts.uri) {
         Ok((app, path)) => {
-            let request = http::Request::from_parts(parts, body);
+            let request = SyncWrapper::new(http::Request::from_parts(parts, body));
             Wanted::Route(Box::new(RouteWanted { app, path, request }))
         }
         Err(refusal) => Wanted::Malformed(refusal),

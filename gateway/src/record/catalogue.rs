@@ -28,8 +28,11 @@ pub async fn catalogue(
     for tool in catalogue.tools() {
         let ToolState::Quarantined { difference } = &tool.state else { continue };
         let name = tool.spec.name.to_string();
-        let note =
-            [("action", "tool_quarantined"), ("subject", name.as_str()), ("difference", difference)];
+        let note = [
+            ("action", "tool_quarantined"),
+            ("subject", name.as_str()),
+            ("difference", difference),
+        ];
         admin(ledger, None, note).await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The solver: where it is, and one question at a time with a limit.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -28,8 +28,12 @@ impl Solver {
     /// `None` when there is none, or when it does not say its version.
     pub fn find() -> Option<Self> {
         let named = std::env::var_os("CVC5").map(PathBuf::from);
-        let path = named.or_else(|| in_path(&std::env::var_os("PATH")?))?;
-        let output = std::process::Command::new(&path)
+        Self::at(&named.or_else(|| in_path(&std::env::var_os("PATH")?))?)
+    }
+
+    /// The cvc5 at this path; `None` when it does not say its version.
+    pub fn at(path: &Path) -> Option<Self> {
+        let output = std::process::Command::new(path)
             .arg("--version")
             .stdin(Stdio::null())
             .output()
@@ -38,7 +42,7 @@ impl Solver {
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().next()?.trim();
         let version = line.strip_prefix("This is ").unwrap_or(line).to_owned();
-        version.contains("cvc5").then_some(Self { path, limit: LIMIT, version })
+        version.contains("cvc5").then_some(Self { path: path.to_owned(), limit: LIMIT, version })
     }
 
     /// The same solver with another limit for one question.

@@ -1,0 +1,125 @@
+//! `portcullis ledger`: show, find, verify and export.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use portcullis_audit::verify::verify_ledger;
+use portcullis_audit::{Query, RecordRow};
+use uuid::Uuid;
+
+use super::{Deployment, print};
+use crate::config::Settings;
+use crate::ledgers::{self, LedgerError};
+
+/// Arguments of `portcullis ledger`.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    #[command(flatten)]
+    deployment: Deployment,
+    /// One JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// The newest records of a log, or of all
+    Show {
+        /// A tenant, or `deployment`
+        #[arg(long)]
+        log: Option<String>,
+        /// First place
+        #[arg(long)]
+        from: Option<u64>,
+        /// Last place
+        #[arg(long)]
+        to: Option<u64>,
+        /// At most so many, the newest
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
+    /// All records of one operation
+    Find {
+        /// The operation id, as the header `x-portcullis-op` gave it
+        op: Uuid,
+    },
+    /// Check every record of the ledger on this machine
+    Verify,
+    /// Write a folder that anybody can verify with `portcullis-verify`
+    Export {
+        /// The folder; it must not exist
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+    },
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(args: LedgerArgs) -> ExitCode {
+    let settings = match args.deployment.settings() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    match act(&settings, args.command, args.json) {
+        Ok(code) => code,
+        Err(fault) => print::fault(fault),
+    }
+}
+
+fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCode, LedgerError> {
+    match command {
+        LedgerCommand::Show { log, from, to, limit } => {
+            show(settings, &Query { log, from, to, limit: Some(limit), ..Query::default() }, json)
+        }
+        LedgerCommand::Find { op } => {
+            show(settings, &Query { op: Some(op), ..Query::default() }, json)
+        }
+        LedgerCommand::Verify => verify(settings, json),
+        LedgerCommand::Export { to } => export(settings, &to, json),
+    }
+}
+
+fn show(settings: &Settings, query: &Query, json: bool) -> Result<ExitCode, LedgerError> {
+    let rows = ledgers::reader(settings)?.rows(query)?;
+    for row in &rows {
+        print_row(row, json);
+    }
+    if rows.is_empty() && !json {
+        print::error("no record fits; `portcullis ledger show` without options shows the newest");
+    }
+    Ok(if rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print_row(row: &RecordRow, json: bool) {
+    match row.to_json() {
+        Ok(value) if json => print::json(&value),
+        _ => print::line(format_args!("{}  {}", row.record.log, row.line())),
+    }
+}
+
+fn verify(settings: &Settings, json: bool) -> Result<ExitCode, LedgerError> {
+    let report = verify_ledger(&ledgers::reader(settings)?);
+    if json {
+        print::json(&report.to_json());
+    } else {
+        print::line(report.to_text().trim_end());
+    }
+    Ok(ExitCode::from(report.verdict.exit_code()))
+}
+
+fn export(settings: &Settings, to: &std::path::Path, json: bool) -> Result<ExitCode, LedgerError> {
+    let exported = ledgers::export(settings, to)?;
+    let (records, logs) = (exported.records(), exported.heads.len());
+    if json {
+        print::json(&serde_json::json!({ "folder": to, "records": records, "logs": logs }));
+    } else {
+        print::line(format_args!(
+            "{records} records of {logs} logs in {folder}; verify them with: portcullis-verify {folder}",
+            folder = to.display()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
