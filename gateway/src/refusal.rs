@@ -298,9 +298,12 @@ fn validation_face(violations: &[Violation]) -> FaceRow {
     }
 }
 
+/// The `@id` of the tenant gate in `policies/rules/tenant.cedar`.
+const TENANT_GATE: &str = "tenant/other-tenant";
+
 /// The published name of a refusal by the tenant gate; all others share one code.
 fn denied_face(rules: &[String]) -> FaceRow {
-    if rules.iter().any(|rule| rule == "tenant-scope") {
+    if rules.iter().any(|rule| rule == TENANT_GATE) {
         (403, "TENANT_SCOPE_VIOLATION", "errors.auth.tenant_scope")
     } else {
         (403, "PERMISSION_DENIED", "errors.auth.permission_denied")

@@ -67,18 +67,18 @@ impl Row {
     }
 
     fn of(row: &RecordRow) -> Self {
-        let first = |paths: [&[&str]; 2]| {
-            let texts = paths.into_iter().map(|path| row.text(path));
-            texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+        let joined = |paths: &[&[&str]], between: &str| {
+            let texts = paths.iter().map(|path| row.text(path));
+            texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(between)
         };
-        let tool = first([&["tool", "server"], &["tool", "name"]]).replace(' ', "/");
+        let tool = joined(&[&["tool", "server"], &["tool", "name"]], "/");
         let what = if tool.is_empty() { row.text(&["note", "action"]).to_owned() } else { tool };
         Self {
             log: row.record.log.clone(),
             seq: row.record.seq,
             kind: row.record.kind.as_str().to_owned(),
             what,
-            decision: first([&["pol", "decision"], &["res", "status"]]),
+            decision: joined(&[&["pol", "decision"], &["res", "status"], &["res", "error"]], " "),
             rules: row.rules().into_iter().map(str::to_owned).collect(),
             leaf: hex::encode(row.leaf),
         }
