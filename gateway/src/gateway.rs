@@ -6,6 +6,7 @@ use bytes::Bytes;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::Dispatcher;
 use portcullis_secrets::Vault;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::directory::Directory;
@@ -37,6 +38,8 @@ pub struct Gateway {
     pub calls: PerTenant,
     /// Names for people in the ledger.
     pub pseudonyms: Pseudonyms,
+    /// Calls that go on although their client may be gone; the end of the gateway waits for them.
+    pub tasks: TaskTracker,
 }
 
 impl Gateway {

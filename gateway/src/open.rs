@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_audit::{Ledger, LedgerOptions};
 use portcullis_kernel_adapter::{Dispatcher, DispatcherOptions};
 use portcullis_secrets::{FileStore, KeyFile, Vault};
+use tokio_util::task::TaskTracker;
 
 use crate::apps::{self, AppsError};
 use crate::config::{KeyProvider, Settings};
@@ -102,6 +103,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         rules: Arc::new(rules),
         dispatcher,
         pseudonyms,
+        tasks: TaskTracker::new(),
         settings,
     }))
 }
@@ -133,6 +135,7 @@ fn rules_options(settings: &Settings) -> RulesOptions {
         require_proof: policies.require_proof,
         receipt: policies.proof_receipt.clone(),
         solver: policies.solver.clone(),
+        shadow: policies.shadow_dir.clone(),
     }
 }
 

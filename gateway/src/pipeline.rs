@@ -32,7 +32,8 @@ use crate::{confirm, dispatch, resolve};
 /// The caller may hang up at any time: what was begun is finished and recorded all the same.
 pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     let op = Uuid::now_v7();
-    let steps = tokio::spawn(async move {
+    let tasks = gateway.tasks.clone();
+    let steps = tasks.spawn(async move {
         let mut trail = Trail::begin(op, &knock);
         let told = steps(&gateway, knock, &mut trail).await;
         confirm::settle(&gateway, &trail).await;

@@ -66,11 +66,11 @@ pub async fn outcome(
         },
         Dispatched::Streaming { response, end, .. } if trail.action() == ActionType::Read => {
             let record = outcome_of_stream(gateway.ledger.clone(), trail, end, place);
-            tokio::spawn(record);
+            gateway.tasks.spawn(record);
             Told::Streamed(response)
         }
         Dispatched::Streaming { response, end, head } => {
-            tokio::spawn(async move {
+            gateway.tasks.spawn(async move {
                 end.wait().await;
                 drop(place);
             });

@@ -272,7 +272,7 @@ fn route_call(
     })?;
     let name = ToolName::new(id, &matched.function)
         .map_err(|_| Refusal::UnknownFunction(shown(&matched.function)))?;
-    let args = StrictJson { value: matched.input, bytes: Bytes::from(matched.args) };
+    let args = StrictJson { value: matched.input, bytes: matched.args };
     let mut call = function_call(in_force, caller, None, &name, args)?;
     // The service sees the path that was decided on, in its one spelling.
     *request.uri_mut() = Uri::from(

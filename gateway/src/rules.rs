@@ -5,7 +5,7 @@
 //! INVARIANT: the ledger names every set before it decides its first call
 //! (`rules::every_set_in_force_is_in_the_ledger`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct RulesOptions {
     pub receipt: Option<PathBuf>,
     /// The solver, when it is not the `cvc5` of the path.
     pub solver: Option<PathBuf>,
+    /// A whole set that is evaluated beside this one and recorded where it would decide otherwise.
+    pub shadow: Option<PathBuf>,
 }
 
 /// Why a set was not taken.
@@ -131,9 +133,15 @@ impl Rules {
 
     async fn load(&self, catalogue: &Arc<Catalogue>) -> Result<InForce, RulesError> {
         let sources = self.sources()?;
+        let shadow = self.options.shadow.as_deref().map(read_dir).transpose()?;
         let specs = catalogue.specs();
         let (sources, rulebook) = tokio::task::spawn_blocking(move || {
-            Rulebook::load(&sources, &specs).map(|rulebook| (sources, rulebook))
+            let rulebook = Rulebook::load(&sources, &specs)?;
+            let rulebook = match shadow {
+                None => rulebook,
+                Some(shadow) => rulebook.with_shadow(Arc::new(Rulebook::load(&shadow, &specs)?)),
+            };
+            Ok::<_, RuleErrors>((sources, rulebook))
         })
         .await
         .map_err(|fault| RulesError::Ledger(fault.to_string()))??;
@@ -150,8 +158,7 @@ impl Rules {
     fn sources(&self) -> Result<RuleSources, RulesError> {
         match &self.options.dir {
             None => Ok(RuleSources::embedded()),
-            Some(dir) => RuleSources::read_dir(dir)
-                .map_err(|source| RulesError::Read { dir: dir.clone(), source }),
+            Some(dir) => read_dir(dir),
         }
     }
 
@@ -183,6 +190,10 @@ impl Rules {
             .inspect_err(|fault| tracing::warn!(%fault, path = %path.display(), "proof receipt not readable"))
             .ok()
     }
+}
+
+fn read_dir(dir: &Path) -> Result<RuleSources, RulesError> {
+    RuleSources::read_dir(dir).map_err(|source| RulesError::Read { dir: dir.to_owned(), source })
 }
 
 /// How long files must be quiet before a changed set is loaded: editors write in several steps.

@@ -1,6 +1,7 @@
 //! Listener, routes, watchers, and an end in order; no decision of any kind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, ResultRef};
 use tokio::net::TcpListener;
@@ -24,6 +25,7 @@ pub struct Running {
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Drained>,
     carrier: AbortOnDropHandle<()>,
+    _keeper: AbortOnDropHandle<()>,
     _watcher: Option<Box<dyn Send>>,
 }
 
@@ -40,6 +42,7 @@ impl Running {
         let address = listener.local_addr().map_err(listen)?;
         let gateway = open(settings).await?;
         let carrier = tokio::spawn(admin::carry(gateway.directory.clone(), gateway.ledger.clone()));
+        let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let options = edge_options(&gateway)?;
         let (stop, stopped) = oneshot::channel();
         let router = door::router(Arc::clone(&gateway));
@@ -53,6 +56,7 @@ impl Running {
             stop,
             serving,
             carrier: AbortOnDropHandle::new(carrier),
+            _keeper: AbortOnDropHandle::new(keeper),
         })
     }
 
@@ -74,19 +78,33 @@ impl Running {
     pub async fn stop(self) {
         self.stop.send(()).ok();
         match self.serving.await {
-            Ok(drained) if drained.left > 0 => {
-                tracing::warn!(left = drained.left, "calls were cut at the drain deadline");
-            }
-            Ok(_) => tracing::info!("drained"),
+            Ok(drained) => tracing::info!(?drained, "no more connections"),
             Err(fault) => tracing::error!(%fault, "the listener ended abnormally"),
         }
         drop(self.carrier);
         let gateway = self.gateway;
+        gateway.tasks.close();
+        let patience = gateway.settings.server.limits.drain_timeout;
+        if tokio::time::timeout(patience, gateway.tasks.wait()).await.is_err() {
+            tracing::warn!(left = gateway.tasks.len(), "calls are left; they end as unknown");
+        }
         admin::carry_once(&gateway.directory, &gateway.ledger).await.ok();
         gateway.dispatcher.close().await;
         gateway.directory.close().await;
         if let Err(fault) = gateway.ledger.clone().close().await {
             tracing::error!(%fault, "the ledger could not be closed in order");
+        }
+    }
+}
+
+/// Once a minute: unwrapped keys that nobody used are wiped, questions that nobody answered expire.
+async fn keep_house(gateway: Arc<Gateway>) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        gateway.vault.wipe_expired();
+        if let Err(fault) = gateway.directory.expire_confirmations().await {
+            tracing::warn!(%fault, "old confirmations could not be marked as expired");
         }
     }
 }
@@ -113,9 +131,12 @@ fn edge_options(gateway: &Arc<Gateway>) -> Result<EdgeOptions, OpenError> {
             }
         })?),
     };
+    // Bodies that are read whole have their own limit at the doors; streams may be longer.
+    let whole_body = u64::try_from(settings.limits.body_bytes).unwrap_or(u64::MAX);
     let limits = Limits {
         max_connections: settings.limits.connections,
         max_head_bytes: settings.limits.header_bytes,
+        max_body_bytes: whole_body.max(Limits::default().max_body_bytes),
         header_timeout: settings.limits.header_timeout,
         drain_deadline: settings.limits.drain_timeout,
         ..Limits::default()
@@ -142,6 +163,7 @@ fn malformed_entry(seen: &Malformed) -> Entry {
     let res = Some(ResultRef { status: "refused".to_owned(), error });
     let mut fields = CallFields { res, ..CallFields::default() };
     fields.note.insert("reason".to_owned(), seen.reason.code().to_owned());
+    fields.note.insert("peer".to_owned(), seen.peer.ip().to_string());
     if seen.unrecorded > 0 {
         fields.note.insert("unrecorded".to_owned(), seen.unrecorded.to_string());
     }

@@ -26,6 +26,8 @@ pub struct Trail {
     tool: Option<ToolRef>,
     pol: Option<PolicyRef>,
     capsule: Option<Capsule>,
+    /// What shadow policies would have decided otherwise.
+    shadow: Vec<String>,
     confirmation: Option<String>,
     /// Whether this call took the confirmation, so that it has to settle it.
     claimed: bool,
@@ -46,6 +48,7 @@ impl Trail {
             tool: None,
             pol: None,
             capsule: None,
+            shadow: Vec::new(),
             confirmation: None,
             claimed: false,
             intent: None,
@@ -79,6 +82,8 @@ impl Trail {
             bundle: decision.explanation.policy_set.to_string(),
         });
         self.capsule = capsule;
+        let flips = decision.explanation.shadow.iter();
+        self.shadow = flips.map(|flip| format!("{} would {}", flip.policy, flip.would)).collect();
     }
 
     /// The call belongs to a confirmation: it is pending under this id, or runs because of it.
@@ -153,6 +158,9 @@ impl Trail {
             ..CallFields::default()
         };
         fields.note.insert("channel".to_owned(), self.channel.to_owned());
+        if !self.shadow.is_empty() {
+            fields.note.insert("shadow".to_owned(), self.shadow.join("; "));
+        }
         if let Some(id) = &self.confirmation {
             fields.note.insert("confirmation".to_owned(), id.clone());
         }
