@@ -121,9 +121,9 @@ async fn add(
         config::Upstream::McpChild { .. } | config::Upstream::McpHttp { .. } => {
             add_mcp(builder, known, dispatcher).await;
         }
-        // The demo points its app at its own manifest before it comes here.
+        // The gateway points it at a manifest when it starts the built-in app.
         config::Upstream::Demo => {
-            builder.add_unreachable_app(known, "it lives in `portcullis demo`")
+            builder.add_unreachable_app(known, "the gateway that hosts it does not run")
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, door, watch};
+use crate::{admin, demo, door, watch};
 
 /// A gateway that serves.
 pub struct Running {
@@ -26,6 +26,7 @@ pub struct Running {
     serving: JoinHandle<Drained>,
     carrier: AbortOnDropHandle<()>,
     _keeper: AbortOnDropHandle<()>,
+    _demo_app: Option<AbortOnDropHandle<()>>,
     _watcher: Option<Box<dyn Send>>,
 }
 
@@ -34,12 +35,13 @@ impl Running {
     ///
     /// # Errors
     /// The first part that can't be opened.
-    pub async fn start(settings: Settings) -> Result<Self, OpenError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, OpenError> {
         let address = settings.server.listen;
         let listen = |source| OpenError::Listen { address: address.to_string(), source };
         // Bound before the parts are opened: a taken port is the commonest mistake.
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let demo_app = demo::host(&mut settings).await.map_err(listen)?;
         let gateway = open(settings).await?;
         let carrier = tokio::spawn(admin::carry(gateway.directory.clone(), gateway.ledger.clone()));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
@@ -57,6 +59,7 @@ impl Running {
             serving,
             carrier: AbortOnDropHandle::new(carrier),
             _keeper: AbortOnDropHandle::new(keeper),
+            _demo_app: demo_app,
         })
     }
 

@@ -7,10 +7,10 @@ mod people;
 mod show;
 mod tamper;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use http::Uri;
 use portcullis_policies::TenantId;
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -55,7 +55,6 @@ pub struct Demo {
     running: Running,
     client: client::Client,
     people: People,
-    _app: AbortOnDropHandle<()>,
 }
 
 const OWNER: &str = "imp_t_acme";
@@ -68,16 +67,15 @@ impl Demo {
     /// When a part does not start; nothing is left behind.
     pub async fn start(port: u16) -> Result<Self, DemoError> {
         let dir = tempfile::Builder::new().prefix("portcullis-demo-").tempdir()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let upstream = listener.local_addr()?;
-        let app = tokio::spawn(async move {
-            axum::serve(listener, app::router()).await.ok();
-        });
-        let settings = settings(dir.path(), port, upstream)?;
+        let mut settings = Settings::demo(dir.path());
+        settings.server.listen.set_port(port);
+        for app in settings.apps.values_mut() {
+            app.tenant = OWNER.parse().ok();
+        }
         let running = Running::start(settings).await?;
         let client = client::Client::new(&running.url());
         let people = sign_everybody_in(running.gateway(), &client).await?;
-        Ok(Self { dir, running, client, people, _app: AbortOnDropHandle::new(app) })
+        Ok(Self { dir, running, client, people })
     }
 
     /// Where the gateway listens, for example `http://127.0.0.1:40123`.
@@ -134,17 +132,26 @@ impl Demo {
     }
 }
 
-fn settings(dir: &Path, port: u16, upstream: SocketAddr) -> Result<Settings, DemoError> {
-    let manifest = dir.join("imperal.json");
-    std::fs::write(&manifest, MANIFEST)?;
-    let mut settings = Settings::demo(dir);
-    settings.server.listen.set_port(port);
-    for app in settings.apps.values_mut() {
-        let url = format!("http://{upstream}").parse().map_err(std::io::Error::other)?;
-        app.upstream = Upstream::Manifest { file: manifest.clone(), url };
-        app.tenant = OWNER.parse().ok();
+/// Starts the built-in app if the settings want it, and points them at it; it ends with the guard.
+///
+/// # Errors
+/// When there is no free port, or its manifest can't be written into the data folder.
+pub async fn host(settings: &mut Settings) -> std::io::Result<Option<AbortOnDropHandle<()>>> {
+    if !settings.apps.values().any(|app| app.upstream == Upstream::Demo) {
+        return Ok(None);
     }
-    Ok(settings)
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?).parse().map_err(std::io::Error::other)?;
+    let file = settings.data.dir.join("demo-imperal.json");
+    std::fs::create_dir_all(&settings.data.dir)?;
+    std::fs::write(&file, MANIFEST)?;
+    for app in settings.apps.values_mut().filter(|app| app.upstream == Upstream::Demo) {
+        app.upstream = Upstream::Manifest { file: file.clone(), url: Uri::clone(&url) };
+    }
+    let app = tokio::spawn(async move {
+        axum::serve(listener, app::router()).await.ok();
+    });
+    Ok(Some(AbortOnDropHandle::new(app)))
 }
 
 async fn sign_everybody_in(

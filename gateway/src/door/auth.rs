@@ -7,21 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Request, State};
+use axum::extract::State;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use portcullis_policies::Channel;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Edge, read_body};
+use super::entry::AtDoor;
+use super::read_body;
 use crate::answer::{json_response, refusal_response};
 use crate::gateway::Gateway;
 use crate::identify::{Issued, Profile, RefreshRefused, SignIn, SignInRefused};
-use crate::knock::{Knock, Wanted};
-use crate::pipeline::Visit;
+use crate::knock::Knock;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 
@@ -53,11 +52,9 @@ struct TokenResponse<'a> {
 /// `POST /v1/auth/login`
 pub async fn login(
     State(gateway): State<Arc<Gateway>>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let AtDoor { knock, body } = at;
     let source = knock.request.source;
     let door = Arc::clone(&gateway);
     let issue = async move {
@@ -76,11 +73,9 @@ pub async fn login(
 /// `POST /v1/auth/refresh`: spends a refresh token for a new pair.
 pub async fn refresh(
     State(gateway): State<Arc<Gateway>>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let AtDoor { knock, body } = at;
     let door = Arc::clone(&gateway);
     let issue = async move {
         let body: RefreshBody = read(&door, body).await?;
@@ -92,14 +87,11 @@ pub async fn refresh(
 /// `GET /v1/auth/me`
 pub async fn me(
     State(gateway): State<Arc<Gateway>>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
-    let visit = match Visit::begin(&gateway, &knock).await {
+    let visit = match at.visit(&gateway).await {
         Ok(visit) => visit,
-        Err(refusal) => return refusal_response(&refusal),
+        Err(refused) => return *refused,
     };
     let scopes = &visit.caller.principal().scopes;
     let user = gateway.directory.user(visit.caller.user_id()).await;

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod confirmations;
+pub mod entry;
 pub mod health;
 pub mod mcp;
 pub mod proxy;
@@ -23,7 +24,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::answer::refusal_response;
 use crate::edge::{ConnectionFacts, StrictJson};
 use crate::gateway::Gateway;
-use crate::knock::Wanted;
 use crate::refusal::Refusal;
 
 /// What a route may do to the world.
@@ -107,15 +107,37 @@ pub async fn read_bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
-/// What could not be understood is identified and recorded like any other call.
-pub fn malformed(refusal: Refusal) -> Wanted {
-    Wanted::Malformed(refusal)
-}
-
 async fn no_such_route(Extension(_): Extension<Edge>) -> Response<Body> {
     refusal_response(&Refusal::NoSuchRoute)
 }
 
 async fn method_not_allowed() -> Response<Body> {
     refusal_response(&Refusal::MethodNotAllowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_published_api_names_every_route() {
+        let text = include_str!("openapi.json");
+        let published: serde_json::Value = serde_json::from_str(text).expect("valid JSON");
+        let published: BTreeSet<String> =
+            published["paths"].as_object().expect("paths").keys().cloned().collect();
+        let served: BTreeSet<String> =
+            ROUTES.iter().map(|(_, path, _)| path.replace("{*path}", "{path}")).collect();
+        assert_eq!(published, served);
+    }
+
+    #[test]
+    fn no_route_is_served_that_is_not_listed_with_its_effect() {
+        let source = include_str!("mod.rs");
+        let routes = source.split(".route(\"").skip(1);
+        let served: BTreeSet<&str> = routes.filter_map(|rest| rest.split('"').next()).collect();
+        let listed: BTreeSet<&str> = ROUTES.iter().map(|(_, path, _)| *path).collect();
+        assert_eq!(served, listed);
+    }
 }

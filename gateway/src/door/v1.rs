@@ -4,19 +4,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, State};
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use portcullis_policies::Channel;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Edge, malformed, read_body};
+use super::entry::AtDoor;
+use super::read_body;
 use crate::answer::{Answer, Told, json_response, refusal_response};
 use crate::gateway::Gateway;
-use crate::knock::{Hints, Knock, Wanted};
+use crate::knock::{Hints, Wanted};
 use crate::pipeline;
 use crate::refusal::Refusal;
 
@@ -37,20 +37,19 @@ struct CallBody {
 pub async fn call(
     State(gateway): State<Arc<Gateway>>,
     Path(app): Path<String>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let mut knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Nothing);
+    let AtDoor { mut knock, body } = at;
     match read_call(&gateway, body).await {
         Ok(body) => {
             knock.hints.merge(Hints { user: body.user_id, tenant: body.tenant_id });
-            let params = body
-                .params
-                .map_or_else(|| Bytes::from_static(b"{}"), |raw| Bytes::from(raw.get().to_owned()));
+            let params = body.params.map_or_else(
+                || Bytes::from_static(b"{}"),
+                |raw| Bytes::from(raw.get().to_owned()),
+            );
             knock.wanted = Wanted::Function { app, function: body.function, params };
         }
-        Err(refusal) => knock.wanted = malformed(refusal),
+        Err(refusal) => knock.wanted = Wanted::Malformed(refusal),
     }
     respond(pipeline::run(gateway, knock).await)
 }
@@ -59,24 +58,18 @@ pub async fn call(
 pub async fn confirm(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Confirmed { id });
-    respond(pipeline::run(gateway, knock).await)
+    respond(pipeline::run(gateway, at.for_this(Wanted::Confirmed { id })).await)
 }
 
 /// `POST /v1/confirmations/{id}/cancel`
 pub async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
-    Extension(edge): Extension<Edge>,
-    request: Request,
+    at: AtDoor,
 ) -> Response<Body> {
-    let (parts, _) = request.into_parts();
-    let knock = Knock::new(&parts, &edge, Channel::Http, Wanted::Cancelled { id });
-    respond(pipeline::run(gateway, knock).await)
+    respond(pipeline::run(gateway, at.for_this(Wanted::Cancelled { id })).await)
 }
 
 async fn read_call(gateway: &Gateway, body: Body) -> Result<CallBody, Refusal> {
@@ -107,13 +100,19 @@ fn respond(answer: Answer) -> Response<Body> {
     response
 }
 
-/// An `ActionResult` is passed on; any other object becomes the `data` of a success.
+/// An `ActionResult` is passed on; an MCP result keeps its word about failure; any other value
+/// becomes the `data` of a success.
 fn call_response(value: &[u8], op: Uuid) -> Bytes {
-    let parsed = serde_json::from_slice::<Value>(value).unwrap_or_default();
     let mut body = Map::new();
-    match parsed {
-        Value::Object(map) if map.get("status").is_some_and(Value::is_string) => {
+    match serde_json::from_slice::<Value>(value).unwrap_or_default() {
+        Value::Object(map) if is_action_result(&map) => {
             body.extend(map.into_iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str())));
+        }
+        data if data.get("isError") == Some(&Value::Bool(true)) => {
+            let said = data.pointer("/content/0/text").cloned();
+            body.insert("status".into(), json!("error"));
+            body.insert("error".into(), said.unwrap_or_else(|| json!("the tool failed")));
+            body.insert("data".into(), data);
         }
         data => {
             body.insert("status".into(), json!("success"));
@@ -125,6 +124,11 @@ fn call_response(value: &[u8], op: Uuid) -> Bytes {
     }
     body.insert("trace_id".into(), json!(op));
     Bytes::from(Value::Object(body).to_string())
+}
+
+/// wire-contract.md section 8: `status` is one of two words.
+fn is_action_result(map: &Map<String, Value>) -> bool {
+    matches!(map.get("status").and_then(Value::as_str), Some("success" | "error"))
 }
 
 const PASSED_ON: [&str; 8] =
@@ -144,4 +148,32 @@ fn unknown_function(name: &str, op: Uuid) -> Response<Body> {
         "trace_id": op,
     });
     json_response(refusal.status(), Bytes::from(body.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shaped(value: &str) -> Value {
+        serde_json::from_slice(&call_response(value.as_bytes(), Uuid::nil())).expect("JSON")
+    }
+
+    #[test]
+    fn an_action_result_is_passed_on_without_what_it_may_not_say() {
+        let body = shaped(r#"{"status":"error","error":"no","error_code":"X","secret":"s"}"#);
+        assert_eq!((&body["status"], &body["error_code"]), (&json!("error"), &json!("X")));
+        assert_eq!(body.get("secret"), None);
+    }
+
+    #[test]
+    fn an_mcp_failure_is_never_told_as_a_success() {
+        let body = shaped(r#"{"content":[{"type":"text","text":"no file"}],"isError":true}"#);
+        assert_eq!((&body["status"], &body["error"]), (&json!("error"), &json!("no file")));
+    }
+
+    #[test]
+    fn a_status_of_the_apps_own_is_data() {
+        let body = shaped(r#"{"status":"shipped","id":7}"#);
+        assert_eq!((&body["status"], &body["data"]["id"]), (&json!("success"), &json!(7)));
+    }
 }
