@@ -82,12 +82,15 @@ async fn a_full_queue_refuses_at_once_and_still_takes_outcomes() {
     let ledger = patient_for(&house, 5_000, 4);
     let receipt = ledger.intent(intent("default")).await.unwrap();
     let stall = Stall::begin(&house);
-    let waiting: Vec<_> = (0..16)
-        .map(|_| {
-            let ledger = ledger.clone();
-            tokio::spawn(async move { ledger.intent(intent("default")).await.map(|_| ()) })
-        })
-        .collect();
+    let ask = || {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { ledger.intent(intent("default")).await.map(|_| ()) })
+    };
+    // The writer takes the first and stalls over it; only then does the queue stay full.
+    let mut waiting = vec![ask()];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    settled(&ledger, |status| status.queue_depth == 0).await;
+    waiting.extend((0..8).map(|_| ask()));
     settled(&ledger, |status| status.queue_depth == 4).await;
     assert_eq!(ledger.append(refusal("default")).await.map(|_| ()), Err(Unavailable::Full));
     ledger.outcome_queued(outcome("default", receipt.op(), receipt.reference())).unwrap();

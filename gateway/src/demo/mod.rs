@@ -141,7 +141,8 @@ pub async fn host(settings: &mut Settings) -> std::io::Result<Option<AbortOnDrop
         return Ok(None);
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let url = format!("http://{}", listener.local_addr()?).parse().map_err(std::io::Error::other)?;
+    let url =
+        format!("http://{}", listener.local_addr()?).parse().map_err(std::io::Error::other)?;
     let file = settings.data.dir.join("demo-imperal.json");
     std::fs::create_dir_all(&settings.data.dir)?;
     std::fs::write(&file, MANIFEST)?;

@@ -50,10 +50,7 @@ struct TokenResponse<'a> {
 }
 
 /// `POST /v1/auth/login`
-pub async fn login(
-    State(gateway): State<Arc<Gateway>>,
-    at: AtDoor,
-) -> Response<Body> {
+pub async fn login(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let AtDoor { knock, body } = at;
     let source = knock.request.source;
     let door = Arc::clone(&gateway);
@@ -71,10 +68,7 @@ pub async fn login(
 }
 
 /// `POST /v1/auth/refresh`: spends a refresh token for a new pair.
-pub async fn refresh(
-    State(gateway): State<Arc<Gateway>>,
-    at: AtDoor,
-) -> Response<Body> {
+pub async fn refresh(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let AtDoor { knock, body } = at;
     let door = Arc::clone(&gateway);
     let issue = async move {
@@ -85,10 +79,7 @@ pub async fn refresh(
 }
 
 /// `GET /v1/auth/me`
-pub async fn me(
-    State(gateway): State<Arc<Gateway>>,
-    at: AtDoor,
-) -> Response<Body> {
+pub async fn me(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let visit = match at.visit(&gateway).await {
         Ok(visit) => visit,
         Err(refused) => return *refused,

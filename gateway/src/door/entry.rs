@@ -46,7 +46,9 @@ impl<S: Send + Sync> FromRequest<S> for AtDoor {
     async fn from_request(request: Request, _: &S) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
         match parts.extensions.get::<Edge>() {
-            Some(edge) => Ok(Self { knock: Knock::new(&parts, edge, Channel::Http, Wanted::Nothing), body }),
+            Some(edge) => {
+                Ok(Self { knock: Knock::new(&parts, edge, Channel::Http, Wanted::Nothing), body })
+            }
             // Only a request that did not come through the edge has no facts, and none may.
             None => Err(refusal_response(&Refusal::Unavailable("edge".to_owned()))),
         }

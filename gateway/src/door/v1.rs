@@ -43,10 +43,9 @@ pub async fn call(
     match read_call(&gateway, body).await {
         Ok(body) => {
             knock.hints.merge(Hints { user: body.user_id, tenant: body.tenant_id });
-            let params = body.params.map_or_else(
-                || Bytes::from_static(b"{}"),
-                |raw| Bytes::from(raw.get().to_owned()),
-            );
+            let params = body
+                .params
+                .map_or_else(|| Bytes::from_static(b"{}"), |raw| Bytes::from(raw.get().to_owned()));
             knock.wanted = Wanted::Function { app, function: body.function, params };
         }
         Err(refusal) => knock.wanted = Wanted::Malformed(refusal),

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use secrecy::ExposeSecret;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::app::McpStdio;
@@ -28,6 +29,7 @@ pub(super) struct Group {
     leader: Child,
     id: Option<Pid>,
     last_words: Arc<Mutex<Vec<u8>>>,
+    listening: Option<JoinHandle<()>>,
 }
 
 /// Starts the server; returns its group, output and input.
@@ -48,11 +50,12 @@ pub(super) fn start(how: &McpStdio) -> std::io::Result<(Group, ChildStdout, Chil
     let mut leader = command.spawn()?;
     let id = leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let pipes = (leader.stdout.take(), leader.stdin.take(), leader.stderr.take());
-    let group = Group { leader, id, last_words: Arc::default() };
+    let mut group = Group { leader, id, last_words: Arc::default(), listening: None };
     let (Some(stdout), Some(stdin), Some(stderr)) = pipes else {
         return Err(std::io::Error::other("the child has no pipes"));
     };
-    tokio::spawn(keep_last_words(stderr, Arc::clone(&group.last_words)));
+    let listening = keep_last_words(stderr, Arc::clone(&group.last_words));
+    group.listening = Some(tokio::spawn(listening));
     Ok((group, stdout, stdin))
 }
 
@@ -70,8 +73,13 @@ async fn keep_last_words(mut stderr: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
 }
 
 impl Group {
-    /// The last that the child said on stderr: for the operator when it does not start.
-    pub(super) fn last_words(&self) -> String {
+    /// Ends the child and gives the last that it said on stderr: for the operator when it does not
+    /// start. What it said just before it ended may still be on its way, so that is waited for.
+    pub(super) async fn last_words(mut self) -> String {
+        self.kill();
+        if let Some(listening) = self.listening.take() {
+            tokio::time::timeout(GRACE, listening).await.ok();
+        }
         let kept = self.last_words.lock().map(|k| k.clone()).unwrap_or_default();
         bounded(String::from_utf8_lossy(&kept).trim())
     }

@@ -226,7 +226,7 @@ async fn over_stdio(
     match listener.serve(transport).await {
         Ok(service) => Ok((service, group)),
         Err(e) => {
-            let words = group.last_words();
+            let words = group.last_words().await;
             Err(DiscoverError::Connect(bounded(format!("{e}; its last words: {words:?}"))))
         }
     }
