@@ -5,6 +5,7 @@
 //! called, whatever the catalogue still says.
 
 mod child;
+mod http_client;
 mod session;
 
 use std::collections::HashMap;

@@ -11,7 +11,6 @@ use rmcp::model::{JsonObject, PaginatedRequestParams};
 use rmcp::service::{NotificationContext, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientHandler, RoleClient, ServiceError, ServiceExt};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -19,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::child::{self, Group};
+use super::http_client::{self, HttpClient, is_lost, was_not_begun};
 use super::{DiscoverError, OnToolsChanged};
 use crate::app::{App, HttpUpstream, McpStdio, Upstream};
 use crate::call::ResolvedCall;
@@ -137,9 +137,24 @@ impl Session {
             match answer {
                 Err(_) => return Outcome::unknown(Class::Timeout, "no answer within the deadline"),
                 Ok(Ok(result)) => return answered(&result, max_answer),
-                Ok(Err(e)) if retries > 0 && is_lost(&e) => retries -= 1,
-                Ok(Err(e)) => return failed(&e),
+                Ok(Err(e)) => {
+                    if is_lost(&e) {
+                        self.forget(&live).await;
+                    }
+                    if retries == 0 || !is_lost(&e) {
+                        return failed(&e);
+                    }
+                    retries -= 1;
+                }
             }
+        }
+    }
+
+    /// Lets go of a connection that was lost, unless somebody has made a new one already.
+    async fn forget(&self, lost: &Arc<Live>) {
+        let mut state = self.state.lock().await;
+        if state.live.as_ref().is_some_and(|live| Arc::ptr_eq(live, lost)) {
+            state.live = None;
         }
     }
 
@@ -237,16 +252,8 @@ async fn over_http(
     listener: Listener,
     max_answer: usize,
 ) -> Result<RunningService<RoleClient, Listener>, DiscoverError> {
-    let mut config = StreamableHttpClientTransportConfig::with_uri(how.base.to_string());
-    config.max_sse_event_size = max_answer;
-    // A session that the server forgot is made anew here, where its tools are listed again.
-    config.reinit_on_expired_session = false;
-    config.max_concurrent_requests = 256;
-    if let Some(c) = &how.credential {
-        let value = c.header_value().map_err(|e| DiscoverError::Connect(e.to_string()))?;
-        config.custom_headers.insert(c.header.clone(), value);
-    }
-    let transport = StreamableHttpClientTransport::from_config(config);
+    let config = http_client::config(how, max_answer)?;
+    let transport = StreamableHttpClientTransport::with_client(HttpClient::new()?, config);
     listener.serve(transport).await.map_err(|e| DiscoverError::Connect(bounded(e)))
 }
 
@@ -369,26 +376,10 @@ fn failed(e: &ServiceError) -> Outcome {
                 Outcome::failed(Class::WorkerError, message)
             }
         }
-        e if was_not_sent(e) => Outcome::failed(Class::Unreachable, e),
+        e if was_not_begun(e) => Outcome::failed(Class::Unreachable, e),
         e if is_lost(e) => Outcome::unknown(Class::Disconnected, e),
         e => Outcome::unknown(Class::Protocol, e),
     }
-}
-
-fn is_lost(e: &ServiceError) -> bool {
-    matches!(e, ServiceError::TransportSend(_) | ServiceError::TransportClosed)
-}
-
-/// Whether the cause is a connection that was refused: then no byte was sent.
-fn was_not_sent(e: &ServiceError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
-    while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::ConnectionRefused;
-        }
-        next = cause.source();
-    }
-    false
 }
 
 /// Our side of the conversation: listens for changed tools, offers the server nothing (no roots,
