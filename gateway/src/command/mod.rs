@@ -89,10 +89,13 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// What is logged when nobody chose. The MCP SDK tells every message of a stranger at `info`.
+const QUIETLY: &str = "info,rmcp=warn";
+
 /// Logs to stderr; `RUST_LOG` chooses how much.
 pub fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIETLY));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
