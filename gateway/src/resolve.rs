@@ -172,7 +172,12 @@ pub fn resolve(
         Wanted::Function { app, function, params } => {
             let args = gateway.json(params)?;
             let name = tool_name(&in_force.catalogue, &app, &function)?;
-            function_call(in_force, caller, hints.tenant.as_deref(), &name, args)
+            let call = function_call(in_force, caller, hints.tenant.as_deref(), &name, args)?;
+            // A proxied service takes requests: there is nothing that a call could be sent as.
+            if call.app.upstream.as_proxy().is_some() {
+                return Err(Refusal::UnknownFunction(shown(&function)));
+            }
+            Ok(call)
         }
         Wanted::Route(route) => route_call(in_force, caller, *route),
         Wanted::Malformed(refusal) => Err(refusal),

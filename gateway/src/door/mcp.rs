@@ -129,12 +129,11 @@ fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusa
     let now = gateway.in_force()?;
     let principal = now.prepare(caller);
     let visible = now.catalogue.tools().filter(|tool| {
-        let target = now
-            .catalogue
-            .app(tool.spec.name.app())
-            .and_then(|app| app.tenant.as_ref())
-            .unwrap_or_else(|| caller.tenant());
+        let Some(app) = now.catalogue.app(tool.spec.name.app()) else { return false };
+        let target = app.tenant.as_ref().unwrap_or_else(|| caller.tenant());
         matches!(tool.state, ToolState::Active)
+            // A proxied service takes requests, not calls.
+            && app.upstream.as_proxy().is_none()
             && now.rulebook.may_ever(&principal, &tool.spec.name, target)
     });
     Ok(visible.map(|tool| listed(tool)).collect())
