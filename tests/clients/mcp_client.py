@@ -1,6 +1,6 @@
 """An MCP client that nobody of Portcullis wrote (PyPI `mcp`), driven by a list of steps.
 
-Reads from standard input {"url", "token", "steps": [{"list": true} | {"call": name, "arguments": {...}}]}
+Reads from standard input {"url", "token" | "key", "steps": [{"list": true} | {"call": name, "arguments": {...}}]}
 and prints one JSON object with the result of each step."""
 import asyncio
 import json
@@ -29,6 +29,8 @@ async def step(session: ClientSession, wanted: dict) -> dict:
 async def main() -> None:
     plan = json.load(sys.stdin)
     headers = {"Authorization": f"Bearer {plan['token']}"} if plan.get("token") else {}
+    if plan.get("key"):
+        headers["x-api-key"] = plan["key"]
     async with streamablehttp_client(plan["url"], headers=headers) as (read, write, _):
         async with ClientSession(read, write) as session:
             server = await session.initialize()
