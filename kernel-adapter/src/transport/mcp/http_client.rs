@@ -151,7 +151,9 @@ fn is_request(message: &ClientJsonRpcMessage) -> bool {
 }
 
 /// An error that names no request answers none: the server did not get as far as reading it.
-fn refused_session(answer: StreamableHttpPostResponse) -> Result<StreamableHttpPostResponse, Fault> {
+fn refused_session(
+    answer: StreamableHttpPostResponse,
+) -> Result<StreamableHttpPostResponse, Fault> {
     match &answer {
         StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(e), _) if e.id.is_none() => {
             Err(StreamableHttpError::SessionExpired)
