@@ -20,7 +20,6 @@ pub(crate) fn client() -> reqwest::Client {
 
 impl Deployment {
     /// A request for a path, to be completed and given to [`Self::send`].
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url()))
     }

@@ -41,7 +41,9 @@ impl Bench {
         let changes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&changes);
         let dispatcher = Dispatcher::new(DispatcherOptions {
-            on_tools_changed: Arc::new(move |_| drop(count.fetch_add(1, Ordering::SeqCst))),
+            on_tools_changed: Arc::new(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+            }),
             ..DispatcherOptions::default()
         });
         let bench = Bench {
