@@ -72,7 +72,8 @@ impl Row {
             texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(between)
         };
         let tool = joined(&[&["tool", "server"], &["tool", "name"]], "/");
-        let what = if tool.is_empty() { row.text(&["note", "action"]).to_owned() } else { tool };
+        let what = joined(&[&["note", "action"], &["note", "asked"]], " ");
+        let what = if tool.is_empty() { what } else { tool };
         Self {
             log: row.record.log.clone(),
             seq: row.record.seq,

@@ -10,7 +10,7 @@ use super::log_of;
 use crate::answer::{Answer, Told};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
-use crate::knock::Knock;
+use crate::knock::{Knock, Wanted};
 use crate::resolve::ToolCall;
 
 /// The trail of one call: filled step by step, never read by a decision.
@@ -19,6 +19,8 @@ pub struct Trail {
     op: Uuid,
     channel: &'static str,
     source: IpAddr,
+    /// App and function as asked for, until the tool is known.
+    asked: Option<String>,
     tenant: Option<TenantId>,
     /// The caller's id in the directory; names the scope key of the sealed body, nothing else.
     user: Option<String>,
@@ -42,6 +44,7 @@ impl Trail {
             op,
             channel: knock.request.channel.as_str(),
             source: knock.request.source,
+            asked: asked(&knock.wanted),
             tenant: None,
             user: None,
             who: Who::default(),
@@ -158,6 +161,9 @@ impl Trail {
             ..CallFields::default()
         };
         fields.note.insert("channel".to_owned(), self.channel.to_owned());
+        if let (None, Some(asked)) = (&self.tool, &self.asked) {
+            fields.note.insert("asked".to_owned(), asked.clone());
+        }
         if !self.shadow.is_empty() {
             fields.note.insert("shadow".to_owned(), self.shadow.join("; "));
         }
@@ -187,4 +193,15 @@ impl Trail {
         let app = self.tool.as_ref().map_or("", |tool| tool.server.as_str());
         Some((tenant, self.user.as_deref()?, app))
     }
+}
+
+/// What a call names before it is known to be there: printable, short, never an argument or a path.
+fn asked(wanted: &Wanted) -> Option<String> {
+    let text = match wanted {
+        Wanted::Function { app, function, .. } => format!("{app}/{function}"),
+        Wanted::Route(route) => route.app.clone(),
+        Wanted::Confirmed { .. } | Wanted::Cancelled { .. } => return None,
+        Wanted::Malformed(_) | Wanted::Nothing => return None,
+    };
+    Some(text.chars().filter(|c| !c.is_control()).take(128).collect())
 }
