@@ -3,7 +3,7 @@
 //! A replay shares nothing with the decision but the rule texts: requests are read from JSON by Cedar itself, entities
 //! too, and the *whole* set is asked instead of a slice. So a replay that agrees is evidence, not an echo.
 
-use cedar_policy::{Context, Entities, EntityUid, Request};
+use cedar_policy::{Context, Entities, EntityUid, EvalResult, Request};
 use cedar_policy_core::ast::PolicySet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -90,7 +90,8 @@ pub enum ReplayError {
 
 /// A policy set as recorded, without catalogue or schema: enough to run its decisions again, not enough to decide anew.
 pub struct RecordedSet {
-    engine: Engine,
+    pub(crate) engine: Engine,
+    pub(crate) rules: Vec<Rule>,
     set: PolicySet,
     digest: String,
 }
@@ -106,17 +107,22 @@ impl RecordedSet {
         let (rules, _, errors) = parse(&sources);
         RuleErrors::none_in(errors)?;
         let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(texts));
-        Self::of(&rules, digest).map_err(ReplayError::PolicyTexts)
+        Self::of(rules, digest).map_err(ReplayError::PolicyTexts)
     }
 
-    fn of(rules: &[Rule], digest: String) -> Result<Self, String> {
+    fn of(rules: Vec<Rule>, digest: String) -> Result<Self, String> {
         let live = rules.iter().filter(|r| !r.shadow).map(|r| r.policy.clone());
-        Ok(Self { engine: Engine::new()?, set: set_of(live)?, digest })
+        Ok(Self { engine: Engine::new()?, set: set_of(live)?, rules, digest })
     }
 
     /// SHA-256 of the texts, lowercase hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The `@reason` of a rule of this set.
+    pub fn reason(&self, id: &str) -> Option<&str> {
+        self.rules.iter().find(|rule| rule.id == id).map(|rule| rule.reason.as_str())
     }
 
     /// The ruling on a capsule as it stands, and the verdict that follows.
@@ -196,22 +202,23 @@ impl Rulebook {
     /// # Errors
     /// Never in practice.
     pub fn recorded(&self) -> Result<RecordedSet, ReplayError> {
-        RecordedSet::of(&self.rules, self.digest().to_string()).map_err(ReplayError::PolicyTexts)
+        RecordedSet::of(self.rules.clone(), self.digest().to_string())
+            .map_err(ReplayError::PolicyTexts)
     }
 }
 
 /// A capsule in Cedar's terms.
-struct Asked<'c> {
+pub(crate) struct Asked<'c> {
     capsule: &'c Capsule,
     principal: EntityUid,
     action: EntityUid,
     resource: EntityUid,
-    entities: Entities,
-    stands: Confirmation,
+    pub(crate) entities: Entities,
+    pub(crate) stands: Confirmation,
 }
 
 impl<'c> Asked<'c> {
-    fn of(capsule: &'c Capsule) -> Result<Self, ReplayError> {
+    pub(crate) fn of(capsule: &'c Capsule) -> Result<Self, ReplayError> {
         let uid = |part, text: &str| text.parse::<EntityUid>().map_err(|e| damaged(part, &e));
         let stands = capsule.context.get("confirmation").cloned().unwrap_or_default();
         Ok(Self {
@@ -226,6 +233,11 @@ impl<'c> Asked<'c> {
     }
 
     fn ask(&self, set: &RecordedSet, confirmation: Confirmation) -> Result<Ruling, ReplayError> {
+        let request = self.request(confirmation)?;
+        Ok(set.engine.ask(&set.set, request.as_ref().clone(), self.entities.as_ref()))
+    }
+
+    pub(crate) fn request(&self, confirmation: Confirmation) -> Result<Request, ReplayError> {
         let mut context = self.capsule.context.clone();
         if let Some(context) = context.as_object_mut() {
             let facts = json!({"given": confirmation.given, "byOther": confirmation.by_other});
@@ -233,15 +245,23 @@ impl<'c> Asked<'c> {
         }
         let context =
             Context::from_json_value(context, None).map_err(|e| damaged("context", &e))?;
-        let request = Request::new(
+        Request::new(
             self.principal.clone(),
             self.action.clone(),
             self.resource.clone(),
             context,
             None,
         )
-        .map_err(|e| damaged("request", &e))?;
-        Ok(set.engine.ask(&set.set, request.as_ref().clone(), self.entities.as_ref()))
+        .map_err(|e| damaged("request", &e))
+    }
+
+    /// The tenant of the resource, as the capsule has it.
+    pub(crate) fn target_tenant(&self) -> Option<String> {
+        let tenant = self.entities.get(&self.resource)?.attr("tenant")?.ok()?;
+        match tenant {
+            EvalResult::String(tenant) => Some(tenant),
+            _ => None,
+        }
     }
 }
 

@@ -22,6 +22,9 @@ use crate::rulebook::{RuleFile, RuleSources, Rulebook};
 use crate::verdict::{Confirmation, Question, RequestFacts, VerdictKind};
 use crate::vocabulary::{Channel, Principal, TenantId, ToolName};
 
+/// The tools for which the cases that come with the binary were written: a JSON array of [`crate::ToolSpec`].
+pub const EXAMPLE_TOOLS: &str = include_str!("../tools/example.json");
+
 /// One file of cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseFile {

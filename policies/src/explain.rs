@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use cedar_policy_core::ast::PolicySet;
 use serde::Serialize;
 
+use crate::capsule::{Asked, Capsule, RecordedSet, ReplayError};
+use crate::engine::Ruling;
 use crate::question::Frame;
-use crate::rulebook::{Reach, Rule, Rulebook, set_of};
+use crate::rulebook::{Rule, Rulebook, set_of};
 use crate::verdict::{Decision, Question, VerdictKind};
 
 /// A decision told in full.
@@ -70,54 +73,85 @@ impl Rulebook {
                 return Account { verdict, policy_set, unasked: Some(why), rules: Vec::new() };
             }
         };
-        let decided = decision.explanation.rules;
-        let account = |rule: &Rule| RuleAccount {
-            id: rule.id.clone(),
-            effect: if rule.forbids() { "forbid" } else { "permit" },
-            reason: rule.reason.clone(),
-            file: rule.file.path.clone(),
-            part: self.part(rule, &frame, q, &decided),
+        let ask = |set: &PolicySet| {
+            self.engine.ask(set, frame.request(&self.engine, q.confirmation), &frame.entities)
         };
-        let rules = self.rules.iter().map(account).collect();
+        let decided = decision.explanation.rules;
+        let tenant = q.target_tenant.as_str();
+        let rules = self.rules.iter().map(|rule| account(rule, tenant, &decided, ask)).collect();
         Account { verdict, policy_set, unasked: None, rules }
     }
+}
 
-    fn part(&self, rule: &Rule, frame: &Frame<'_>, q: &Question<'_>, decided: &[String]) -> Part {
-        if !self.in_scope(rule, frame, q) {
-            return Part::NotApplicable;
-        }
-        let set = match set_of([rule.policy.clone()]) {
-            Ok(set) => set,
-            Err(why) => return Part::Failed(why),
+impl RecordedSet {
+    /// Tells for a recorded decision which rules decided and why the others did not.
+    ///
+    /// # Errors
+    /// As [`RecordedSet::replay`].
+    pub fn explain(&self, capsule: &Capsule) -> Result<Account, ReplayError> {
+        let replayed = self.replay(capsule)?;
+        let asked = Asked::of(capsule)?;
+        let request = asked.request(asked.stands)?;
+        let ask = |set: &PolicySet| {
+            self.engine.ask(set, request.as_ref().clone(), asked.entities.as_ref())
         };
-        let request = frame.request(&self.engine, q.confirmation);
-        let alone = self.engine.ask(&set, request, &frame.entities);
-        if let Some((_, why)) = alone.errors.first() {
-            return Part::Failed(why.clone());
-        }
-        match alone.determining().is_empty() {
-            true => Part::ConditionFalse,
-            false if rule.shadow => Part::ShadowApplies,
-            false if decided.contains(&rule.id) => Part::Decided,
-            false => Part::Overruled,
-        }
-    }
-
-    /// The scope alone, asked of Cedar as a policy without conditions.
-    fn in_scope(&self, rule: &Rule, frame: &Frame<'_>, q: &Question<'_>) -> bool {
-        if rule.tenant.as_ref().is_some_and(|t| t != q.target_tenant) {
-            return false;
-        }
-        let reach = Reach::of(&rule.policy);
-        if !reach.groups.contains(&frame.tool.group) && !reach.named.contains(&q.tool.to_string()) {
-            return false;
-        }
-        let scope = rule.scope_only().and_then(|p| set_of([p]));
-        scope.is_ok_and(|set| {
-            let request = frame.request(&self.engine, q.confirmation);
-            !self.engine.ask(&set, request, &frame.entities).determining().is_empty()
+        let tenant = asked.target_tenant().unwrap_or_default();
+        let rules = self.rules.iter().map(|rule| account(rule, &tenant, &replayed.rules, ask));
+        Ok(Account {
+            verdict: replayed.verdict,
+            policy_set: self.digest().to_owned(),
+            unasked: None,
+            rules: rules.collect(),
         })
     }
+}
+
+fn account(
+    rule: &Rule,
+    target_tenant: &str,
+    decided: &[String],
+    ask: impl Fn(&PolicySet) -> Ruling,
+) -> RuleAccount {
+    RuleAccount {
+        id: rule.id.clone(),
+        effect: if rule.forbids() { "forbid" } else { "permit" },
+        reason: rule.reason.clone(),
+        file: rule.file.path.clone(),
+        part: part(rule, target_tenant, decided, ask),
+    }
+}
+
+fn part(
+    rule: &Rule,
+    target_tenant: &str,
+    decided: &[String],
+    ask: impl Fn(&PolicySet) -> Ruling,
+) -> Part {
+    if !in_scope(rule, target_tenant, &ask) {
+        return Part::NotApplicable;
+    }
+    let alone = match set_of([rule.policy.clone()]) {
+        Ok(set) => ask(&set),
+        Err(why) => return Part::Failed(why),
+    };
+    if let Some((_, why)) = alone.errors.first() {
+        return Part::Failed(why.clone());
+    }
+    match alone.determining().is_empty() {
+        true => Part::ConditionFalse,
+        false if rule.shadow => Part::ShadowApplies,
+        false if decided.contains(&rule.id) => Part::Decided,
+        false => Part::Overruled,
+    }
+}
+
+/// The scope alone, asked of Cedar as a policy without conditions.
+fn in_scope(rule: &Rule, target_tenant: &str, ask: impl Fn(&PolicySet) -> Ruling) -> bool {
+    if rule.tenant.as_ref().is_some_and(|tenant| tenant.as_str() != target_tenant) {
+        return false;
+    }
+    let scope = rule.scope_only().and_then(|policy| set_of([policy]));
+    scope.is_ok_and(|set| !ask(&set).determining().is_empty())
 }
 
 impl Account {

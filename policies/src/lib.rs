@@ -61,7 +61,7 @@ mod verdict;
 mod vocabulary;
 
 pub use capsule::{Capsule, RecordedSet, ReplayError, ReplayedVerdict};
-pub use cases::{CaseCall, CaseFile, CaseReport, CaseResult, run_cases};
+pub use cases::{CaseCall, CaseFile, CaseReport, CaseResult, EXAMPLE_TOOLS, run_cases};
 pub use decide::Permit;
 pub use explain::{Account, Part, RuleAccount};
 pub use prove::{Counterexample, Finding, ProofReceipt, ProofReport, ProveError, Solver, prove};

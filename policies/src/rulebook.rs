@@ -147,6 +147,21 @@ impl Rulebook {
             && invariants_digest(&invariants) == self.invariants_digest()
     }
 
+    /// How many rules it holds, all layers together.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// How many invariants are proved of it.
+    pub fn invariant_count(&self) -> usize {
+        self.invariants.len()
+    }
+
+    /// How many tools it was made for.
+    pub fn tool_count(&self) -> usize {
+        self.tools.len()
+    }
+
     /// Arguments that rules cannot see.
     pub fn untypable(&self) -> &[UntypableArgument] {
         &self.untypable
@@ -205,8 +220,15 @@ impl fmt::Debug for Rulebook {
 }
 
 /// The digest covers the rules that can decide, and nothing else: invariants have a digest of their own.
+///
+/// Files go by their place inside the policies folder, so that a proof made on one host is of the same set on another.
 fn policy_texts(sources: &RuleSources) -> Result<Vec<u8>, String> {
-    let deciding = RuleSources { invariants: Vec::new(), ..sources.clone() };
+    let inside = |files: &[RuleFile]| files.iter().map(RuleFile::inside).collect();
+    let deciding = RuleSources {
+        platform: inside(&sources.platform),
+        tenants: sources.tenants.iter().map(|(of, files)| (of.clone(), inside(files))).collect(),
+        invariants: Vec::new(),
+    };
     serde_json::to_vec(&deciding).map_err(|e| e.to_string())
 }
 

@@ -197,3 +197,12 @@ fn generated_schema_is_cedar_and_its_actions_are_in_one_group_each() {
         assert_eq!(groups, [format!("Portcullis::Action::\"{}\"", spec.action_type)]);
     }
 }
+
+#[test]
+fn one_set_has_one_digest_wherever_its_folder_lies() {
+    let here = RuleSources::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert_eq!(load(&here).digest(), load(&RuleSources::embedded()).digest());
+    let mut renamed = here.clone();
+    renamed.platform[0].path = "elsewhere/rules/other.cedar".to_owned();
+    assert_ne!(load(&renamed).digest(), load(&here).digest());
+}

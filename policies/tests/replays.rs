@@ -192,6 +192,32 @@ fn candidate_set_says_which_past_decision_it_would_flip() {
 }
 
 #[test]
+fn recorded_decision_is_explained_as_it_was() {
+    let own = "@id(\"own\") @reason(\"r\") forbid (principal, action, resource);";
+    let mut sources = with_tenant_rules("imp_t_one", own);
+    sources.tenants.push(("imp_t_two".parse().unwrap(), sources.tenants[0].1.clone()));
+    let book = load(&sources);
+    for (tool, input) in
+        [("notes/list_notes", json!({})), ("notes/delete_note", json!({"id": "n"}))]
+    {
+        let call = Call::new(user(&["notes:*"]), tool, input);
+        let then = call.ask(&book, |q| book.explain(q));
+        let capsule = call.ask(&book, |q| book.capsule(q)).unwrap();
+        let set = RecordedSet::from_texts(book.policy_texts()).unwrap();
+        let recorded = set.explain(&capsule).unwrap();
+        let parts = |account: &Account| {
+            account.rules.iter().map(|r| (r.id.clone(), r.part.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!((recorded.verdict, parts(&recorded)), (then.verdict, parts(&then)));
+        let part = |id: &str| then.rules.iter().find(|r| r.id == id).unwrap().part.clone();
+        assert_eq!(part("imp_t_one/own"), Part::Decided);
+        assert_eq!(part("imp_t_two/own"), Part::NotApplicable);
+        assert_eq!(part("rbac/scopes-held"), Part::Overruled);
+        assert_eq!(part("tenant/other-tenant"), Part::ConditionFalse);
+    }
+}
+
+#[test]
 fn damaged_capsule_is_an_error_and_never_a_verdict() {
     let good = capsule();
     for damaged in [

@@ -19,6 +19,7 @@ const ANNOTATIONS: [&str; 5] = ["id", "reason", "control", "owner", "shadow"];
 const ID_MAX: usize = 128;
 
 /// One rule, named by its `@id` and bound to its layer.
+#[derive(Clone)]
 pub(crate) struct Rule {
     /// `@id`, with the tenant and a `/` before it in a tenant's layer.
     pub(crate) id: String,

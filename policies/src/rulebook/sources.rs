@@ -19,6 +19,17 @@ pub struct RuleFile {
     pub text: String,
 }
 
+impl RuleFile {
+    /// The same file under its path inside the policies folder, from the last `rules` on; another path stays.
+    pub(crate) fn inside(&self) -> Self {
+        let parts: Vec<&str> = self.path.split('/').collect();
+        let rules = parts.iter().rposition(|part| *part == "rules");
+        let path =
+            rules.and_then(|at| parts.get(at..)).map_or_else(|| self.path.clone(), |p| p.join("/"));
+        Self { path, text: self.text.clone() }
+    }
+}
+
 /// All rules of one policy set, before they are checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleSources {
@@ -44,10 +55,10 @@ impl RuleSources {
     pub fn embedded() -> Self {
         Self {
             platform: embedded![
-                "rules/rbac.cedar",
-                "rules/tenant.cedar",
                 "rules/action-type.cedar",
                 "rules/confirmation.cedar",
+                "rules/rbac.cedar",
+                "rules/tenant.cedar",
             ],
             tenants: Vec::new(),
             invariants: embedded![

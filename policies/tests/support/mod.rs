@@ -21,18 +21,7 @@ pub fn tool(name: &str, action_type: ActionType, properties: Value, required: &[
 }
 
 pub fn catalogue() -> Vec<ToolSpec> {
-    let pay = json!({"amount": {"type": "integer"}, "count": {"type": "integer"}, "to": {"type": "string"}});
-    vec![
-        tool("notes/list_notes", ActionType::Read, json!({"tag": {"type": "string"}}), &[]),
-        tool("notes/add_note", ActionType::Write, json!({"text": {"type": "string"}}), &["text"]),
-        tool(
-            "notes/delete_note",
-            ActionType::Destructive,
-            json!({"id": {"type": "string"}}),
-            &["id"],
-        ),
-        tool("bank/pay_invoice", ActionType::Write, pay, &["amount", "count"]),
-    ]
+    serde_json::from_str(EXAMPLE_TOOLS).unwrap()
 }
 
 pub fn user(scopes: &[&str]) -> Principal {
