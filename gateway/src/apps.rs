@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_audit::Ledger;
+use portcullis_kernel_adapter::catalogue::mcp::McpTool;
 use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::manifest::{Manifest, Profile};
-use portcullis_kernel_adapter::{App, Built, Catalogue, CatalogueBuilder, Dispatcher};
+use portcullis_kernel_adapter::{
+    App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher,
+};
 use portcullis_policies::ToolName;
 use tokio::time::Instant;
 
@@ -19,7 +22,7 @@ use crate::config::{self, Settings};
 use crate::directory::Directory;
 use crate::record;
 
-pub use accepted::accept;
+pub use accepted::{accept, load as accepted_tools};
 
 /// How long an MCP server may take to list its tools at start.
 const DISCOVERY: Duration = Duration::from_secs(30);
@@ -52,6 +55,14 @@ pub enum AppsError {
         app: String,
         /// Which reference, and why; never the value.
         source: portcullis_secrets::SecretRefError,
+    },
+    /// The MCP server does not list its tools.
+    #[error("app `{app}`: {source}")]
+    NotReached {
+        /// The app.
+        app: String,
+        /// Why not.
+        source: DiscoverError,
     },
     /// The accepted tools can't be read or written.
     #[error(transparent)]
@@ -127,6 +138,20 @@ async fn add(
         }
     }
     Ok(())
+}
+
+/// The tools of an MCP app as its server lists them now.
+///
+/// # Errors
+/// [`AppsError::NotReached`], also for an app that is no MCP server: the operator's own files are
+/// their acceptance.
+pub async fn discover(
+    app: &config::App,
+    dispatcher: &Dispatcher,
+) -> Result<Vec<McpTool>, AppsError> {
+    let known = Arc::new(upstream::app(app)?);
+    let found = dispatcher.discover(&known, Instant::now() + DISCOVERY).await;
+    found.map_err(|source| AppsError::NotReached { app: app.id.to_string(), source })
 }
 
 async fn add_mcp(builder: &mut CatalogueBuilder, app: App, dispatcher: &Dispatcher) {

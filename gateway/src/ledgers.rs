@@ -11,6 +11,9 @@ use crate::config::Settings;
 pub enum LedgerError {
     /// The ledger.
     #[error(transparent)]
+    #[diagnostic(help(
+        "name the deployment by --config; `portcullis serve` makes its ledger at the first start"
+    ))]
     Read(#[from] ReadError),
     /// The key that signs heads.
     #[error(transparent)]

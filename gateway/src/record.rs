@@ -17,6 +17,7 @@ use portcullis_audit::{
 use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
 
+pub use body::{Unopened, open_capsule};
 pub use catalogue::catalogue;
 pub use policies::{policies_loaded, policies_refused};
 pub use trail::Trail;

@@ -10,7 +10,10 @@ use super::AppsError;
 use crate::directory::{Actor, Directory, DirectoryError};
 
 /// The accepted tools of all apps.
-pub(super) async fn load(directory: &Directory) -> Result<AcceptedTools, AppsError> {
+///
+/// # Errors
+/// When the directory can't be read, or holds what this program did not write.
+pub async fn load(directory: &Directory) -> Result<AcceptedTools, AppsError> {
     let mut tools = Map::new();
     let mut apps = Vec::new();
     for row in directory.accepted_tools().await? {

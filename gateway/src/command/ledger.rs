@@ -1,4 +1,6 @@
-//! `portcullis ledger`: show, find, verify and export.
+//! `portcullis ledger`: show, find, explain, verify and export.
+
+mod explain;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +48,14 @@ enum LedgerCommand {
         /// The operation id, as the header `x-portcullis-op` gave it
         op: Uuid,
     },
+    /// One record on one page: who, what, decision, reasons, outcome
+    Explain {
+        /// Its place in the log
+        seq: u64,
+        /// A tenant, or `deployment`
+        #[arg(long)]
+        log: String,
+    },
     /// Check every record of the ledger on this machine
     Verify,
     /// Write a folder that anybody can verify with `portcullis-verify`
@@ -77,6 +87,7 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
         LedgerCommand::Find { op } => {
             show(settings, &Query { op: Some(op), ..Query::default() }, json)
         }
+        LedgerCommand::Explain { seq, log } => explain::run(settings, &log, seq, json),
         LedgerCommand::Verify => verify(settings, json),
         LedgerCommand::Export { to } => export(settings, &to, json),
     }

@@ -1,9 +1,12 @@
 //! The `portcullis` command, one file a subcommand. Only these files speak on stdout.
 
+pub mod app;
+mod catalogue;
 pub mod check;
 pub mod demo;
 pub mod key;
 pub mod ledger;
+pub mod policy;
 pub mod print;
 mod records;
 pub mod role;
@@ -51,7 +54,11 @@ enum Command {
     Role(role::RoleArgs),
     /// API keys
     Key(key::KeyArgs),
-    /// Show, find, verify and export the ledger
+    /// Apps and their tools, and the word on those that changed
+    App(app::AppArgs),
+    /// Check, test, prove and explain the rules
+    Policy(policy::PolicyArgs),
+    /// Show, find, explain, verify and export the ledger
     Ledger(ledger::LedgerArgs),
 }
 
@@ -115,6 +122,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::User(args) => user::run(args),
         Command::Role(args) => role::run(args),
         Command::Key(args) => key::run(args),
+        Command::App(args) => app::run(args),
+        Command::Policy(args) => policy::run(args),
         Command::Ledger(args) => ledger::run(args),
     }
 }

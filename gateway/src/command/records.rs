@@ -139,7 +139,7 @@ fn typed(prompt: &str) -> Result<SecretString, CommandError> {
 }
 
 /// Whom the ledger will name: the login of the host, or its number where there is none.
-fn operator() -> Actor {
+pub(super) fn operator() -> Actor {
     let login =
         std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
     let plain: String = login.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();

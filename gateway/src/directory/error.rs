@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The caller named something that is not there.
-    #[error("no such {what}; list what exists with `portcullis {what} list`")]
+    #[error(
+        "no such {what}; `portcullis {what} list` shows what exists, `portcullis {what} create` makes one"
+    )]
     NotFound {
         /// Kind of the thing: `tenant`, `user`, `role`, `key` ...
         what: &'static str,

@@ -1,5 +1,7 @@
 //! API keys: only their digest is kept; the text is shown once, by whoever made it.
 
+use portcullis_policies::TenantId;
+
 use super::change::Note;
 use super::row::{Columns, json_text};
 use super::scopes::check_scopes;
@@ -101,6 +103,24 @@ impl Directory {
         .fetch_all(self.pool())
         .await?;
         rows.iter().map(|row| read_key(Columns(row))).collect()
+    }
+
+    /// Id and owner of every key that a tenant's users ever had, revoked ones too: records name keys
+    /// by pseudonym, and a past record outlives its key.
+    pub async fn key_owners(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(String, String)>, DirectoryError> {
+        let rows = sqlx::query(
+            "SELECT k.id, k.user_id FROM api_keys k JOIN users u ON u.id = k.user_id \
+             WHERE u.tenant_id = $1 ORDER BY k.id",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((Columns(row).text("id")?, Columns(row).text("user_id")?)))
+            .collect()
     }
 
     /// Revokes a key for good; the next call with it is refused.

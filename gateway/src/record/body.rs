@@ -2,8 +2,9 @@
 
 use portcullis_audit::{Body, Commitment};
 use portcullis_policies::Capsule;
-use portcullis_secrets::{Context, Purpose, Scope};
-use serde::Serialize;
+use portcullis_secrets::{Context, Purpose, Scope, Vault};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Trail;
 use crate::gateway::Gateway;
@@ -38,6 +39,42 @@ pub(super) fn seal(
     let context = Context::new(scope, &trail.op().to_string(), Purpose::Capsule);
     let context = context.map_err(unavailable)?;
     gateway.vault.seal(&context, &plain).map(|blob| Some(Body(blob))).map_err(unavailable)
+}
+
+/// Opens what [`seal`] kept beside the record of this operation, and gives the capsule of its
+/// decision; `None` when no rule was asked.
+///
+/// # Errors
+/// When the scope key is gone or another one, or when the body is damaged.
+pub fn open_capsule(
+    vault: &Vault,
+    (tenant, user, app): (&str, &str, &str),
+    op: Uuid,
+    body: &[u8],
+) -> Result<Option<Capsule>, Unopened> {
+    let scope = Scope::new(tenant, user, app)?;
+    let lease = vault.open(&Context::new(scope, &op.to_string(), Purpose::Capsule)?, body)?;
+    let kept: Kept = lease.with(|plain| serde_json::from_slice(plain))?;
+    Ok(kept.capsule)
+}
+
+/// Why a sealed body stays closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unopened {
+    /// The record names nobody under whose key it could be sealed.
+    #[error(transparent)]
+    Context(#[from] portcullis_secrets::InvalidContext),
+    /// The vault does not open it.
+    #[error(transparent)]
+    Vault(#[from] portcullis_secrets::OpenError),
+    /// It opened, and is not what this program writes.
+    #[error("the sealed body is not what this version writes: {0}")]
+    Shape(#[from] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    capsule: Option<Capsule>,
 }
 
 pub(super) fn unavailable(fault: impl std::fmt::Display) -> Refusal {

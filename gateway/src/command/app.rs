@@ -1,0 +1,214 @@
+//! `portcullis app`: the configured apps and their tools as they are now, and the operator's word on
+//! a tool that changed.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use portcullis_kernel_adapter::{
+    ActionSource, App, Built, Dispatcher, DispatcherOptions, Tool, ToolState, Upstream,
+};
+use portcullis_policies::{AppId, ToolName, scope};
+use serde_json::{Value, json};
+
+use super::records::operator;
+use super::{Deployment, block_on, catalogue, print};
+use crate::apps::{self, AppsError};
+use crate::config::Settings;
+use crate::directory::{Directory, DirectoryError};
+
+/// Arguments of `portcullis app`.
+#[derive(Debug, Args)]
+pub struct AppArgs {
+    #[command(flatten)]
+    deployment: Deployment,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every tool of every app, with what it does, who says so, and what it needs
+    List,
+    /// One app, with its tools and what changed in those that wait
+    Show {
+        /// Its id
+        app: AppId,
+    },
+    /// Accept a tool as its MCP server describes it now
+    Accept {
+        /// The tool, `app/function`
+        tool: ToolName,
+    },
+}
+
+/// Why a command on the apps failed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum AppError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apps(#[from] AppsError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("no app `{0}` is configured")]
+    #[diagnostic(help(
+        "`portcullis app list --config FILE` lists them; name the file by --config"
+    ))]
+    NoApp(AppId),
+    #[error("the server of `{}` lists no tool `{}` now", .0.app(), .0.function())]
+    #[diagnostic(help("`portcullis app show` lists what it has"))]
+    NoTool(ToolName),
+}
+
+/// Runs `portcullis app`.
+#[must_use]
+pub fn run(args: AppArgs) -> ExitCode {
+    let settings = match args.deployment.settings() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    match block_on(act(&settings, args.verb, args.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => print::fault(fault),
+    }
+}
+
+async fn act(settings: &Settings, verb: Verb, json: bool) -> Result<(), AppError> {
+    match verb {
+        Verb::List => list(&catalogue::discover(settings).await?, json),
+        Verb::Show { app } => {
+            let known = settings.apps.get(&app).ok_or_else(|| AppError::NoApp(app.clone()))?;
+            let mut only = settings.clone();
+            only.apps = [(app, known.clone())].into();
+            show(&catalogue::discover(&only).await?, json);
+        }
+        Verb::Accept { tool } => accept(settings, &tool, json).await?,
+    }
+    Ok(())
+}
+
+fn list(built: &Built, json: bool) {
+    if json {
+        print::json(&whole(built));
+        return;
+    }
+    let rows: Vec<Vec<String>> = built.catalogue.tools().map(|tool| row(tool)).collect();
+    print::line(print::table(&["TOOL", "ACTION", "SAYS", "NEEDS", "STATE"], &rows));
+    catalogue::print_problems(&built.problems);
+}
+
+fn show(built: &Built, json: bool) {
+    if json {
+        print::json(&whole(built));
+        return;
+    }
+    for app in built.catalogue.apps() {
+        let tenant = app.tenant.as_ref().map_or("every tenant".to_owned(), ToString::to_string);
+        let rows = [("app", app.id.to_string()), ("name", app.name.clone()), ("tenant", tenant)];
+        for (what, value) in rows.into_iter().chain([("upstream", upstream(app))]) {
+            print::line(format_args!("{what:<10}{value}"));
+        }
+        print::line("");
+    }
+    list(built, false);
+    for tool in built.catalogue.tools() {
+        if let ToolState::Quarantined { difference } = &tool.state {
+            let name = tool.name();
+            print::line(format_args!(
+                "\n{name} waits: {difference}\n  accept it with: portcullis app accept {name}"
+            ));
+        }
+    }
+}
+
+fn row(tool: &Tool) -> Vec<String> {
+    vec![
+        tool.name().to_string(),
+        tool.spec.action_type.to_string(),
+        says(tool.action_source).to_owned(),
+        needs(tool),
+        state(tool).to_owned(),
+    ]
+}
+
+/// Who said what the tool does.
+fn says(source: ActionSource) -> &'static str {
+    match source {
+        ActionSource::Manifest => "manifest",
+        ActionSource::McpHints => "mcp hints",
+        ActionSource::RouteMethod => "route method",
+        ActionSource::Operator => "operator",
+        ActionSource::Missing => "nobody",
+    }
+}
+
+fn needs(tool: &Tool) -> String {
+    let need = scope::required(&tool.spec);
+    match need.fallback.split_first() {
+        Some((first, others)) => format!("{first} (or {})", others.join(", ")),
+        None => need.all.join(" "),
+    }
+}
+
+fn state(tool: &Tool) -> &'static str {
+    if tool.is_active() { "active" } else { "quarantined" }
+}
+
+/// Without addresses of credentials, arguments or environment: these may name secrets.
+fn upstream(app: &App) -> String {
+    match &app.upstream {
+        Upstream::Http(http) => format!("functions at {}", http.base),
+        Upstream::McpHttp(http) => format!("MCP server at {}", http.base),
+        Upstream::McpStdio(child) => format!("MCP server `{}` over stdio", child.command.display()),
+        Upstream::Proxy(proxy) => format!("proxy to {}", proxy.http.base),
+    }
+}
+
+fn whole(built: &Built) -> Value {
+    let of_app = |app: &App| {
+        let tools = built.catalogue.tools().filter(|tool| tool.name().app() == &app.id);
+        json!({
+            "id": app.id, "name": app.name, "tenant": app.tenant, "upstream": upstream(app),
+            "tools": tools.map(|tool| of_tool(tool)).collect::<Vec<_>>(),
+        })
+    };
+    let all: Vec<Value> = built.catalogue.apps().map(|app| of_app(app)).collect();
+    json!({ "apps": all, "problems": built.problems })
+}
+
+fn of_tool(tool: &Tool) -> Value {
+    let need = scope::required(&tool.spec);
+    let difference = match &tool.state {
+        ToolState::Active => None,
+        ToolState::Quarantined { difference } => Some(difference),
+    };
+    json!({
+        "name": tool.name(), "description": tool.spec.description,
+        "action_type": tool.spec.action_type, "action_source": tool.action_source,
+        "scopes": need.all, "any_of_scopes": need.fallback,
+        "state": state(tool), "difference": difference,
+    })
+}
+
+async fn accept(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), AppError> {
+    let app = settings.apps.get(tool.app());
+    let app = app.ok_or_else(|| AppError::NoApp(tool.app().clone()))?;
+    let dispatcher = Dispatcher::new(DispatcherOptions::default());
+    let found = apps::discover(app, &dispatcher).await;
+    dispatcher.close().await;
+    let listed = found?.into_iter().find(|of| of.name == tool.function());
+    let listed = listed.ok_or_else(|| AppError::NoTool(tool.clone()))?;
+    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let accepted = apps::accept(&directory, tool.app(), &listed, &operator()).await;
+    directory.close().await;
+    accepted?;
+    let (action, _) = listed.action_type();
+    if json {
+        print::json(&json!({ "accepted": tool, "action_type": action }));
+    } else {
+        print::line(format_args!("{tool} is accepted as it is now ({action})"));
+    }
+    Ok(())
+}
