@@ -90,11 +90,17 @@ impl RecordRow {
         Ok(serde_json::json!({ "leaf": hex::encode(self.leaf), "record": record }))
     }
 
-    /// For people: one aligned line with place, time, kind, subject, tool, decision and result.
+    /// For people: one aligned line with place, time, kind, subject, tool (or what was done, of an
+    /// admin record), decision and result.
     #[must_use]
     pub fn line(&self) -> String {
-        let tool = match (self.text(&["tool", "server"]), self.text(&["tool", "name"])) {
-            ("", "") => String::new(),
+        let what = match (self.text(&["tool", "server"]), self.text(&["tool", "name"])) {
+            ("", "") => ["action", "asked", "subject", "target"]
+                .map(|key| self.text(&["note", key]))
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
             (server, name) => format!("{server}/{name}"),
         };
         let said = [self.text(&["pol", "decision"]), self.text(&["res", "status"])];
@@ -105,7 +111,7 @@ impl RecordRow {
             self.record.ts,
             self.record.kind.as_str(),
             self.text(&["who", "subject"]),
-            tool,
+            what,
             said.join(" "),
             self.rules().join(","),
         )

@@ -1,6 +1,6 @@
 //! The ledger of a deployment from outside the gateway: for `portcullis ledger` and the demo.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portcullis_audit::{Exported, OpenError, ReadError, Reader, export as write_export, load_key};
 
@@ -9,15 +9,27 @@ use crate::config::Settings;
 /// Why the ledger can't be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LedgerError {
-    /// The ledger.
-    #[error(transparent)]
+    /// There is none.
+    #[error("there is no ledger at `{}`", .0.display())]
     #[diagnostic(help(
         "name the deployment by --config; `portcullis serve` makes its ledger at the first start"
     ))]
-    Read(#[from] ReadError),
+    Absent(PathBuf),
+    /// The ledger, or the folder of an export.
+    #[error(transparent)]
+    Read(ReadError),
     /// The key that signs heads.
     #[error(transparent)]
     Key(#[from] OpenError),
+}
+
+impl From<ReadError> for LedgerError {
+    fn from(fault: ReadError) -> Self {
+        match fault {
+            ReadError::Absent(path) => Self::Absent(path),
+            fault => Self::Read(fault),
+        }
+    }
 }
 
 /// A read-only view of the deployment's ledger; a running gateway does not mind.

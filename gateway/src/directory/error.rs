@@ -4,9 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The caller named something that is not there.
-    #[error(
-        "no such {what}; `portcullis {what} list` shows what exists, `portcullis {what} create` makes one"
-    )]
+    #[error("no such {what}{}", remedy(what))]
     NotFound {
         /// Kind of the thing: `tenant`, `user`, `role`, `key` ...
         what: &'static str,
@@ -61,6 +59,18 @@ pub enum DirectoryError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Where to look for what is not there; only kinds that have a command of their own.
+fn remedy(what: &str) -> String {
+    match what {
+        "tenant" | "user" | "role" => format!(
+            "; `portcullis {what} list` shows what exists, `portcullis {what} create` makes one"
+        ),
+        "key" => "; `portcullis key list USER` shows those that work".to_owned(),
+        "scope" => "; `portcullis user show` lists those that were granted".to_owned(),
+        _ => String::new(),
+    }
 }
 
 impl DirectoryError {

@@ -48,6 +48,7 @@ fn what_is_wrong_has_a_hint() {
     for (args, hint) in [
         (&["user", "show", "imp_u_nobody"][..], "portcullis user list"),
         (&["tenant", "show", "imp_t_none"], "portcullis tenant list"),
+        (&["key", "revoke", "imp_k_none"], "portcullis key list"),
         (&["ledger", "show"], "portcullis serve"),
         (&["ledger", "explain", "0", "--log", "default"], "--config"),
     ] {

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; the lint's own exception covers `#[test]` functions only"
 )]
 
+mod apps;
 mod deployment;
 mod directory;
 mod past;

@@ -88,16 +88,3 @@ fn a_call_that_nobody_makes_is_explained_for_a_user_as_they_stand_now() {
     let said = made.run(&args).failed();
     assert!(said.contains("did you mean") && said.contains("notes/list_notes"), "{said}");
 }
-
-#[test]
-fn apps_are_listed_with_who_says_what_a_tool_does() {
-    let made = Deployment::new();
-    let said = made.run(&["app", "list"]).well();
-    let line = said.lines().find(|line| line.starts_with("notes/delete_note")).unwrap();
-    assert!(line.contains("destructive  manifest  notes:destructive"), "{said}");
-    let said = made.json(&["app", "show", "notes"]);
-    assert_eq!(said["apps"][0]["tools"][0]["state"], "active");
-    let said = made.run(&["app", "accept", "notes/list_notes"]).failed();
-    assert!(said.contains("not an MCP server"), "{said}");
-    assert!(made.run(&["app", "show", "nothing"]).failed().contains("portcullis app list"));
-}

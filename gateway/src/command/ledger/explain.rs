@@ -69,8 +69,9 @@ fn print_page(row: &RecordRow, rules: &[(String, String)], others: &[RecordRow])
     }
     line("policy set", row.text(&["pol", "bundle"]));
     line("result", &joined(row, ["res", "status"], " ", ["res", "error"]));
-    line("confirmation", row.text(&["note", "confirmation"]));
-    line("channel", row.text(&["note", "channel"]));
+    for (key, value) in notes(row) {
+        line(&key, &value);
+    }
     line("leaf", &hex::encode(row.leaf));
     print::line("\nAll records of this operation:");
     for other in others {
@@ -79,6 +80,15 @@ fn print_page(row: &RecordRow, rules: &[(String, String)], others: &[RecordRow])
     if !row.text(&["pol", "bundle"]).is_empty() {
         print::line(format_args!("\nWhy: portcullis policy explain --op {}", record.op));
     }
+}
+
+/// What the record says beside its fixed fields: channel, confirmation, what an operator did.
+fn notes(row: &RecordRow) -> Vec<(String, String)> {
+    let note = row.to_json().ok().and_then(|all| all.pointer("/record/note").cloned());
+    let note = note.as_ref().and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
+    note.into_iter()
+        .map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned()))
+        .collect()
 }
 
 fn joined(row: &RecordRow, first: [&str; 2], between: &str, second: [&str; 2]) -> String {
