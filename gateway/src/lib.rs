@@ -24,7 +24,7 @@
 //! - INVARIANT: no upstream effect without a durable intent (`survives::kill_at_every_step`).
 //! - INVARIANT: no route goes around (`coverage::every_route_without_credentials`).
 //! - INVARIANT: the steps outlive the connection (`survives::a_client_that_hangs_up`).
-//! - INVARIANT: a refusal is recorded before it is answered (`records::every_refusal`).
+//! - INVARIANT: a refusal is recorded before it is answered (`records::every_refusal_before_it_is_answered`).
 //! - INVARIANT: the client never decides who it is (`refuses::hints_that_name_somebody_else`).
 //!
 //! # Failure

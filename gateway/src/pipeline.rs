@@ -15,6 +15,7 @@
 
 use std::sync::Arc;
 
+use portcullis_audit::crash_point;
 use portcullis_kernel_adapter::Cleared;
 use portcullis_policies::Verdict;
 use uuid::Uuid;
@@ -111,8 +112,13 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         Verdict::Refusal(refusal) => return Err(refusal.into()),
     };
 
+    crash_point!("before_intent");
     let receipt = record::intent(gateway, trail, &call).await?;
     let cleared = Cleared::join(permit, receipt).map_err(dispatch::not_the_same_call)?;
+    crash_point!("after_intent_before_dispatch");
     let dispatched = dispatch::dispatch(gateway, cleared, &caller, trail, call).await;
-    Ok(record::outcome(gateway, trail, place, dispatched).await)
+    crash_point!("after_dispatch_before_outcome");
+    let told = record::outcome(gateway, trail, place, dispatched).await;
+    crash_point!("after_outcome_before_reply");
+    Ok(told)
 }
