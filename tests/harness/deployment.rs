@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -107,6 +108,13 @@ impl Deployment {
         said(args, &self.portcullis(args))
     }
 
+    /// Runs a command that changes the directory, and waits until the running gateway counts it: a change
+    /// by another process is in force at most [`portcullis::directory::STANDING_TTL`] later.
+    pub async fn change(&self, args: &[&str]) {
+        self.must(args);
+        tokio::time::sleep(portcullis::directory::STANDING_TTL).await;
+    }
+
     /// Sends SIGTERM and waits for the end in order; the folder stays until this is dropped.
     pub fn stop(&mut self) -> ExitStatus {
         self.process.terminate();
@@ -134,6 +142,13 @@ impl Deployment {
     pub async fn restart(&mut self) {
         self.process = serve(self.dir.path(), &self.env);
         self.expect_health().await;
+    }
+
+    /// Starts it again and says how long it took until it answered.
+    pub async fn restart_timed(&mut self) -> Duration {
+        let began = Instant::now();
+        self.restart().await;
+        began.elapsed()
     }
 
     /// Starts it again where it is expected not to start; its log says why.
