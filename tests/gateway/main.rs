@@ -6,7 +6,16 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test ends where something is not as it claims"
+    clippy::print_stdout,
+    reason = "a test ends where something is not as it claims, and the soak prints its table"
 )]
 
+mod confirms;
+mod coverage;
+mod leaks;
+mod limits;
 mod permits;
+mod proxies;
+mod records;
+mod refuses;
+mod survives;

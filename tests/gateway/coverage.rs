@@ -1,0 +1,79 @@
+//! Nothing is left out: routes, refusals, and the decision table.
+
+mod refusals;
+mod table;
+
+use harness::{Deployment, Upstream, json};
+use portcullis::door::{Effect, ROUTES};
+use reqwest::Method;
+
+/// What each route answers to a stranger: method, path to knock at, status.
+///
+/// A route that is new fails the test until somebody has written down here what strangers get.
+const STRANGERS: &[(&str, &str, &str, u16)] = &[
+    ("POST", "/v1/extensions/{app}/call", "/v1/extensions/notes/call", 401),
+    ("GET", "/v1/confirmations/active", "/v1/confirmations/active", 401),
+    ("GET", "/v1/confirmations/{id}", "/v1/confirmations/imp_c_x", 401),
+    ("POST", "/v1/confirmations/{id}/confirm", "/v1/confirmations/imp_c_x/confirm", 401),
+    ("POST", "/v1/confirmations/{id}/accept", "/v1/confirmations/imp_c_x/accept", 401),
+    ("POST", "/v1/confirmations/{id}/cancel", "/v1/confirmations/imp_c_x/cancel", 401),
+    ("POST", "/v1/auth/login", "/v1/auth/login", 401),
+    ("POST", "/v1/auth/refresh", "/v1/auth/refresh", 401),
+    ("GET", "/v1/auth/me", "/v1/auth/me", 401),
+    ("GET", "/v1/auth/.well-known/jwks.json", "/v1/auth/.well-known/jwks.json", 200),
+    ("POST", "/mcp", "/mcp", 401),
+    ("ANY", "/proxy/{app}/{*path}", "/proxy/bank/invoices", 401),
+    ("GET", "/healthz", "/healthz", 200),
+    ("GET", "/readyz", "/readyz", 200),
+    ("GET", "/metrics", "/metrics", 200),
+    ("GET", "/openapi.json", "/openapi.json", 200),
+];
+
+/// A body that every route could begin to read; without a credential none gets anywhere by it.
+fn body() -> harness::Value {
+    json!({
+        "function": "create_note", "params": { "title": "x" },
+        "email": "nobody@acme.example", "password": "no password", "refresh_token": "none",
+        "jsonrpc": "2.0", "id": 1, "method": "tools/list",
+    })
+}
+
+#[tokio::test]
+async fn every_route_without_credentials() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).bank(&upstream, "x").start().await;
+    for (method, pattern, effect) in ROUTES {
+        let listed = STRANGERS.iter().find(|row| (row.0, row.1) == (*method, *pattern));
+        let (_, _, path, wanted) =
+            listed.unwrap_or_else(|| panic!("{method} {pattern} is not listed in STRANGERS"));
+        assert!(*wanted == 401 || *effect == Effect::Public, "{pattern} is open, but not public");
+        let methods = match *method {
+            "ANY" => vec!["GET", "POST", "PUT", "PATCH", "DELETE"],
+            one => vec![one],
+        };
+        for method in methods {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let request = gate.request(method.clone(), path).json(&body());
+            let answer = gate.send(request).await;
+            assert_eq!(answer.status, *wanted, "{method} {path}: {answer:?}");
+        }
+    }
+    assert_eq!(ROUTES.len(), STRANGERS.len(), "STRANGERS lists a route that is gone");
+    assert_eq!(upstream.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn every_other_method_and_path_is_refused() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    for (method, _, path, _) in STRANGERS.iter().filter(|row| row.0 != "ANY") {
+        let other = if *method == "GET" { Method::DELETE } else { Method::PUT };
+        let answer = gate.send(gate.signed("ada", other, path).await).await;
+        assert_eq!((answer.status, answer.code()), (405, "METHOD_NOT_ALLOWED"), "{path}");
+    }
+    for path in ["/", "/v1", "/v1/extensions/notes", "/admin", "/proxy", "/proxy/bank"] {
+        let answer = gate.get_as("ada", path).await;
+        assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"), "{path}");
+    }
+    assert_eq!(upstream.seen().len(), 0);
+}

@@ -1,0 +1,207 @@
+//! Every refusal of the one table, produced through HTTP.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness::{Answer, Deployment, Upstream, json, people::person};
+use reqwest::Method;
+
+/// The table itself: its variants are read from it, so that a new one cannot be forgotten here.
+const TABLE: &str = include_str!("../../../gateway/src/refusal.rs");
+
+/// Refusals that are produced elsewhere or cannot be, and why.
+const NOT_HERE: &[(&str, &str)] = &[
+    (
+        "ToolQuarantined",
+        "needs an MCP server whose tools change; kernel-adapter's `quarantine` tests hold it",
+    ),
+    (
+        "NoRules",
+        "a gateway without rules does not begin to listen; it is the answer of a bug of ours",
+    ),
+];
+
+#[tokio::test]
+async fn every_refusal_through_http() {
+    let all = [
+        asked_wrongly().await,
+        with_a_failing_upstream().await,
+        confirmed_wrongly().await,
+        with_broken_parts().await,
+    ]
+    .concat();
+    let mut produced = BTreeMap::new();
+    for (variant, code, answer) in all {
+        assert_eq!(answer.code(), code, "{variant}: {answer:?}");
+        assert_eq!(answer.status, status_of(variant, code), "{variant}: {answer:?}");
+        produced.insert(variant, answer);
+    }
+    for (variant, _) in NOT_HERE {
+        assert!(!produced.contains_key(variant), "{variant} is produced after all");
+    }
+    for variant in variants() {
+        let excused = NOT_HERE.iter().any(|(name, _)| *name == variant);
+        assert!(excused || produced.contains_key(variant), "{variant} was never produced");
+    }
+}
+
+type Produced = (&'static str, &'static str, Answer);
+
+async fn asked_wrongly() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let limits = "[server.limits]\nbody_bytes = \"4KiB\"\n[identity]\nlogin_attempts = 1";
+    let gate = Deployment::builder().notes(&upstream).bank(&upstream, "x").settings(limits);
+    let gate = gate.start().await;
+    let path = "/v1/extensions/notes/call";
+    let knock = || gate.request(Method::POST, path).json(&json!({ "function": "list_notes" }));
+    let token = gate.token("ana").await;
+    let amy = json!({ "function": "list_notes", "user_id": gate.user_id("amy") });
+    // Signed in before the wrong password below: it blocks the address, too.
+    for user in ["nil", "ada", "ben"] {
+        gate.token(user).await;
+    }
+    let ben = person("ben");
+    let login = || gate.log_in(&ben, "a wrong password");
+    login().await;
+    let long = format!("{{\"function\":\"{}\"}}", "x".repeat(5_000));
+    vec![
+        ("MissingCredential", "UNAUTHENTICATED", gate.send(knock()).await),
+        ("InvalidCredential", "INVALID_CREDENTIAL", gate.send(knock().bearer_auth("x")).await),
+        (
+            "AmbiguousCredential",
+            "AMBIGUOUS_CREDENTIAL",
+            gate.send(knock().bearer_auth(token).header("x-api-key", "x")).await,
+        ),
+        ("HintMismatch", "IDENTITY_MISMATCH", gate.post_as("ana", path, &amy).await),
+        (
+            "MalformedRequest",
+            "MALFORMED_REQUEST",
+            gate.get_as("ana", "/proxy/bank//invoices").await,
+        ),
+        ("MalformedBody", "MALFORMED_BODY", gate.call_with_body("ana", "notes", "{").await),
+        ("BodyTooLarge", "BODY_TOO_LARGE", gate.call_with_body("ana", "notes", long).await),
+        ("NoSuchRoute", "NOT_FOUND", gate.get("/nowhere").await),
+        ("MethodNotAllowed", "METHOD_NOT_ALLOWED", gate.get("/v1/auth/login").await),
+        ("UnknownApp", "UNKNOWN_TOOL", gate.call("ana", "nowhere", "x", json!({})).await),
+        (
+            "UnknownFunction",
+            "UNKNOWN_SUB_FUNCTION",
+            gate.call("ana", "notes", "x", json!({})).await,
+        ),
+        ("UnknownAppRoute", "UNKNOWN_SUB_FUNCTION", gate.get_as("ana", "/proxy/bank/x").await),
+        (
+            "InvalidArguments",
+            "VALIDATION_MISSING_FIELD",
+            gate.call("ana", "notes", "create_note", json!({})).await,
+        ),
+        ("Denied", "PERMISSION_DENIED", gate.call("nil", "notes", "list_notes", json!({})).await),
+        ("TooManyRequests", "RATE_LIMITED", login().await),
+    ]
+}
+
+async fn with_a_failing_upstream() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let closed = "[apps.closed]\nmanifest = \"closed.json\"\nurl = \"http://127.0.0.1:9\"";
+    let manifest = harness::MANIFEST.replace("\"notes\"", "\"closed\"");
+    let gate = Deployment::builder().notes(&upstream).file("closed.json", &manifest);
+    let gate = gate.app(closed).start().await;
+    let answered = async |status| {
+        upstream.answers("/notes/list_notes", status, "");
+        gate.call("ada", "notes", "list_notes", json!({})).await
+    };
+    let unreachable = gate.call("ada", "closed", "list_notes", json!({})).await;
+    vec![
+        ("UpstreamUnreachable", "BACKEND_UNREACHABLE", unreachable),
+        ("UpstreamFailed", "BACKEND_5XX", answered(500).await),
+        ("UpstreamRefused", "BACKEND_REFUSED", answered(403).await),
+        ("OutcomeUnknown", "BACKEND_TIMEOUT", answered(504).await),
+    ]
+}
+
+async fn confirmed_wrongly() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let ttl = "[confirmation]\nttl = \"3s\"";
+    let gate = Deployment::builder().notes(&upstream).settings(ttl).start().await;
+    gate.token("amy").await;
+    let params = json!({ "note_id": "note-1" });
+    let ask =
+        async || gate.call("ana", "notes", "delete_note", params.clone()).await.confirmation();
+    let (used, foreign, changed, late) = (ask().await, ask().await, ask().await, ask().await);
+    gate.decide("ana", &used, "confirm").await;
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let forge = "UPDATE confirmations SET sealed_args = (SELECT sealed_args FROM confirmations WHERE id = ?1) WHERE id = ?2";
+    assert_eq!(database.execute(forge, [&used, &changed]).unwrap(), 1);
+    let mut produced = vec![
+        (
+            "ConfirmationUnknown",
+            "CONFIRMATION_UNKNOWN",
+            gate.decide("ana", "imp_c_x", "confirm").await,
+        ),
+        (
+            "ConfirmationForeign",
+            "CONFIRMATION_FOREIGN",
+            gate.decide("amy", &foreign, "confirm").await,
+        ),
+        ("ConfirmationUsed", "CONFIRMATION_USED", gate.decide("ana", &used, "confirm").await),
+        (
+            "ConfirmationChanged",
+            "CONFIRMATION_CHANGED",
+            gate.decide("ana", &changed, "confirm").await,
+        ),
+    ];
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    let expired = gate.decide("ana", &late, "confirm").await;
+    produced.push(("ConfirmationExpired", "CONFIRMATION_EXPIRED", expired));
+    produced
+}
+
+async fn with_broken_parts() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let limits = "[server.limits]\ncalls_per_tenant = 1\nqueue_per_tenant = 0";
+    let gate = Deployment::builder().notes(&upstream).settings(limits).start().await;
+    gate.token("ana").await;
+    let write = || gate.call("ana", "notes", "create_note", json!({ "title": "x" }));
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    database.execute_batch("ALTER TABLE users RENAME TO elsewhere").unwrap();
+    tokio::time::sleep(portcullis::directory::STANDING_TTL).await;
+    let unavailable = write().await;
+    database.execute_batch("ALTER TABLE elsewhere RENAME TO users").unwrap();
+    upstream.hold().await;
+    let meanwhile = async {
+        upstream.wait_for(1).await;
+        let busy = write().await;
+        std::fs::remove_file(gate.data().join("ledger.sqlite")).unwrap();
+        crate::limits::sealed(&gate).await;
+        upstream.release();
+        busy
+    };
+    let (unrecorded, busy) = tokio::join!(write(), meanwhile);
+    vec![
+        ("Unavailable", "UNAVAILABLE", unavailable),
+        ("Busy", "BUSY", busy),
+        ("OutcomeUnrecorded", "OUTCOME_UNRECORDED", unrecorded),
+        ("AuditUnavailable", "AUDIT_UNAVAILABLE", write().await),
+    ]
+}
+
+/// The names of the variants of `enum Refusal`, from its source.
+fn variants() -> Vec<&'static str> {
+    let body = TABLE.split("pub enum Refusal {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = lines.filter(|line| line.starts_with(char::is_uppercase));
+    names.map(|line| line.split(['(', ' ', ',']).next().unwrap()).collect()
+}
+
+/// The status that the table gives to a variant; the two rows that are functions are named here.
+fn status_of(variant: &str, code: &str) -> u16 {
+    match variant {
+        "InvalidArguments" => 422,
+        "Denied" => 403,
+        _ => {
+            let table = TABLE.split("fn face(&self)").nth(1).unwrap();
+            let row = table.split(&format!("Self::{variant}")).nth(1).unwrap();
+            let row = row.split(&format!(", \"{code}\"")).next().unwrap();
+            row.rsplit('(').next().unwrap().trim().parse().unwrap()
+        }
+    }
+}
