@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,7 +73,11 @@ impl Deployment {
     }
 
     pub(crate) fn serve(&self) -> Serving {
-        let mut command = binary(self.dir());
+        self.serve_by(binary(self.dir()))
+    }
+
+    /// Serves on a host of which `command` knows more, or less.
+    pub(crate) fn serve_by(&self, mut command: Command) -> Serving {
         command.args(self.args(&["serve"])).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();

@@ -33,6 +33,9 @@ fn recorded_calls_are_explained_replayed_and_held_against_a_candidate() {
         (&json!(2), &json!(0), &json!(0))
     );
     candidate_flips(&made, &written);
+    let keys = made.json(&["key", "list", &made.ana]);
+    made.run(&["key", "revoke", keys[0]["id"].as_str().unwrap()]).well();
+    made.run(&["policy", "explain", "--op", &written]).well();
     page_of_a_record(&made, &asked);
 }
 

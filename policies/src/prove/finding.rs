@@ -66,6 +66,10 @@ impl fmt::Display for Counterexample {
         let entities = self.case.get("entities").and_then(Json::as_array);
         for entity in entities.into_iter().flatten() {
             let attributes = entity.get("attrs").map(Json::to_string).unwrap_or_default();
+            // Actions carry nothing that a person could read off.
+            if attributes == "{}" {
+                continue;
+            }
             writeln!(
                 f,
                 "{:<10} {} {attributes}",
