@@ -1,14 +1,16 @@
 //! The one writer: takes what waits, writes it in one commit, and only then answers.
 //!
-//! There is no timer. While one commit is at the disk the next batch gathers in the queue, so a
-//! lone record waits for its own fsync only, and many share one.
+//! No caller ever waits for a timer. While one commit is at the disk the next batch gathers in the
+//! queue, so a lone record waits for its own fsync only, and many share one. Only outcomes that
+//! nobody waits for let others join them for a moment ([`COMPANY`]): a lone reader's outcome then
+//! rides on the commit of its next intent instead of standing in that intent's way.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -26,6 +28,9 @@ use crate::store::{LogRow, Mark, Row, Store};
 
 /// Most records in one commit: bounds how long the last of them waits.
 pub(crate) const MAX_BATCH: usize = 256;
+
+/// How long a batch that nobody waits for lets others join.
+const COMPANY: Duration = Duration::from_millis(2);
 
 /// Commits between two ticks to the WAL checkpointer.
 const COMMITS_PER_TICK: u32 = 32;
@@ -89,10 +94,13 @@ struct Batch {
     records: Vec<RecordJob>,
     policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
     close: Option<oneshot::Sender<()>>,
+    /// Somebody waits for this commit.
+    awaited: bool,
 }
 
 impl Batch {
     fn take(&mut self, job: Job) {
+        self.awaited |= !matches!(&job, Job::Record(record) if record.reply.is_none());
         match job {
             // An intent whose caller has gone must not become durable and look live.
             Job::Record(job) if job.is_abandoned_intent() => {}
@@ -334,20 +342,31 @@ fn new_log(
     Ok(LogEnd { row, size: 0, leaf: genesis, open: BTreeMap::new() })
 }
 
-/// Takes what waits, up to [`MAX_BATCH`], without waiting for more.
+/// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.
 fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) -> Batch {
+    let until = Instant::now() + COMPANY;
     let mut batch = Batch::default();
     let mut taken = 1;
     batch.take(first);
     while taken < MAX_BATCH
         && batch.close.is_none()
-        && let Ok(job) = jobs.try_recv()
+        && let Some(job) = next(jobs, (!batch.awaited).then_some(until))
     {
         batch.take(job);
         taken += 1;
     }
     shared.taken(taken);
     batch
+}
+
+/// The next job: one that is there already, or one that comes in time.
+fn next(jobs: &mpsc::Receiver<Job>, until: Option<Instant>) -> Option<Job> {
+    match (jobs.try_recv(), until) {
+        (Err(mpsc::TryRecvError::Empty), Some(until)) => {
+            jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        }
+        (job, _) => job.ok(),
+    }
 }
 
 fn refuse(batch: Batch, why: &str) {
