@@ -102,8 +102,8 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
 
     let principal = in_force.prepare(&caller);
     let question = call.question(trail.op(), &principal, knock.request, confirmation);
-    let decision = in_force.rulebook.decide(&question);
-    trail.decision(&decision, in_force.rulebook.capsule(&question));
+    let (decision, capsule) = in_force.rulebook.decide_recorded(&question);
+    trail.decision(&decision, capsule);
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
         Verdict::AskFirst(ask) => {

@@ -2,6 +2,11 @@
 //!
 //! A replay shares nothing with the decision but the rule texts: requests are read from JSON by Cedar itself, entities
 //! too, and the *whole* set is asked instead of a slice. So a replay that agrees is evidence, not an echo.
+//!
+//! A capsule is written for every call and read hardly ever, so it is put together as text ([`CapsuleText`]) from parts
+//! that are the same for many calls and were written once.
+
+mod text;
 
 use cedar_policy::{Context, Entities, EntityUid, EvalResult, Request};
 use cedar_policy_core::ast::PolicySet;
@@ -13,6 +18,9 @@ use crate::engine::{ENGINE, Engine, Ruling};
 use crate::question::Frame;
 use crate::rulebook::{Rule, RuleErrors, RuleSources, Rulebook, parse, set_of};
 use crate::verdict::{Confirmation, Question, VerdictKind};
+
+pub use text::CapsuleText;
+pub(crate) use text::{EntityText, json_of};
 
 /// Everything that is needed to run a decision again. It holds the arguments: seal it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::capsule::CapsuleText;
 use crate::derive::{Derived, derive};
 use crate::question::Frame;
 use crate::rulebook::{PreparedPrincipal, Rulebook, Slice};
@@ -38,16 +39,28 @@ impl Rulebook {
     ///
     /// Whatever cannot be asked or evaluated is a refusal with `errored` set.
     pub fn decide(&self, q: &Question<'_>) -> Decision {
-        let frame = match Frame::of(self, q) {
-            Ok(frame) => frame,
-            Err(why) => return self.refuse_unasked(why),
-        };
-        let slices = self.slices_of(q.tool, &frame, q.target_tenant);
-        let derived = self.derive(&frame, slices.clone(), q.confirmation);
+        match Frame::of(self, q) {
+            Ok(frame) => self.decide_framed(q, &frame),
+            Err(why) => self.refuse_unasked(why),
+        }
+    }
+
+    /// As [`Rulebook::decide`], with everything that is needed to run the decision again: the text of
+    /// [`Rulebook::capsule`], made from the very request that was decided.
+    pub fn decide_recorded(&self, q: &Question<'_>) -> (Decision, Option<CapsuleText>) {
+        match Frame::of(self, q) {
+            Ok(frame) => (self.decide_framed(q, &frame), self.capsule_text(q, &frame)),
+            Err(why) => (self.refuse_unasked(why), None),
+        }
+    }
+
+    fn decide_framed(&self, q: &Question<'_>, frame: &Frame<'_>) -> Decision {
+        let slices = self.slices_of(q.tool, frame, q.target_tenant);
+        let derived = self.derive(frame, slices.clone(), q.confirmation);
         let explanation = Explanation {
             rules: derived.ruling.determining().to_vec(),
             errors: errors(&derived),
-            shadow: self.flips(q, &frame, slices, derived.kind),
+            shadow: self.flips(q, frame, slices, derived.kind),
             policy_set: *self.digest(),
         };
         Decision { verdict: self.verdict(q, derived), explanation }

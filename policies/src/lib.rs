@@ -60,7 +60,7 @@ mod table;
 mod verdict;
 mod vocabulary;
 
-pub use capsule::{Capsule, RecordedSet, ReplayError, ReplayedVerdict};
+pub use capsule::{Capsule, CapsuleText, RecordedSet, ReplayError, ReplayedVerdict};
 pub use cases::{CaseCall, CaseFile, CaseReport, CaseResult, EXAMPLE_TOOLS, run_cases};
 pub use decide::Permit;
 pub use explain::{Account, Part, RuleAccount};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{EntityUID, Request, Value};
+use cedar_policy_core::ast::{Entity, EntityUID, Request, Value};
 use cedar_policy_core::entities::Entities;
 
 use crate::engine::{self, Engine};
@@ -15,8 +15,9 @@ use crate::vocabulary::{TenantId, ToolName};
 pub(crate) struct Frame<'r> {
     pub(crate) tool: &'r ToolFacts,
     pub(crate) entities: Entities,
+    pub(crate) resource: Arc<EntityUID>,
+    pub(crate) target: Arc<Entity>,
     principal: Arc<EntityUID>,
-    resource: Arc<EntityUID>,
     context: BTreeMap<&'static str, Value>,
 }
 
@@ -54,15 +55,21 @@ impl<'r> Frame<'r> {
         };
         let owner = [("tenant", Value::from(target_tenant.as_str()))];
         let target = engine::entity(resource.clone(), owner, [engine.app_uid(app)].into());
-        let all =
-            [Arc::clone(&principal.entity), Arc::clone(&facts.action_entity), Arc::new(target)];
+        let target = Arc::new(target);
+        let all = [&principal.entity, &facts.action_entity, &target].map(Arc::clone);
         Ok(Self {
             tool: facts,
             entities: engine::entities(all)?,
             principal: Arc::clone(&principal.uid),
             resource: Arc::new(resource),
+            target,
             context: BTreeMap::from([("tool", facts.facts.clone())]),
         })
+    }
+
+    /// What came with this call alone: the context without what is known of the tool.
+    pub(crate) fn of_the_call(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.context.iter().filter(|(name, _)| **name != "tool").map(|(name, value)| (*name, value))
     }
 
     /// The request as it would be with this confirmation.

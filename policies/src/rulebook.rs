@@ -14,6 +14,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Entity, EntityUID, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::capsule::{EntityText, json_of};
 use crate::engine::{self, Engine};
 use crate::schema::{Actions, InputType, schema_text};
 use crate::scope;
@@ -53,6 +54,9 @@ pub(crate) struct ToolFacts {
     pub(crate) input: InputType,
     /// The record `{scopes, fallbackScopes}`.
     pub(crate) facts: Value,
+    /// The action and the record as they stand in capsules.
+    pub(crate) action_text: Option<EntityText>,
+    pub(crate) facts_text: Option<String>,
 }
 
 /// An argument that Cedar cannot type, so that no rule can see it.
@@ -281,12 +285,15 @@ fn tool_facts(
             ("fallbackScopes", engine::strings(need.fallback.iter().map(String::as_str))),
         ];
         let input = actions.shapes.get(&id).map_or_else(InputType::empty, |s| s.input.clone());
+        let record = Value::record(record, None);
         let facts = ToolFacts {
+            action_text: EntityText::of(&entity),
+            facts_text: json_of(&record),
             action: Arc::new(action),
             action_entity: Arc::new(entity),
             group: spec.action_type,
             input,
-            facts: Value::record(record, None),
+            facts: record,
         };
         (spec.name.clone(), facts)
     };

@@ -152,6 +152,25 @@ proptest! {
         })?;
     }
 
+    /// What is sealed is put together from parts that were written before; it must say what Cedar's own forms say.
+    #[test]
+    fn capsule_text_says_what_the_capsule_says((call, facts) in question()) {
+        let (book, _) = book();
+        call.ask(book, |q| {
+            let q = Question { request: facts, ..*q };
+            let (decision, text) = book.decide_recorded(&q);
+            let sorted = |mut capsule: Capsule| {
+                let entities = capsule.entities.as_array_mut().unwrap();
+                entities.sort_by_key(|entity| entity["uid"].to_string());
+                capsule
+            };
+            let read: Capsule = serde_json::from_str(text.unwrap().as_str()).unwrap();
+            prop_assert!(sorted(read) == sorted(book.capsule(&q).unwrap()));
+            prop_assert_eq!(decision.verdict.kind(), book.decide(&q).verdict.kind());
+            Ok(())
+        })?;
+    }
+
     /// The engine is not asked to check requests against the schema on a call, because they are built after it.
     #[test]
     fn requests_are_what_the_schema_says((call, facts) in question()) {

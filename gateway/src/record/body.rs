@@ -1,7 +1,7 @@
 //! The sealed body beside a record: the capsule of its decision and the keys of its commitments.
 
 use portcullis_audit::{Body, Commitment};
-use portcullis_policies::Capsule;
+use portcullis_policies::{Capsule, CapsuleText};
 use portcullis_secrets::{Context, Purpose, Scope, Vault};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 struct Plain<'a> {
     /// Everything needed to run the decision again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    capsule: Option<&'a Capsule>,
+    capsule: Option<&'a CapsuleText>,
     /// Field name and key (hex): who has the key can check the payload, who has not learns nothing.
     keys: Vec<(&'a str, String)>,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_audit::{CallFields, PolicyRef, RecordRef, ToolRef, Who};
-use portcullis_policies::{ActionType, Capsule, Decision, TenantId};
+use portcullis_policies::{ActionType, CapsuleText, Decision, TenantId};
 use uuid::Uuid;
 
 use super::log_of;
@@ -27,7 +27,7 @@ pub struct Trail {
     who: Who,
     tool: Option<ToolRef>,
     pol: Option<PolicyRef>,
-    capsule: Option<Capsule>,
+    capsule: Option<CapsuleText>,
     /// What shadow policies would have decided otherwise.
     shadow: Vec<String>,
     confirmation: Option<String>,
@@ -78,7 +78,7 @@ impl Trail {
     }
 
     /// What the rules say is known.
-    pub fn decision(&mut self, decision: &Decision, capsule: Option<Capsule>) {
+    pub fn decision(&mut self, decision: &Decision, capsule: Option<CapsuleText>) {
         self.pol = Some(PolicyRef {
             decision: decision.verdict.kind().as_str().to_owned(),
             rules: decision.explanation.rules.clone(),
@@ -183,7 +183,7 @@ impl Trail {
         self.intent.map_or(ActionType::Destructive, |(_, action)| action)
     }
 
-    pub(super) fn capsule(&self) -> Option<&Capsule> {
+    pub(super) fn capsule(&self) -> Option<&CapsuleText> {
         self.capsule.as_ref()
     }
 

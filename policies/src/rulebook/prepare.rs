@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Entity, EntityUID, Value};
 
 use super::Rulebook;
+use crate::capsule::EntityText;
 use crate::engine;
 use crate::scope;
 use crate::vocabulary::{Principal, ToolSpec};
@@ -49,6 +50,8 @@ pub struct PreparedPrincipal {
     principal: Principal,
     pub(crate) uid: Arc<EntityUID>,
     pub(crate) entity: Arc<Entity>,
+    /// The entity as it stands in capsules.
+    pub(crate) text: Option<Arc<EntityText>>,
 }
 
 impl PreparedPrincipal {
@@ -77,9 +80,11 @@ impl Rulebook {
             ("confirmWrites", Value::from(principal.confirm_writes)),
             ("mfa", Value::from(principal.mfa)),
         ];
+        let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {
             principal: principal.clone(),
-            entity: Arc::new(engine::entity(uid.clone(), attributes, roles)),
+            text: EntityText::of(&entity).map(Arc::new),
+            entity: Arc::new(entity),
             uid: Arc::new(uid),
         }
     }
