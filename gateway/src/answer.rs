@@ -57,6 +57,9 @@ pub struct Asked {
     pub function: String,
     /// The arguments as they would run.
     pub arguments: Value,
+    /// For a proxied call: method, target, and length and SHA-256 of the body that would be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Value>,
     /// SHA-256 (hex) over tool name and exact argument bytes.
     pub hash: String,
     /// RFC 3339, UTC.

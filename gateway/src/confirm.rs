@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::answer::{Asked, Told};
 use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
-use crate::identify::Caller;
+use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
@@ -45,6 +45,7 @@ pub async fn ask(
 ) -> Result<Told, Refusal> {
     let id = directory::fresh_confirmation_id();
     let forward = call.store_forward(gateway.settings.server.limits.body_bytes).await?;
+    let request = forward.as_ref().map(resolve::StoredRequest::shown);
     let stored = Stored { args: BASE64.encode(call.bytes()), forward };
     let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(unavailable)?);
     let app = call.tool().spec.name.app().as_str();
@@ -69,7 +70,7 @@ pub async fn ask(
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
     trail.confirmation(&id);
     record::asked(gateway, trail).await?;
-    Ok(Told::AskFirst(shown(id, &new, call.args().clone(), expires)))
+    Ok(Told::AskFirst(shown(id, &new, call.args().clone(), request, expires)))
 }
 
 /// Opens a pending confirmation for the caller: the stored bytes as a call that makes sense *now*,
@@ -86,9 +87,7 @@ pub async fn reopen(
 ) -> Result<(ToolCall, Confirmation), Refusal> {
     let pending = find(gateway, caller, id).await?;
     trail.confirmation(id);
-    if pending.asked.user_id != caller.user_id() {
-        return Err(Refusal::ConfirmationForeign("it is somebody else's"));
-    }
+    own(caller, &pending)?;
     // Who may approve for others is a rule of its own that is not written yet; until then nobody.
     if pending.asked.wants == wants_word(Wants::ConfirmationByOther) {
         return Err(Refusal::ConfirmationForeign("somebody else must confirm it"));
@@ -125,9 +124,7 @@ pub async fn cancel(
 ) -> Result<Told, Refusal> {
     let pending = find(gateway, caller, id).await?;
     trail.confirmation(id);
-    if pending.asked.user_id != caller.user_id() {
-        return Err(Refusal::ConfirmationForeign("it is somebody else's"));
-    }
+    own(caller, &pending)?;
     still_open(&pending)?;
     match gateway.directory.cancel_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         true => {
@@ -143,6 +140,7 @@ pub async fn cancel(
 /// # Errors
 /// When the directory or the key provider can't answer.
 pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, Refusal> {
+    a_person(caller)?;
     let list = gateway.directory.pending_confirmations(caller.tenant(), caller.user_id()).await;
     list.map_err(unavailable)?.into_iter().map(|one| as_shown(gateway, one)).collect()
 }
@@ -153,9 +151,7 @@ pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, R
 /// As [`reopen`], but also shows what is decided already.
 pub async fn one(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Asked, Refusal> {
     let found = find(gateway, caller, id).await?;
-    if found.asked.user_id != caller.user_id() {
-        return Err(Refusal::ConfirmationForeign("it is somebody else's"));
-    }
+    own(caller, &found)?;
     as_shown(gateway, found)
 }
 
@@ -168,6 +164,24 @@ async fn find(
         directory::DirectoryError::NotFound { .. } => Refusal::ConfirmationUnknown,
         other => unavailable(other),
     })
+}
+
+/// A question is its asker's to answer, and a person's: an API key that could confirm what it asks
+/// for would need nobody.
+fn own(caller: &Caller, found: &directory::Confirmation) -> Result<(), Refusal> {
+    a_person(caller)?;
+    if found.asked.user_id == caller.user_id() {
+        Ok(())
+    } else {
+        Err(Refusal::ConfirmationForeign("it is somebody else's"))
+    }
+}
+
+fn a_person(caller: &Caller) -> Result<(), Refusal> {
+    match caller.proof() {
+        Proof::AccessToken { .. } | Proof::Password { .. } | Proof::RefreshToken { .. } => Ok(()),
+        Proof::ApiKey => Err(Refusal::ConfirmationForeign("an api key answers no questions")),
+    }
 }
 
 fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
@@ -228,10 +242,17 @@ fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, 
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let args: Value = serde_json::from_slice(&args).map_err(unavailable)?;
     let expires = Timestamp::from_millisecond(found.asked.expires_ms).map_err(unavailable)?;
-    Ok(shown(found.id, &found.asked, args, expires))
+    let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
+    Ok(shown(found.id, &found.asked, args, request, expires))
 }
 
-fn shown(id: String, asked: &NewConfirmation, arguments: Value, expires: Timestamp) -> Asked {
+fn shown(
+    id: String,
+    asked: &NewConfirmation,
+    arguments: Value,
+    request: Option<Value>,
+    expires: Timestamp,
+) -> Asked {
     Asked {
         status: "confirmation_required",
         confirmation_id: id,
@@ -239,6 +260,7 @@ fn shown(id: String, asked: &NewConfirmation, arguments: Value, expires: Timesta
         app: asked.tool.app().to_string(),
         function: asked.tool.function().to_owned(),
         arguments,
+        request,
         hash: hex::encode(asked.args_digest),
         expires_at: expires.to_string(),
         rules: asked.rules.clone(),

@@ -74,9 +74,11 @@ fn streaming(response: Response<Body>, end: StreamEnd) -> Dispatched {
     let status = response.status();
     let class = Class::Status(status.as_u16());
     let message = format!("the service answered {status}");
+    // As the end of the body would tell, were it waited for.
     let head = match status.as_u16() {
+        408 | 502 | 504 => Outcome::Unknown { class, message },
         400..=499 => Outcome::Refused { class, message, value: None },
-        500..=599 => Outcome::Unknown { class, message },
+        500..=599 => Outcome::Failed { class, message, value: None },
         _ => Outcome::Done { value: bytes::Bytes::new() },
     };
     Dispatched::Streaming { response, end, head }

@@ -15,6 +15,7 @@ use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity};
 use crate::in_force::InForce;
 use crate::knock::Knock;
 use crate::pseudonym::Pseudonyms;
+use crate::record::Strangers;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub calls: PerTenant,
     /// Names for people in the ledger.
     pub pseudonyms: Pseudonyms,
+    /// How many refusals of unknown callers get a record of their own.
+    pub strangers: Strangers,
     /// Calls that go on although their client may be gone; the end of the gateway waits for them.
     pub tasks: TaskTracker,
 }

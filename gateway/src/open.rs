@@ -16,6 +16,7 @@ use crate::edge::{Bounds, PerTenant};
 use crate::gateway::Gateway;
 use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::pseudonym::Pseudonyms;
+use crate::record::Strangers;
 use crate::rules::{Rules, RulesError, RulesOptions};
 
 /// Why the gateway does not start, sorted by the part that can't.
@@ -68,6 +69,9 @@ pub enum OpenError {
     },
 }
 
+/// How long a call may wait for a place of its tenant: longer, and its caller is told to come back.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Opens everything but the listening socket.
 ///
 /// # Errors
@@ -94,7 +98,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         calls: PerTenant::new(Bounds {
             inside: limits.calls_per_tenant,
             waiting: limits.queue_per_tenant,
-            wait: limits.request_timeout,
+            wait: PATIENCE.min(limits.request_timeout),
         }),
         directory,
         identity,
@@ -103,6 +107,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         rules: Arc::new(rules),
         dispatcher,
         pseudonyms,
+        strangers: Strangers::new(),
         tasks: TaskTracker::new(),
         settings,
     }))

@@ -88,6 +88,9 @@ impl Visit {
 async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Told, Refusal> {
     let caller = gateway.identify(&knock).await?;
     trail.caller(gateway, &caller);
+    let place = gateway.calls.enter(caller.tenant().as_str()).await?;
+    // Who waited for a place may have lost more than time meanwhile.
+    let caller = gateway.identify(&knock).await?;
 
     let in_force = gateway.in_force()?;
     let (mut call, confirmation) = match knock.wanted {
@@ -98,7 +101,6 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
-    let place = gateway.calls.enter(caller.tenant().as_str()).await?;
 
     let principal = in_force.prepare(&caller);
     let question = call.question(trail.op(), &principal, knock.request, confirmation);

@@ -8,6 +8,7 @@
 mod body;
 mod catalogue;
 mod policies;
+mod strangers;
 mod trail;
 
 use portcullis_audit::{
@@ -20,6 +21,7 @@ use portcullis_policies::ActionType;
 pub use body::{Unopened, open_capsule};
 pub use catalogue::catalogue;
 pub use policies::{policies_loaded, policies_refused};
+pub use strangers::Strangers;
 pub use trail::Trail;
 
 use crate::answer::{Answer, Told};
@@ -141,10 +143,22 @@ pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answe
         status: "refused".to_owned(),
         error: Some(refusal.code().to_lowercase()),
     });
-    let body = match body::seal(gateway, &trail, &[]) {
-        Ok(body) => body,
-        Err(unsealed) => return Answer::refused(trail.op(), unsealed),
-    };
+    if trail.is_of_a_stranger() {
+        match gateway.strangers.admit() {
+            // Beyond the bound it is counted in the next record; see `strangers`.
+            None => return Answer::refused(trail.op(), refusal),
+            Some(0) => {}
+            Some(before) => {
+                fields.note.insert("unrecorded".to_owned(), before.to_string());
+            }
+        }
+        fields.note.insert("peer".to_owned(), trail.source().to_string());
+    }
+    // A refusal harms nobody: it is recorded even when what belongs beside it can't be sealed.
+    let body = body::seal(gateway, &trail, &[]).unwrap_or_else(|_| {
+        fields.note.insert("body".to_owned(), "unsealed".to_owned());
+        None
+    });
     let entry = Entry {
         tenant: trail.log(),
         kind: Kind::Decision,

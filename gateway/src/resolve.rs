@@ -9,13 +9,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{Uri, header};
+use http::{HeaderName, Uri, header};
 use portcullis_kernel_adapter::{App, Catalogue, RouteRefusal, Tool, ToolState, call_digest};
 use portcullis_policies::{
     AppId, Confirmation, PreparedPrincipal, Question, RequestFacts, TenantId, ToolName,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use sync_wrapper::SyncWrapper;
 use uuid::Uuid;
 
@@ -110,8 +111,32 @@ impl ToolCall {
 pub struct StoredRequest {
     method: String,
     target: String,
-    content_type: Option<String>,
+    /// All that are no credential and no business of the connection; those the dispatcher filters.
+    headers: Vec<(String, String)>,
     body: String,
+}
+
+/// Headers that are never stored: they prove who asked, and who confirms proves that again.
+const NOT_STORED: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+];
+
+impl StoredRequest {
+    /// What the asker is shown of it.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let body = BASE64.decode(&self.body).unwrap_or_default();
+        json!({
+            "method": self.method,
+            "target": self.target,
+            "body_bytes": body.len(),
+            "body_sha256": hex::encode(Sha256::digest(&body)),
+        })
+    }
 }
 
 impl ToolCall {
@@ -130,11 +155,16 @@ impl ToolCall {
         let Some(request) = self.take_forward() else { return Ok(None) };
         let (parts, body) = request.into_parts();
         let body = read_bytes(body, limit).await?;
-        let content_type = parts.headers.get(header::CONTENT_TYPE);
+        let kept = parts
+            .headers
+            .iter()
+            .filter(|(name, _)| !NOT_STORED.contains(*name) && name.as_str() != "x-api-key");
+        let headers = kept
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
         Ok(Some(StoredRequest {
             method: parts.method.to_string(),
             target: parts.uri.to_string(),
-            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            headers: headers.collect(),
             body: BASE64.encode(&body),
         }))
     }
@@ -148,8 +178,8 @@ impl ToolCall {
         let body = BASE64.decode(&stored.body).map_err(|_| changed())?;
         let mut request =
             http::Request::builder().method(stored.method.as_str()).uri(stored.target);
-        if let Some(kind) = stored.content_type {
-            request = request.header(header::CONTENT_TYPE, kind);
+        for (name, value) in stored.headers {
+            request = request.header(name, value);
         }
         let request = request.body(axum::body::Body::from(body)).map_err(|_| changed())?;
         self.forward = Some(SyncWrapper::new(Box::new(request)));
@@ -202,8 +232,7 @@ pub fn function_call(
     let (app, tool) = find(&in_force.catalogue, name)?;
     check_arguments(&tool, &args.value)?;
     let digest = call_digest(name, &args.bytes);
-    let argument = app.tenant_argument.as_ref().and_then(|name| args.value.get(name));
-    let argument = argument.and_then(Value::as_str);
+    let argument = tenant_argument(&app, &args.value)?;
     let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
     Ok(ToolCall { app, tool, args, digest, target_tenant, forward: None })
 }
@@ -235,6 +264,18 @@ fn check_arguments(tool: &Tool, args: &Value) -> Result<(), Refusal> {
         });
         Refusal::InvalidArguments(shown.collect())
     })
+}
+
+/// The tenant that an argument names: a function's own, or a path or query parameter of a route.
+/// One that is there and is no text names nobody, so the call is refused.
+fn tenant_argument<'a>(app: &App, args: &'a Value) -> Result<Option<&'a str>, Refusal> {
+    let Some(name) = &app.tenant_argument else { return Ok(None) };
+    let in_route = ["path", "query"].into_iter().filter_map(|part| args.get(part)?.get(name));
+    match args.get(name).into_iter().chain(in_route).next() {
+        None => Ok(None),
+        Some(Value::String(tenant)) => Ok(Some(tenant)),
+        Some(_) => Err(Refusal::HintMismatch("tenant_id")),
+    }
 }
 
 /// Whose things the call works on. The app, an argument of the call and the client's hint may each

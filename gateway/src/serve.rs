@@ -136,7 +136,10 @@ fn edge_options(gateway: &Arc<Gateway>) -> Result<EdgeOptions, OpenError> {
     };
     // Bodies that are read whole have their own limit at the doors; streams may be longer.
     let whole_body = u64::try_from(settings.limits.body_bytes).unwrap_or(u64::MAX);
+    // Twice what one tenant can hold, so that one alone can't fill the gateway.
+    let of_a_tenant = settings.limits.calls_per_tenant + settings.limits.queue_per_tenant;
     let limits = Limits {
+        max_requests: Limits::default().max_requests.max(2 * of_a_tenant),
         max_connections: settings.limits.connections,
         max_head_bytes: settings.limits.header_bytes,
         max_body_bytes: whole_body.max(Limits::default().max_body_bytes),

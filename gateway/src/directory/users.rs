@@ -219,6 +219,11 @@ impl Directory {
             .bind(id)
             .execute(writing.connection())
             .await?;
+        // Who knew the old password may hold a session; a new password ends them all.
+        sqlx::query("UPDATE refresh_tokens SET state = 'ended' WHERE user_id = $1")
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
         writing.finish(self, note).await
     }
 

@@ -128,6 +128,12 @@ impl Trail {
         self.source
     }
 
+    /// Whether nobody was identified.
+    #[must_use]
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.tenant.is_none()
+    }
+
     /// The log that this call's records go to.
     #[must_use]
     pub fn log(&self) -> String {

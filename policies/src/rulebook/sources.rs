@@ -73,7 +73,8 @@ impl RuleSources {
     ///
     /// # Errors
     /// When `dir/rules` is missing or holds no rule, when anything cannot be read or is not UTF-8, when a file is over
-    /// 1 MiB, or when a tenant folder's name is not a tenant. `dir/invariants` and `dir/rules/tenants` may be missing.
+    /// 1 MiB, or when a tenant folder's name is not a tenant. `dir/invariants` and `dir/rules/tenants` may be missing;
+    /// the invariants that come with the binary hold in any case.
     pub fn read_dir(dir: &Path) -> io::Result<Self> {
         let rules = dir.join("rules");
         let platform = read_cedar_files(&rules)?;
@@ -82,7 +83,13 @@ impl RuleSources {
                 format!("{} holds no .cedar file; add one or name another folder", rules.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
-        let invariants = if_there(&dir.join("invariants"), read_cedar_files)?;
+        let mut invariants = if_there(&dir.join("invariants"), read_cedar_files)?;
+        // What the platform promises does not depend on what somebody copied or deleted.
+        for promised in Self::embedded().invariants {
+            if !invariants.iter().any(|own| own.text == promised.text) {
+                invariants.push(promised);
+            }
+        }
         let tenants = if_there(&rules.join("tenants"), read_tenants)?;
         Ok(Self { platform, tenants, invariants })
     }

@@ -177,9 +177,14 @@ impl Session {
             if !live.stale.swap(false, Ordering::AcqRel) {
                 return Ok(live);
             }
-            match live.relist().await {
-                Ok(()) => return Ok(live),
-                // What is not known to be unchanged is not called.
+            // A caller that gives up in the middle drops this future: then nothing is live, and the
+            // next one connects anew. What is not known to be unchanged is not called.
+            state.live = None;
+            match timeout(CONNECT, live.relist()).await.unwrap_or(Err(DiscoverError::Timeout)) {
+                Ok(()) => {
+                    state.live = Some(Arc::clone(&live));
+                    return Ok(live);
+                }
                 Err(e) => tracing::warn!(app = %self.app.id, error = %e, "listing anew failed"),
             }
         }
