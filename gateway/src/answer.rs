@@ -35,7 +35,7 @@ pub enum Told {
     /// Carried out by a proxied service: its answer, streaming.
     Streamed(Response<Body>),
     /// Nothing was done yet; somebody must confirm.
-    AskFirst(Asked),
+    AskFirst(Box<Asked>),
     /// The pending confirmation of this id was cancelled.
     Cancelled(String),
     /// Nothing was done, or it did not end well.

@@ -70,7 +70,8 @@ pub async fn ask(
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
     trail.confirmation(&id);
     record::asked(gateway, trail).await?;
-    Ok(Told::AskFirst(shown(id, &new, call.args().clone(), request, expires)))
+    let asked = shown(id, &new, call.args().clone(), request, expires);
+    Ok(Told::AskFirst(Box::new(asked)))
 }
 
 /// Opens a pending confirmation for the caller: the stored bytes as a call that makes sense *now*,
