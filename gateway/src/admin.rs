@@ -6,40 +6,54 @@
 //! INVARIANT: a change without a record is never forgotten, at worst recorded twice
 //! (`records::every_change_of_the_directory`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Who};
 use uuid::Uuid;
 
-use crate::directory::{Change, Directory};
+use crate::directory::{Actor, Change, Directory};
+use crate::gateway::Gateway;
 
 /// How often the outbox is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: u32 = 100;
 
 /// Runs until the task is dropped.
-pub async fn carry(directory: Directory, ledger: Ledger) {
+pub async fn carry(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        if let Err(fault) = carry_once(&directory, &ledger).await {
-            tracing::warn!(%fault, "changes of the directory wait for the ledger");
+        match carry_once(&gateway.directory, &gateway.ledger).await {
+            Ok(Carried { tool_accepted: true }) => gateway.freshness.news.notify_one(),
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(%fault, "changes of the directory wait for the ledger"),
         }
     }
+}
+
+/// What was among the changes.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Carried {
+    /// Whether an operator accepted a tool: the catalogue is out of date.
+    pub tool_accepted: bool,
 }
 
 /// Carries what waits, oldest first.
 ///
 /// # Errors
 /// When the directory or the ledger can't; what waits, waits on.
-pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<(), String> {
+pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carried, String> {
     let waiting = directory.unrecorded(AT_ONCE).await.map_err(|fault| fault.to_string())?;
+    let mut carried = Carried::default();
     for change in waiting {
         let version = change.version;
+        carried.tool_accepted |=
+            change.action == "tool.accept" && change.actor != Actor::gateway().to_string();
         ledger.append(entry(change)).await.map_err(|fault| fault.to_string())?;
         directory.mark_recorded(version).await.map_err(|fault| fault.to_string())?;
     }
-    Ok(())
+    Ok(carried)
 }
 
 fn entry(change: Change) -> Entry {

@@ -4,7 +4,8 @@
 mod accepted;
 mod upstream;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_audit::Ledger;
@@ -15,11 +16,12 @@ use portcullis_kernel_adapter::manifest::{Manifest, Profile};
 use portcullis_kernel_adapter::{
     App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher,
 };
-use portcullis_policies::ToolName;
+use portcullis_policies::{AppId, ToolName};
 use tokio::time::Instant;
 
 use crate::config::{self, Settings};
 use crate::directory::Directory;
+use crate::gateway::Gateway;
 use crate::record;
 
 pub use accepted::{accept, load as accepted_tools};
@@ -72,8 +74,40 @@ pub enum AppsError {
     Ledger(String),
 }
 
-/// Builds the catalogue of all configured apps; overrides and quarantined tools are in the ledger
-/// when this returns.
+/// What each MCP server listed last, so that one that is away for a moment keeps its tools: each
+/// call still compares the tool with what its server lists on the connection that it takes.
+#[derive(Debug, Default)]
+pub struct Lists(Mutex<HashMap<AppId, Listed>>);
+
+#[derive(Debug, Default, Clone)]
+struct Listed {
+    tools: Option<Vec<McpTool>>,
+    away: bool,
+}
+
+impl Lists {
+    /// Whether a server could not be reached when it was asked last.
+    #[must_use]
+    pub fn is_somebody_away(&self) -> bool {
+        self.0.lock().is_ok_and(|lists| lists.values().any(|list| list.away))
+    }
+
+    fn came(&self, app: &AppId, tools: &[McpTool]) {
+        if let Ok(mut lists) = self.0.lock() {
+            lists.insert(app.clone(), Listed { tools: Some(tools.to_vec()), away: false });
+        }
+    }
+
+    fn stayed_away(&self, app: &AppId) -> Option<Vec<McpTool>> {
+        let mut lists = self.0.lock().ok()?;
+        let listed = lists.entry(app.clone()).or_default();
+        listed.away = true;
+        listed.tools.clone()
+    }
+}
+
+/// Builds the first catalogue of all configured apps; overrides and quarantined tools are in the
+/// ledger when this returns.
 ///
 /// # Errors
 /// When an app's own files are wrong. An MCP server that can't be reached is no error: its app is
@@ -83,16 +117,46 @@ pub async fn catalogue(
     directory: &Directory,
     dispatcher: &Dispatcher,
     ledger: &Ledger,
+    lists: &Lists,
 ) -> Result<Arc<Catalogue>, AppsError> {
     let before = accepted::load(directory).await?;
-    let Built { catalogue, problems, overridden, accepted } =
-        build(settings, before.clone(), dispatcher).await?;
-    for problem in &problems {
+    let built = build_with(settings, before.clone(), dispatcher, lists).await?;
+    record::catalogue(ledger, &built.catalogue, &built.overridden)
+        .await
+        .map_err(AppsError::Ledger)?;
+    store(directory, &before, built).await
+}
+
+/// Builds the catalogue again while the gateway serves; writes nothing down.
+///
+/// # Errors
+/// As [`catalogue`].
+pub async fn rebuild(gateway: &Gateway) -> Result<Built, AppsError> {
+    let accepted = accepted::load(&gateway.directory).await?;
+    let lists = &gateway.freshness.lists;
+    build_with(&gateway.settings, accepted, &gateway.dispatcher, lists).await
+}
+
+/// Writes down what [`rebuild`] found. The operator's overrides are those of the start.
+///
+/// # Errors
+/// When ledger or directory can't.
+pub async fn keep(gateway: &Gateway, built: Built) -> Result<Arc<Catalogue>, AppsError> {
+    let before = accepted::load(&gateway.directory).await?;
+    record::catalogue(&gateway.ledger, &built.catalogue, &[]).await.map_err(AppsError::Ledger)?;
+    store(&gateway.directory, &before, built).await
+}
+
+async fn store(
+    directory: &Directory,
+    before: &AcceptedTools,
+    built: Built,
+) -> Result<Arc<Catalogue>, AppsError> {
+    for problem in &built.problems {
         tracing::warn!(subject = problem.subject, "{}", problem.message);
     }
-    record::catalogue(ledger, &catalogue, &overridden).await.map_err(AppsError::Ledger)?;
-    accepted::store_new(directory, &before, &accepted).await?;
-    Ok(Arc::new(catalogue))
+    accepted::store_new(directory, before, &built.accepted).await?;
+    Ok(Arc::new(built.catalogue))
 }
 
 /// Reads and asks all configured apps; writes nothing down.
@@ -104,9 +168,18 @@ pub async fn build(
     accepted: AcceptedTools,
     dispatcher: &Dispatcher,
 ) -> Result<Built, AppsError> {
+    build_with(settings, accepted, dispatcher, &Lists::default()).await
+}
+
+async fn build_with(
+    settings: &Settings,
+    accepted: AcceptedTools,
+    dispatcher: &Dispatcher,
+    lists: &Lists,
+) -> Result<Built, AppsError> {
     let mut builder = CatalogueBuilder::new(accepted, NewTools::Quarantine);
     for app in settings.apps.values() {
-        add(&mut builder, app, dispatcher).await?;
+        add(&mut builder, app, dispatcher, lists).await?;
     }
     Ok(builder.build(&overrides(settings)))
 }
@@ -115,6 +188,7 @@ async fn add(
     builder: &mut CatalogueBuilder,
     app: &config::App,
     dispatcher: &Dispatcher,
+    lists: &Lists,
 ) -> Result<(), AppsError> {
     let known = upstream::app(app)?;
     builder.accept_new_tools(match app.new_tools {
@@ -130,7 +204,7 @@ async fn add(
         }
         config::Upstream::Proxy { .. } => builder.add_proxy_app(known),
         config::Upstream::McpChild { .. } | config::Upstream::McpHttp { .. } => {
-            add_mcp(builder, known, dispatcher).await;
+            add_mcp(builder, known, dispatcher, lists).await;
         }
         // The gateway points it at a manifest when it starts the built-in app.
         config::Upstream::Demo => {
@@ -154,11 +228,17 @@ pub async fn discover(
     found.map_err(|source| AppsError::NotReached { app: app.id.to_string(), source })
 }
 
-async fn add_mcp(builder: &mut CatalogueBuilder, app: App, dispatcher: &Dispatcher) {
+async fn add_mcp(builder: &mut CatalogueBuilder, app: App, dispatcher: &Dispatcher, lists: &Lists) {
     let shared = Arc::new(app.clone());
     match dispatcher.discover(&shared, Instant::now() + DISCOVERY).await {
-        Ok(tools) => builder.add_mcp_app(app, &tools),
-        Err(fault) => builder.add_unreachable_app(app, &fault.to_string()),
+        Ok(tools) => {
+            lists.came(&app.id, &tools);
+            builder.add_mcp_app(app, &tools);
+        }
+        Err(fault) => match lists.stayed_away(&app.id) {
+            Some(tools) => builder.add_mcp_app(app, &tools),
+            None => builder.add_unreachable_app(app, &fault.to_string()),
+        },
     }
 }
 

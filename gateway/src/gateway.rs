@@ -16,6 +16,7 @@ use crate::in_force::InForce;
 use crate::knock::Knock;
 use crate::pseudonym::Pseudonyms;
 use crate::record::Strangers;
+use crate::refresh::Freshness;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub rules: Arc<Rules>,
     /// Reaches the apps.
     pub dispatcher: Dispatcher,
+    /// What the catalogue was made from.
+    pub freshness: Freshness,
     /// How many calls of a tenant may be in flight and waiting.
     pub calls: PerTenant,
     /// Names for people in the ledger.

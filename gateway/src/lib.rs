@@ -54,6 +54,7 @@ pub mod open;
 pub mod pipeline;
 pub mod pseudonym;
 pub mod record;
+pub mod refresh;
 pub mod refusal;
 pub mod resolve;
 pub mod rules;

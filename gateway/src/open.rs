@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_audit::{Ledger, LedgerOptions};
-use portcullis_kernel_adapter::{Dispatcher, DispatcherOptions};
 use portcullis_secrets::{FileStore, KeyFile, Vault};
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::pseudonym::Pseudonyms;
 use crate::record::Strangers;
+use crate::refresh::Freshness;
 use crate::rules::{Rules, RulesError, RulesOptions};
 
 /// Why the gateway does not start, sorted by the part that can't.
@@ -90,8 +90,10 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let directory = Directory::open(&settings.data.directory_db()).await?;
     let identity =
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
-    let dispatcher = Dispatcher::new(DispatcherOptions::default());
-    let catalogue = apps::catalogue(&settings, &directory, &dispatcher, &ledger).await?;
+    let freshness = Freshness::default();
+    let dispatcher = freshness.dispatcher();
+    let catalogue =
+        apps::catalogue(&settings, &directory, &dispatcher, &ledger, &freshness.lists).await?;
     let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
     let limits = &settings.server.limits;
     Ok(Arc::new(Gateway {
@@ -106,6 +108,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         vault,
         rules: Arc::new(rules),
         dispatcher,
+        freshness,
         pseudonyms,
         strangers: Strangers::new(),
         tasks: TaskTracker::new(),

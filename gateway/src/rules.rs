@@ -117,6 +117,7 @@ impl Rules {
                     tools = candidate.tools().count(),
                     "policies in force"
                 );
+                tell_what_rules_cannot_see(&loaded.rulebook);
                 *kept = candidate;
                 self.current.store(Some(Arc::new(loaded)));
                 Ok(())
@@ -189,6 +190,19 @@ impl Rules {
         parsed
             .inspect_err(|fault| tracing::warn!(%fault, path = %path.display(), "proof receipt not readable"))
             .ok()
+    }
+}
+
+/// An argument that has no Cedar type is there for the tool but not for the rules.
+fn tell_what_rules_cannot_see(rulebook: &Rulebook) {
+    let unseen = rulebook.untypable();
+    if let Some(first) = unseen.first() {
+        tracing::warn!(
+            arguments = unseen.len(),
+            tool = %first.tool,
+            path = %first.path,
+            "rules cannot see some arguments; `portcullis policy check` names all of them"
+        );
     }
 }
 

@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, demo, door, watch};
+use crate::{admin, demo, door, refresh, watch};
 
 /// A gateway that serves.
 pub struct Running {
@@ -25,6 +25,7 @@ pub struct Running {
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Drained>,
     carrier: AbortOnDropHandle<()>,
+    refresher: AbortOnDropHandle<()>,
     _keeper: AbortOnDropHandle<()>,
     _demo_app: Option<AbortOnDropHandle<()>>,
     _watcher: Option<Box<dyn Send>>,
@@ -43,7 +44,8 @@ impl Running {
         let address = listener.local_addr().map_err(listen)?;
         let demo_app = demo::host(&mut settings).await.map_err(listen)?;
         let gateway = open(settings).await?;
-        let carrier = tokio::spawn(admin::carry(gateway.directory.clone(), gateway.ledger.clone()));
+        let carrier = tokio::spawn(admin::carry(Arc::clone(&gateway)));
+        let refresher = tokio::spawn(refresh::keep_fresh(Arc::clone(&gateway)));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let options = edge_options(&gateway)?;
         let (stop, stopped) = oneshot::channel();
@@ -58,6 +60,7 @@ impl Running {
             stop,
             serving,
             carrier: AbortOnDropHandle::new(carrier),
+            refresher: AbortOnDropHandle::new(refresher),
             _keeper: AbortOnDropHandle::new(keeper),
             _demo_app: demo_app,
         })
@@ -84,7 +87,7 @@ impl Running {
             Ok(drained) => tracing::info!(?drained, "no more connections"),
             Err(fault) => tracing::error!(%fault, "the listener ended abnormally"),
         }
-        drop(self.carrier);
+        drop((self.carrier, self.refresher));
         let gateway = self.gateway;
         gateway.tasks.close();
         let patience = gateway.settings.server.limits.drain_timeout;
