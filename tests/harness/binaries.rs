@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// The executable `name` of the target folder that this test was built into.
 ///
 /// Panics with the command that builds it when it is not there.
-pub(crate) fn binary(name: &str) -> PathBuf {
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the running test");
     // target/<profile>/deps/<test>-<hash>
     let profile = test.parent().and_then(std::path::Path::parent).expect("target/<profile>/deps");

@@ -40,6 +40,7 @@ mod process;
 mod upstream;
 
 pub use answer::Answer;
+pub use binaries::binary;
 pub use builder::{BANK, Builder, MANIFEST};
 pub use deployment::Deployment;
 pub use ledger::{Verified, text};

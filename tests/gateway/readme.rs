@@ -1,0 +1,32 @@
+//! What the README tells to type ...
+
+use std::process::Command;
+
+use harness::{Deployment, Upstream, json};
+
+#[tokio::test]
+async fn about_the_configuration_works() {
+    let gate = Deployment::builder().start().await;
+    let said = gate.must(&["check"]);
+    assert!(said.contains("portcullis-data"), "{said}");
+    let schema: harness::Value = serde_json::from_str(&gate.must(&["check", "--schema"])).unwrap();
+    assert!(schema["properties"]["server"].is_object(), "{schema}");
+}
+
+#[tokio::test]
+async fn about_the_ledger_works() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    gate.call("ana", "notes", "list_notes", json!({})).await;
+    gate.must(&["ledger", "export", "--to", "export/"]);
+    let verify = || {
+        let verify = Command::new(harness::binary("portcullis-verify"))
+            .current_dir(gate.dir())
+            .arg("export/")
+            .output();
+        let output = verify.unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (whole, said) = verify();
+    assert!(whole && said.contains("whole"), "{said}");
+}

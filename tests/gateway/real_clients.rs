@@ -1,0 +1,107 @@
+//! To clients that nobody of Portcullis wrote (PyPI `mcp`, `imperal-sdk`, `imperal-mcp`), the gateway ...
+
+use harness::{Answer, Deployment, Upstream, Value, json};
+use reqwest::Method;
+
+use crate::parts::{files_app, mcp, python};
+
+#[tokio::test]
+async fn lists_over_mcp_only_what_the_caller_could_be_allowed_to_call() {
+    let upstream = Upstream::start();
+    let builder = Deployment::builder().notes(&upstream);
+    let app = files_app(builder.dir());
+    let gate = builder.app(&app).start().await;
+    let names = |results: &[Value]| -> Vec<String> {
+        let tools = results[0]["tools"].as_array().unwrap();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let list = json!([{ "list": true }]);
+    assert_eq!(names(&mcp(&gate, "ben", list.clone()).await), ["notes__list_notes"]);
+    assert_eq!(names(&mcp(&gate, "nil", list.clone()).await), [""; 0]);
+    let all = mcp(&gate, "ada", list).await;
+    assert!(names(&all).contains(&"files__write_file".to_owned()), "{all:?}");
+    let tools = all[0]["tools"].as_array().unwrap();
+    let delete = tools.iter().find(|tool| tool["name"] == "notes__delete_note").unwrap();
+    assert_eq!(delete["annotations"], json!({ "readOnlyHint": false, "destructiveHint": true }));
+}
+
+#[tokio::test]
+async fn answers_401_with_a_challenge_to_an_mcp_client_without_a_token() {
+    let gate = Deployment::builder().start().await;
+    let request = gate.request(Method::POST, "/mcp").json(&json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/list",
+    }));
+    let answer = gate.send(request).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.header("www-authenticate").starts_with("Bearer"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn tells_an_unknown_tool_as_a_protocol_error_and_a_refusal_as_a_readable_result() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let steps = json!([
+        { "call": "notes__make_coffee" },
+        { "call": "nowhere__x" },
+        { "call": "no_such_name" },
+        { "call": "notes__create_note", "arguments": { "title": "milk" } },
+        { "call": "notes__create_note", "arguments": { "title": 7 } },
+    ]);
+    let results = mcp(&gate, "ben", steps).await;
+    for unknown in &results[..3] {
+        assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
+    }
+    for (refused, code) in
+        [(&results[3], "PERMISSION_DENIED"), (&results[4], "VALIDATION_TYPE_ERROR")]
+    {
+        assert_eq!(refused["result"]["isError"], true, "{refused}");
+        assert_eq!(refused["result"]["structuredContent"]["error"], code, "{refused}");
+        let words = refused["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(words.contains(code), "a model reads the text: {words}");
+    }
+    let rules = &results[3]["result"]["structuredContent"]["rules"];
+    assert_eq!(*rules, json!(["rbac/scope-missing"]));
+    assert!(upstream.seen().is_empty(), "nothing reached the app");
+}
+
+#[tokio::test]
+async fn refuses_mcp_json_with_two_meanings() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let twice = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":
+        {"name":"notes__create_note","arguments":{"title":"shown","title":"run"}}}"#;
+    let answer = raw_mcp(&gate, "ana", twice).await;
+    assert_eq!((answer.status, answer.code()), (400, "MALFORMED_BODY"), "{answer:?}");
+    assert!(upstream.seen().is_empty(), "nothing reached the app");
+    let once = twice.replace(r#""title":"shown","#, "");
+    assert_eq!(raw_mcp(&gate, "ana", &once).await.status, 200);
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn works_with_the_unmodified_imperal_packages() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let (token, id) = (gate.token("ana").await, gate.user_id("ana"));
+    let args = ["clients/imperal_checks.py", gate.url(), &token, &id, "imp_t_acme"];
+    let said = python(&args, "").await;
+    let checks: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [a1, a2, a24] = checks.as_slice() else { panic!("three checks: {said}") };
+    for me in [a1, a2] {
+        assert_eq!((&me["imperal_id"], &me["tenant_id"]), (&json!(id), &json!("imp_t_acme")));
+    }
+    assert_eq!(a1["role"], "editor");
+    let scopes = a1["scopes"].as_array().unwrap();
+    assert!(scopes.contains(&json!("notes:read")), "{a1}");
+    assert_eq!(a24["result"]["status"], "success", "{a24}");
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+async fn raw_mcp(gate: &Deployment, user: &str, body: &str) -> Answer {
+    let request = gate.signed(user, Method::POST, "/mcp").await;
+    let request = request
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(body.to_owned());
+    gate.send(request).await
+}
