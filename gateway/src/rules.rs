@@ -59,6 +59,19 @@ pub enum RulesError {
     Ledger(String),
 }
 
+impl RulesError {
+    /// Every mistake with its place, in one text for the record.
+    fn whole_story(&self) -> String {
+        match self {
+            Self::Bad(mistakes) => {
+                let lines: Vec<String> = mistakes.iter().map(|one| format!("{one:?}")).collect();
+                lines.join("; ")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// The rules, reloadable.
 pub struct Rules {
     options: RulesOptions,
@@ -124,7 +137,7 @@ impl Rules {
             }
             Err(fault) => {
                 let kept = self.current().map(|now| now.rulebook.digest().to_string());
-                record::policies_refused(&self.ledger, kept, &fault)
+                record::policies_refused(&self.ledger, kept, &fault.whole_story())
                     .await
                     .map_err(RulesError::Ledger)?;
                 Err(fault)

@@ -30,3 +30,22 @@ async fn about_the_ledger_works() {
     let (whole, said) = verify();
     assert!(whole && said.contains("whole"), "{said}");
 }
+
+#[tokio::test]
+async fn about_the_rules_works() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    for command in ["check", "test", "prove"] {
+        // As in the README: without a configuration, on the rules that the binary carries.
+        let said = Command::new(harness::binary("portcullis"))
+            .current_dir(gate.dir())
+            .args(["policy", command])
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "policy {command}: {said:?}");
+    }
+    let call = gate.call("ana", "notes", "list_notes", json!({})).await;
+    gate.settled(&call.op(), 2).await;
+    let why = gate.must(&["policy", "explain", "--op", &call.op()]);
+    assert!(why.contains("rbac/scopes-held"), "{why}");
+}

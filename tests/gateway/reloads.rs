@@ -108,7 +108,7 @@ async fn load_as_unproved_with_a_loud_warning_where_there_is_no_solver() {
 }
 
 #[tokio::test]
-async fn are_refused_unproved_where_a_proof_is_required() {
+async fn are_refused_unproved_where_a_proof_is_required_and_taken_with_a_receipt_of_it() {
     let upstream = Upstream::start();
     let builder = Deployment::builder().notes(&upstream);
     copy_rules(builder.dir());
@@ -119,6 +119,17 @@ async fn are_refused_unproved_where_a_proof_is_required() {
     gate.stop();
     assert!(!gate.fails_to_restart().success());
     assert!(gate.log().contains("`require_proof` is on"), "{}", gate.log());
+
+    gate.must(&["policy", "prove", "--receipt", "receipt.json"]);
+    let config = gate.dir().join("portcullis.toml");
+    let with_receipt = "require_proof = true\nproof_receipt = \"receipt.json\"";
+    let text_of = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text_of.replace("require_proof = true", with_receipt)).unwrap();
+    gate.restart().await;
+    let sets = in_force(&gate);
+    let now = sets.last().unwrap();
+    assert_eq!(text(now, "/note/proof"), "proved", "{now}");
+    assert!(text(now, "/note/solver").contains("cvc5"), "{now}");
 }
 
 /// Adds one file to a good set; see [`refused_after`].
@@ -141,7 +152,7 @@ async fn refused_after(change: impl FnOnce(&Path)) -> String {
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert_eq!(text(&refused[0], "/pol/decision"), "kept");
     assert_eq!(text(&refused[0], "/pol/bundle"), kept);
-    assert!(!text(&refused[0], "/note/why").is_empty(), "{refused:?}");
+    assert!(text(&refused[0], "/note/why").contains(".cedar:"), "file and line: {refused:?}");
     let after = gate.call("ana", "notes", "list_notes", json!({})).await;
     assert_eq!((before.status, after.status), (200, 200));
     assert_eq!(before.rules(), after.rules());
