@@ -132,6 +132,7 @@ fn identity_settings(settings: &Settings) -> IdentitySettings {
     IdentitySettings {
         issuer: identity.issuer.clone().unwrap_or_else(|| settings.ledger.deployment.clone()),
         login_limits: LoginLimits::new(identity.login_attempts, identity.login_window),
+        token_lifetime: identity.token_lifetime,
         ..IdentitySettings::default()
     }
 }

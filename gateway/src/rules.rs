@@ -54,6 +54,12 @@ pub enum RulesError {
         "install cvc5, or name a receipt made by `portcullis policy prove --receipt` in `proof_receipt`"
     ))]
     Unproved(String),
+    /// The solver is there and could not say.
+    #[error("the policy set could not be proved: {0}")]
+    #[diagnostic(help(
+        "simplify the rule it names, or name a receipt of a proof made elsewhere in `proof_receipt`"
+    ))]
+    Undecided(String),
     /// The set could not be written down, so it may not decide.
     #[error("the ledger could not record the policy set: {0}")]
     Ledger(String),
@@ -191,7 +197,8 @@ impl Rules {
                 let receipt = report.holds()?;
                 Ok(Proof::Proved { solver: receipt.solver.clone() })
             }
-            Err(fault) => Ok(Proof::Unproved { why: fault.to_string() }),
+            // A solver that is there and gives no answer is no reason to believe the set.
+            Err(fault) => Err(RulesError::Undecided(fault.to_string())),
         }
     }
 

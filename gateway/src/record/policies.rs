@@ -24,9 +24,11 @@ pub async fn policies_loaded(ledger: &Ledger, loaded: &InForce) -> Result<(), St
         Proof::Proved { solver } | Proof::Receipt { solver } => (solver.as_str(), ""),
         Proof::Unproved { why } => ("", why.as_str()),
     };
+    let invariants = loaded.rulebook.invariants_digest();
     let note = [
         ("action", "policies_loaded"),
         ("proof", loaded.proof.word()),
+        ("invariants", invariants.as_str()),
         ("solver", solver),
         ("why", why),
     ];
