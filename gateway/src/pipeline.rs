@@ -14,6 +14,7 @@
 //! (`records::every_refusal_before_it_is_answered`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portcullis_audit::crash_point;
 use portcullis_kernel_adapter::Cleared;
@@ -27,6 +28,9 @@ use crate::knock::{Knock, Wanted};
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 use crate::{confirm, dispatch, resolve};
+
+/// A wait that is too short for anybody's rights to have changed unnoticed.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Runs one call to its end and gives what the caller is told.
 ///
@@ -86,11 +90,14 @@ impl Visit {
 }
 
 async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Told, Refusal> {
-    let caller = gateway.identify(&knock).await?;
+    let mut caller = gateway.identify(&knock).await?;
     trail.caller(gateway, &caller);
+    let arrived = Instant::now();
     let place = gateway.calls.enter(caller.tenant().as_str()).await?;
-    // Who waited for a place may have lost more than time meanwhile.
-    let caller = gateway.identify(&knock).await?;
+    if arrived.elapsed() > MOMENT {
+        // Who had to wait for a place may have lost more than time meanwhile.
+        caller = gateway.identify(&knock).await?;
+    }
 
     let in_force = gateway.in_force()?;
     let (mut call, confirmation) = match knock.wanted {

@@ -163,13 +163,21 @@ fn policies(c: &mut Checker<'_>, at: &At, written: written::Policies) -> Option<
     let dir = written.dir.map(|text| c.folder(&at.key("dir"), &text));
     let shadow_dir = written.shadow_dir.map(|text| c.folder(&at.key("shadow_dir"), &text));
     let solver = written.solver.map(|text| c.file(&at.key("solver"), &text));
-    let receipt = written.proof_receipt.map(|text| c.file(&at.key("proof_receipt"), &text));
+    // `portcullis policy prove --receipt` reads this configuration before it writes that file.
+    let receipt = written.proof_receipt.map(|text| {
+        let path = c.path(&text);
+        if !path.is_file() {
+            let help = "make it with `portcullis policy prove --receipt FILE`";
+            c.warn(&at.key("proof_receipt"), format!("there is no {} yet", path.display()), help);
+        }
+        path
+    });
     Some(Policies {
         dir: all_or_none(dir)?,
         require_proof: written.require_proof.unwrap_or(default.require_proof),
         watch: written.watch.unwrap_or(default.watch),
         solver: all_or_none(solver)?,
-        proof_receipt: all_or_none(receipt)?,
+        proof_receipt: receipt,
         shadow_dir: all_or_none(shadow_dir)?,
     })
 }

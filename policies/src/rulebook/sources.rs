@@ -158,7 +158,26 @@ mod tests {
         let names: Vec<_> = sources.platform.iter().map(|f| f.path.ends_with("a.cedar")).collect();
         assert_eq!(names, [true, false]);
         assert_eq!(sources.tenants[0].0.as_str(), "imp_t_x");
-        assert!(sources.invariants.is_empty());
+        assert_eq!(sources.invariants, RuleSources::embedded().invariants);
+    }
+
+    #[test]
+    fn the_platforms_invariants_hold_beside_the_folders_own_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let embedded = RuleSources::embedded().invariants;
+        for folder in ["rules", "invariants"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("rules/a.cedar"), "x").unwrap();
+        std::fs::write(dir.path().join("invariants/own.cedar"), "y").unwrap();
+        std::fs::write(dir.path().join("invariants/same.cedar"), &embedded[0].text).unwrap();
+        let texts: Vec<_> = RuleSources::read_dir(dir.path())
+            .unwrap()
+            .invariants
+            .into_iter()
+            .map(|f| f.text)
+            .collect();
+        assert_eq!(texts, ["y", embedded[0].text.as_str(), embedded[1].text.as_str()]);
     }
 
     #[test]
