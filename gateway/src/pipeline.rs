@@ -11,7 +11,8 @@
 //! INVARIANT: the steps outlive the connection (`survives::a_client_that_hangs_up`): they run in a
 //! task of their own, and the door only waits for it.
 //! INVARIANT: a refusal is in the ledger before its answer is released
-//! (`records::every_refusal_before_it_is_answered`).
+//! (`records::every_refusal_before_it_is_answered`); of callers whom nobody knows at most 100 a second,
+//! the rest are counted in the next record.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! Which rules are in force: loads a set, has it proved, writes it down, and only then swaps.
 //!
 //! INVARIANT: a set that does not validate, or that breaks an invariant, never replaces a good one
-//! (`rules::a_bad_set_is_refused_and_the_old_one_stays`).
+//! (`reloads::stay_as_they_are_when_the_new_set_breaks_an_invariant` and its three neighbours).
 //! INVARIANT: the ledger names every set before it decides its first call
-//! (`rules::every_set_in_force_is_in_the_ledger`).
+//! (`reloads::change_for_the_next_call_without_a_dropped_request`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
