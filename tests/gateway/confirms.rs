@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::{Answer, Deployment, Upstream, json, text};
+use reqwest::Method;
 
 async fn start() -> (Deployment, Upstream) {
     start_with_ttl("10m").await
@@ -181,4 +182,18 @@ async fn a_question_that_outlived_a_kill() {
     gate.restart().await;
     assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200);
     assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_for_an_api_key_which_could_else_confirm_what_it_asks_for() {
+    let (gate, upstream) = start().await;
+    let key = gate.api_key("ana", &["notes:read", "notes:destructive"]);
+    let id = ask(&gate).await.confirmation();
+    for verb in ["confirm", "accept", "cancel"] {
+        let path = format!("/v1/confirmations/{id}/{verb}");
+        let request = gate.request(Method::POST, &path).header("x-api-key", &key);
+        refused(&gate.send(request).await, 403, "CONFIRMATION_FOREIGN");
+    }
+    assert_eq!(upstream.seen().len(), 0);
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "her own it stays");
 }
