@@ -3,12 +3,16 @@
 use crate::context::Scope;
 use crate::scope_key::{ScopeKey, ScopeKeyId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// How long an unwrapped key may be used before its key-encryption key is asked again; so a revoked key
-/// stops working within this time.
+/// stops working within this time, and so does everything when the provider is gone.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
+
+/// How often an unwrapped key may be used before its key-encryption key is asked again.
+pub(crate) const USES: u32 = 1 << 20;
 
 /// Keys in memory at most.
 pub(crate) const CAPACITY: usize = 4096;
@@ -24,12 +28,19 @@ struct Slots {
     keys: HashMap<ScopeKeyId, Slot>,
     active: HashMap<Scope, ScopeKeyId>,
     sweep_at: Option<Instant>,
+    /// Counts the purges: what was read before one must not be remembered after it.
+    purges: u64,
 }
 
 struct Slot {
     key: Arc<ScopeKey>,
     until: Instant,
+    uses: AtomicU32,
 }
+
+/// What was forgotten before some reading began.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment(u64);
 
 impl Cache {
     pub(crate) fn active(&self, scope: &Scope, now: Instant) -> Option<Arc<ScopeKey>> {
@@ -41,15 +52,25 @@ impl Cache {
         self.read().live(&id, now)
     }
 
-    pub(crate) fn insert(&self, key: &Arc<ScopeKey>, active: bool, now: Instant) {
+    /// Taken before the store is read, given to [`Cache::insert`] afterwards.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.read().purges)
+    }
+
+    /// Remembers a key, unless something was purged since `since`: the key may be what was purged.
+    pub(crate) fn insert(&self, key: &Arc<ScopeKey>, active: bool, now: Instant, since: Moment) {
         let mut slots = self.write();
+        if slots.purges != since.0 {
+            return;
+        }
         if slots.keys.len() >= CAPACITY || slots.sweep_at.is_none_or(|at| now >= at) {
             slots.make_room(now);
         }
         if active {
             slots.active.insert(key.scope().clone(), key.id());
         }
-        slots.keys.insert(key.id(), Slot { key: Arc::clone(key), until: now + LIFETIME });
+        let slot = Slot { key: Arc::clone(key), until: now + LIFETIME, uses: AtomicU32::new(0) };
+        slots.keys.insert(key.id(), slot);
     }
 
     /// Wipes what has expired.
@@ -57,11 +78,12 @@ impl Cache {
         self.write().make_room(now);
     }
 
-    /// Forgets every key of a scope at once: it was revoked or erased.
-    pub(crate) fn purge(&self, scope: &Scope) {
+    /// Forgets at once every key whose scope is wanted gone: it was revoked, rotated or erased.
+    pub(crate) fn purge(&self, gone: impl Fn(&Scope) -> bool) {
         let mut slots = self.write();
-        slots.active.remove(scope);
-        slots.keys.retain(|_, slot| slot.key.scope() != scope);
+        slots.purges += 1;
+        slots.active.retain(|scope, _| !gone(scope));
+        slots.keys.retain(|_, slot| !gone(slot.key.scope()));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Slots> {
@@ -75,7 +97,13 @@ impl Cache {
 
 impl Slots {
     fn live(&self, id: &ScopeKeyId, now: Instant) -> Option<Arc<ScopeKey>> {
-        self.keys.get(id).filter(|slot| now < slot.until).map(|slot| Arc::clone(&slot.key))
+        let slot = self.keys.get(id).filter(|slot| now < slot.until)?;
+        // Two threads may pass the bound together; a few uses more do no harm.
+        if slot.uses.load(Ordering::Relaxed) >= USES {
+            return None;
+        }
+        slot.uses.fetch_add(1, Ordering::Relaxed);
+        Some(Arc::clone(&slot.key))
     }
 
     /// Drops what has expired, and, where that is not enough, the half that expires first. Halving keeps
@@ -112,7 +140,7 @@ mod tests {
         let (cache, now) = (Cache::default(), Instant::now());
         let key = key(1);
         let watched = Arc::downgrade(&key);
-        cache.insert(&key, true, now);
+        cache.insert(&key, true, now, cache.moment());
         drop(key);
         cache.sweep(now + LIFETIME);
         assert!(watched.upgrade().is_none());
@@ -122,7 +150,7 @@ mod tests {
     fn a_key_is_gone_after_five_minutes() {
         let (cache, now) = (Cache::default(), Instant::now());
         let key = key(1);
-        cache.insert(&key, true, now);
+        cache.insert(&key, true, now, cache.moment());
         let last = now + LIFETIME - Duration::from_nanos(1);
         assert!(cache.active(key.scope(), last).is_some());
         assert!(cache.active(key.scope(), now + LIFETIME).is_none());
@@ -134,7 +162,8 @@ mod tests {
         let (cache, start) = (Cache::default(), Instant::now());
         let count = u32::try_from(CAPACITY).unwrap() * 2 + 5;
         for number in 0..count {
-            cache.insert(&key(number), true, start + Duration::from_millis(number.into()));
+            let now = start + Duration::from_millis(number.into());
+            cache.insert(&key(number), true, now, cache.moment());
             let slots = cache.read();
             assert!(slots.keys.len() <= CAPACITY && slots.active.len() <= CAPACITY);
         }
@@ -147,9 +176,28 @@ mod tests {
         let (cache, now) = (Cache::default(), Instant::now());
         let key = key(1);
         let watched = Arc::downgrade(&key);
-        cache.insert(&key, true, now);
-        cache.purge(&Scope::new("t", "1", "x").unwrap());
+        cache.insert(&key, true, now, cache.moment());
+        cache.purge(|scope| scope.user() == "1");
         drop(key);
         assert!(watched.upgrade().is_none());
+    }
+
+    #[test]
+    fn what_was_read_before_a_purge_is_not_remembered_after_it() {
+        let (cache, now) = (Cache::default(), Instant::now());
+        let key = key(1);
+        let before = cache.moment();
+        cache.purge(|_| true);
+        cache.insert(&key, true, now, before);
+        assert!(cache.active(key.scope(), now).is_none());
+    }
+
+    #[test]
+    fn a_key_is_gone_after_its_last_use() {
+        let (cache, now) = (Cache::default(), Instant::now());
+        let key = key(1);
+        cache.insert(&key, true, now, cache.moment());
+        let used = (0..=USES).filter(|_| cache.active(key.scope(), now).is_some()).count();
+        assert_eq!(used, USES as usize);
     }
 }

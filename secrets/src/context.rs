@@ -26,24 +26,52 @@ pub struct Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// A credential that an extension may be lent; at most 64 KiB.
-    Secret,
     /// A decision capsule beside a ledger record (design.md section 4); at most 16 MiB.
     Capsule,
     /// Arguments or an answer beside a ledger record; at most 16 MiB.
     CallBody,
     /// The exact argument bytes of a pending confirmation; at most 16 MiB.
     Confirmation,
-    /// A key of the deployment itself, such as the token signing key; at most 64 KiB.
+    /// A key of the deployment itself; at most 64 KiB.
     DeploymentKey,
+    /// The body beside a ledger record; at most 16 MiB.
+    LedgerBody,
+    /// The keys of the commitments in a ledger record; at most 64 KiB.
+    FieldKey,
+    /// A private key that signs tokens or checkpoints; at most 64 KiB.
+    SigningKey,
 }
 
-/// Everything that a sealed value is bound to.
+/// Longest secret in bytes.
+pub(crate) const SECRET_LIMIT: usize = 64 << 10;
+
+/// The purpose of every [`SecretContext`]. INVARIANT: no [`Purpose`] has this word, so no other context
+/// ever opens a secret (`context::tests::no_purpose_speaks_for_secrets`).
+const SECRET: &str = "secret";
+
+/// Everything that a sealed value is bound to. For secrets see [`SecretContext`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     scope: Scope,
     name: String,
     purpose: Purpose,
+}
+
+/// What a secret is bound to: a credential that an extension or an upstream may be lent. A type of its
+/// own, because [`crate::Vault::lend`], which alone takes it to open something, costs a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretContext {
+    scope: Scope,
+    name: String,
+}
+
+/// The one form in which any context is sealed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding<'a> {
+    pub(crate) scope: &'a Scope,
+    name: &'a str,
+    purpose: &'static str,
+    pub(crate) limit: usize,
 }
 
 /// A tenant, user, extension or name that cannot be part of a context.
@@ -109,11 +137,13 @@ impl Purpose {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Secret => "secret",
             Self::Capsule => "capsule",
             Self::CallBody => "call-body",
             Self::Confirmation => "confirmation",
             Self::DeploymentKey => "deployment-key",
+            Self::LedgerBody => "ledger-body",
+            Self::FieldKey => "field-key",
+            Self::SigningKey => "signing-key",
         }
     }
 
@@ -121,8 +151,8 @@ impl Purpose {
     #[must_use]
     pub fn limit(self) -> usize {
         match self {
-            Self::Secret | Self::DeploymentKey => 64 << 10,
-            Self::Capsule | Self::CallBody | Self::Confirmation => 16 << 20,
+            Self::DeploymentKey | Self::FieldKey | Self::SigningKey => 64 << 10,
+            Self::Capsule | Self::CallBody | Self::Confirmation | Self::LedgerBody => 16 << 20,
         }
     }
 }
@@ -148,16 +178,64 @@ impl Context {
         self.purpose
     }
 
-    /// The bytes that are authenticated with every blob.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        encode_pairs(&[
+    pub(crate) fn binding(&self) -> Binding<'_> {
+        let (word, limit) = (self.purpose.as_str(), self.purpose.limit());
+        Binding { scope: &self.scope, name: &self.name, purpose: word, limit }
+    }
+}
+
+impl SecretContext {
+    /// Binds a secret to a scope and a name of 1 to [`MAX_PART`] bytes.
+    ///
+    /// # Errors
+    /// [`InvalidContext`] when the name is empty or too long.
+    pub fn new(scope: Scope, name: &str) -> Result<Self, InvalidContext> {
+        Ok(Self { scope, name: part("name", name)? })
+    }
+
+    /// Whose key seals.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The secret's name within its scope.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Longest secret in bytes.
+    #[must_use]
+    pub fn limit() -> usize {
+        SECRET_LIMIT
+    }
+
+    pub(crate) fn binding(&self) -> Binding<'_> {
+        Binding { scope: &self.scope, name: &self.name, purpose: SECRET, limit: SECRET_LIMIT }
+    }
+}
+
+impl Binding<'_> {
+    /// Appends the bytes that are authenticated with every blob.
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+        encode_pairs_into(bytes, &self.pairs());
+    }
+
+    /// Length of those bytes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        pairs_len(&self.pairs())
+    }
+
+    fn pairs(&self) -> [(&str, &str); 6] {
+        [
             ("ext", &self.scope.ext),
-            ("name", &self.name),
+            ("name", self.name),
             ("product", PRODUCT),
-            ("purpose", self.purpose.as_str()),
+            ("purpose", self.purpose),
             ("tenant", &self.scope.tenant),
             ("user", &self.scope.user),
-        ])
+        ]
     }
 }
 
@@ -168,14 +246,22 @@ impl Context {
 /// INVARIANT: callers give the pairs sorted by key, and values of at most [`MAX_PART`] bytes
 /// (`encoding_is_sorted_and_length_prefixed`).
 pub(crate) fn encode_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
-    let text: usize = pairs.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
-    let mut bytes = Vec::with_capacity(text + 2);
-    push_u16(&mut bytes, pairs.len());
-    for (key, value) in pairs {
-        push_text(&mut bytes, key);
-        push_text(&mut bytes, value);
-    }
+    let mut bytes = Vec::with_capacity(pairs_len(pairs));
+    encode_pairs_into(&mut bytes, pairs);
     bytes
+}
+
+fn encode_pairs_into(bytes: &mut Vec<u8>, pairs: &[(&str, &str)]) {
+    push_u16(bytes, pairs.len());
+    for (key, value) in pairs {
+        push_text(bytes, key);
+        push_text(bytes, value);
+    }
+}
+
+fn pairs_len(pairs: &[(&str, &str)]) -> usize {
+    let text: usize = pairs.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+    text + 2
 }
 
 /// SHA-256 of an encoded context.
@@ -231,13 +317,27 @@ fn push_u16(bytes: &mut Vec<u8>, length: usize) {
 mod tests {
     use super::*;
 
-    fn context(tenant: &str, user: &str, ext: &str, name: &str) -> Context {
-        Context::new(Scope::new(tenant, user, ext).unwrap(), name, Purpose::Secret).unwrap()
+    fn encoded(tenant: &str, user: &str, ext: &str, name: &str) -> Vec<u8> {
+        let scope = Scope::new(tenant, user, ext).unwrap();
+        let context = SecretContext::new(scope, name).unwrap();
+        let mut bytes = Vec::new();
+        context.binding().encode_into(&mut bytes);
+        assert_eq!(bytes.len(), context.binding().encoded_len());
+        bytes
+    }
+
+    #[test]
+    fn no_purpose_speaks_for_secrets() {
+        use Purpose::*;
+        let purposes =
+            [Capsule, CallBody, Confirmation, DeploymentKey, LedgerBody, FieldKey, SigningKey];
+        let words: std::collections::BTreeSet<_> = purposes.map(Purpose::as_str).into();
+        assert!(words.len() == purposes.len() && !words.contains(SECRET));
     }
 
     #[test]
     fn encoding_is_sorted_and_length_prefixed() {
-        let encoded = context("t", "u", "x", "n").encode();
+        let encoded = encoded("t", "u", "x", "n");
         let expected =
             b"\x00\x06\x00\x03ext\x00\x01x\x00\x04name\x00\x01n\x00\x07product\x00\x0aportcullis\
             \x00\x07purpose\x00\x06secret\x00\x06tenant\x00\x01t\x00\x04user\x00\x01u";
@@ -246,7 +346,7 @@ mod tests {
 
     #[test]
     fn moving_a_letter_between_two_parts_changes_the_encoding() {
-        assert_ne!(context("ab", "c", "x", "n").encode(), context("a", "bc", "x", "n").encode());
+        assert_ne!(encoded("ab", "c", "x", "n"), encoded("a", "bc", "x", "n"));
     }
 
     #[test]

@@ -16,11 +16,11 @@
 //!
 //! Integers are big-endian. The associated data are the whole header followed by the encoded context.
 
-use crate::context::{self, Context};
+use crate::context::{self, Binding};
 use crate::padding;
 use crate::scope_key::{ScopeKey, ScopeKeyId};
 use crate::single_use::{self, CipherFault, Labels, NoRandomness, SingleUse, TAG};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Length of the header in bytes.
 pub const HEADER: usize = 124;
@@ -85,8 +85,12 @@ pub(crate) enum Refused {
 }
 
 impl Draw {
+    /// One question to the operating system for all of it.
     pub(crate) fn fresh() -> Result<Self, NoRandomness> {
-        Ok(Self { salt: single_use::random()?, nonce: single_use::random()? })
+        let bytes: [u8; 44] = single_use::random()?;
+        let (salt, rest) = bytes.split_first_chunk().ok_or(NoRandomness)?;
+        let nonce = rest.first_chunk().ok_or(NoRandomness)?;
+        Ok(Self { salt: *salt, nonce: *nonce })
     }
 }
 
@@ -96,13 +100,14 @@ impl Draw {
 pub(crate) fn seal(
     key: &ScopeKey,
     blob: BlobId,
-    context: &Context,
+    binding: &Binding<'_>,
     plaintext: &[u8],
     draw: &Draw,
 ) -> Result<Vec<u8>, CipherFault> {
-    let bound = context.encode();
-    let salt = hedged_salt(key, blob, &bound, plaintext, draw)?;
-    let single = derive(key, &salt, &bound)?;
+    let mut aad = room_for_header(binding);
+    let (head, bound) = aad.split_at_mut_checked(HEADER).ok_or(CipherFault)?;
+    let salt = hedged_salt(key, blob, bound, plaintext, draw)?;
+    let single = derive(key, &salt, bound)?;
     let header = Header {
         blob,
         key: key.id(),
@@ -111,9 +116,10 @@ pub(crate) fn seal(
         commitment: *single.commitment(),
         nonce: draw.nonce,
     };
-    let mut sealed = header.encode();
-    let aad = [sealed.as_slice(), &bound].concat();
-    padding::pad_into(&mut sealed, plaintext, TAG);
+    header.write(head).ok_or(CipherFault)?;
+    let mut sealed = Vec::with_capacity(HEADER + padding::padded_len(plaintext.len()) + TAG);
+    sealed.extend_from_slice(head);
+    padding::pad_into(&mut sealed, plaintext);
     let text = sealed.get_mut(HEADER..).ok_or(CipherFault)?;
     match single.seal(&draw.nonce, &aad, text) {
         Ok(tag) => sealed.extend_from_slice(&tag),
@@ -128,25 +134,32 @@ pub(crate) fn seal(
 /// Opens what [`seal`] made, under the context of the authorised request.
 pub(crate) fn open(
     key: &ScopeKey,
-    context: &Context,
+    binding: &Binding<'_>,
     blob: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Refused> {
     let (header, body) = Header::parse(blob).map_err(Refused::Malformed)?;
-    let bound = context.encode();
-    let single = derive(key, &header.salt, &bound).map_err(|_| Refused::Altered)?;
+    let short = Refused::Malformed(Malformed::Length(blob.len()));
+    let mut aad = room_for_header(binding);
+    let (head, bound) = aad.split_at_mut_checked(HEADER).ok_or(short)?;
+    head.copy_from_slice(blob.get(..HEADER).ok_or(short)?);
+    let single = derive(key, &header.salt, bound).map_err(|_| Refused::Altered)?;
     if !single.commits_to(&header.commitment) {
         return Err(Refused::Commitment);
     }
-    let short = Refused::Malformed(Malformed::Length(blob.len()));
     let (text, tag) = body.split_last_chunk::<TAG>().ok_or(short)?;
-    let head = blob.get(..HEADER).ok_or(short)?;
     let mut text = Zeroizing::new(text.to_vec());
-    single
-        .open(&header.nonce, &[head, &bound].concat(), &mut text, *tag)
-        .map_err(|_| Refused::Altered)?;
+    single.open(&header.nonce, &aad, &mut text, *tag).map_err(|_| Refused::Altered)?;
     let length = padding::unpadded_len(&text).ok_or(Refused::Altered)?;
     text.truncate(length);
     Ok(text)
+}
+
+/// The associated data with a header still to be written: header, then encoded context, in one buffer.
+fn room_for_header(binding: &Binding<'_>) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(HEADER + binding.encoded_len());
+    aad.resize(HEADER, 0);
+    binding.encode_into(&mut aad);
+    aad
 }
 
 impl Header {
@@ -184,20 +197,20 @@ impl Header {
         })
     }
 
-    fn encode(&self) -> Vec<u8> {
-        [
-            MAGIC.as_slice(),
-            &SUITE.to_be_bytes(),
-            &124_u16.to_be_bytes(),
-            &self.blob.secret,
-            &self.blob.version.to_be_bytes(),
-            self.key.as_bytes(),
-            &self.key_version.to_be_bytes(),
-            &self.salt,
-            &self.commitment,
-            &self.nonce,
-        ]
-        .concat()
+    /// Fills `head`, which is [`HEADER`] bytes long.
+    fn write(&self, mut head: &mut [u8]) -> Option<()> {
+        let head = &mut head;
+        put(head, &MAGIC)?;
+        put(head, &SUITE.to_be_bytes())?;
+        put(head, &124_u16.to_be_bytes())?;
+        put(head, &self.blob.secret)?;
+        put(head, &self.blob.version.to_be_bytes())?;
+        put(head, self.key.as_bytes())?;
+        put(head, &self.key_version.to_be_bytes())?;
+        put(head, &self.salt)?;
+        put(head, &self.commitment)?;
+        put(head, &self.nonce)?;
+        head.is_empty().then_some(())
     }
 }
 
@@ -210,12 +223,20 @@ fn hedged_salt(
 ) -> Result<[u8; 32], CipherFault> {
     let length = u32::try_from(bound.len()).map_err(|_| CipherFault)?.to_be_bytes();
     let version = blob.version.to_be_bytes();
-    single_use::mac(key.salt_key(), &[&draw.salt, &length, bound, &version, plaintext])
+    Ok(key.salt_mac(&[&draw.salt, &length, bound, &version, plaintext]))
 }
 
 fn derive(key: &ScopeKey, salt: &[u8; 32], bound: &[u8]) -> Result<SingleUse, CipherFault> {
     let tail: [&[u8]; 2] = [&SUITE.to_be_bytes(), &context::digest(bound)];
     SingleUse::derive(key.secret(), salt, &LABELS, &tail)
+}
+
+/// Writes `field` at the front of what is left.
+fn put(left: &mut &mut [u8], field: &[u8]) -> Option<()> {
+    let (place, after) = std::mem::take(left).split_at_mut_checked(field.len())?;
+    place.copy_from_slice(field);
+    *left = after;
+    Some(())
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

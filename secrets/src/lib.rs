@@ -2,24 +2,28 @@
 //! never logged.
 //!
 //! # What it never does
-//! It makes no network call, reads no configuration and knows no other crate of this workspace. It gives
-//! out no key, and no plaintext outside a closure.
+//! It makes no network call but through a [`KeyProvider`] and a [`ScopeKeyStore`], reads no configuration
+//! and knows no other crate of this workspace. It gives out no key, and no plaintext outside a closure. It
+//! opens no secret for anyone who does not hold the proof that its user has chosen.
 //!
 //! # Vocabulary
-//! - **Key-encryption key** ([`KeyFile`]): 32 bytes in a file of the operator; wraps scope keys, nothing else.
+//! - **Key-encryption key** ([`KeyProvider`]): wraps scope keys, nothing else; in versions, in a file
+//!   ([`KeyFile`]), a security module or a service. It never leaves its provider.
 //! - **Scope key** ([`WrappedScopeKey`]): 32 random bytes for each tenant, user and extension.
-//! - **Context** ([`Context`]): what a value is bound to; built from the authorised request, never from the
-//!   row that holds the value.
+//! - **Context** ([`Context`], and [`SecretContext`] for secrets): what a value is bound to; built from the
+//!   authorised request, never from the row that holds the value.
+//! - **Proof**: what [`Vault::lend`] costs; the type parameter of [`Vault`].
 //! - **Blob**: the sealed bytes, format `SEV1` (module `envelope`).
 //! - **Lease** ([`Lease`]): plaintext on loan.
 //! - **Reference** ([`SecretRef`]): where the configuration says that a secret is.
 //!
 //! # The life of one value
-//! 1. [`Vault::seal`] takes the scope's key from its cache, or from the [`ScopeKeyStore`] through the
-//!    key-encryption key, or makes and stores a new one.
+//! 1. [`Vault::seal`] (or [`Vault::seal_secret`]) takes the scope's key from its cache, or from the
+//!    [`ScopeKeyStore`] through the provider, or makes and stores a new one. Calls that miss at once share
+//!    one question; every question to a provider has a deadline.
 //! 2. The value is padded to a bucket; a key for this one blob is derived over a hedged salt and the context.
 //! 3. The blob carries a commitment to that key; header and context are authenticated with the text.
-//! 4. [`Vault::open`] derives again under the caller's context, compares the commitment in constant time,
+//! 4. [`Vault::open`] (or [`Vault::lend`]) derives again under the caller's context, compares the commitment in constant time,
 //!    and only then decrypts.
 //! 5. The plaintext is a [`Lease`]: looked at in a closure, wiped on drop.
 //!
@@ -35,30 +39,39 @@
 //!
 //! # Failure
 //! Every failure is an error that names the cause and what to do, never the value. A store that cannot be
-//! read is never taken for an empty one. What protects against other processes of the same user (memory
+//! read is never taken for an empty one. Without the provider nothing opens once the cache has expired. What protects against other processes of the same user (memory
 //! locking, core dumps) is the business of the binary that holds the vault.
 //!
-//! Begin reading at `vault.rs`, then `envelope.rs`.
+//! Begin reading at `vault.rs`, then `keys.rs` and `envelope.rs`.
 
 mod cache;
 mod context;
 mod envelope;
 mod key_file;
+mod keys;
 mod lease;
 mod padding;
+mod provider;
 mod scope_key;
 mod secret_ref;
 mod single_use;
 mod store;
 mod vault;
 
-pub use context::{Context, InvalidContext, MAX_PART, Purpose, Scope};
+pub use context::{Context, InvalidContext, MAX_PART, Purpose, Scope, SecretContext};
 pub use envelope::{BlobId, HEADER, Malformed};
 pub use key_file::{KeyFile, KeyFileError};
+pub use keys::KeyError;
 pub use lease::Lease;
-pub use scope_key::{KeyState, ScopeKeyId, UnwrapError, WrappedScopeKey};
+pub use provider::{
+    DEADLINE, KeyProvider, KeyRef, ProviderError, ProviderFault, WrapDigest, WrapText, Wrapped,
+};
+pub use scope_key::{KeyState, ScopeKeyId, WrappedScopeKey};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secret_ref::{MAX_SECRET, NotAReference, SecretName, SecretRef, SecretRefError};
 pub use single_use::NoRandomness;
-pub use store::{FileStore, MemoryStore, ScopeKeyStore, StoreError};
-pub use vault::{KeyError, OpenError, SealError, Vault};
+pub use store::{
+    Destroyed, DestroyedKey, Erasure, KekUse, KekVersion, MemoryStore, ReplicaReport, Rewrapped,
+    ScopeKeyStore, SqlStore, StoreError,
+};
+pub use vault::{OpenError, ResealError, SealError, Vault};

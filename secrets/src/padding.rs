@@ -9,12 +9,10 @@ pub(crate) const SMALLEST: usize = 64;
 
 const MARK: u8 = 0x80;
 
-/// Appends `text`, a mark and zeros, and reserves `room` bytes beyond, so that no copy of the plaintext
-/// is left behind by a growing buffer.
-pub(crate) fn pad_into(into: &mut Vec<u8>, text: &[u8], room: usize) {
-    let padded = padded_len(text.len());
-    into.reserve_exact(padded + room);
-    let end = into.len() + padded;
+/// Appends `text`, a mark and zeros. The caller has reserved [`padded_len`] bytes: a buffer that grows
+/// leaves a copy of the plaintext behind.
+pub(crate) fn pad_into(into: &mut Vec<u8>, text: &[u8]) {
+    let end = into.len() + padded_len(text.len());
     into.extend_from_slice(text);
     into.push(MARK);
     into.resize(end, 0);
@@ -27,7 +25,7 @@ pub(crate) fn unpadded_len(padded: &[u8]) -> Option<usize> {
 }
 
 /// Length of a text of `length` bytes after padding.
-fn padded_len(length: usize) -> usize {
+pub(crate) fn padded_len(length: usize) -> usize {
     let marked = length.saturating_add(1).max(SMALLEST);
     let exponent = marked.ilog2();
     let kept_bits = exponent.ilog2() + 1;
@@ -57,7 +55,7 @@ mod tests {
         #[test]
         fn padding_comes_off_again(text in proptest::collection::vec(any::<u8>(), 0..600)) {
             let mut padded = Vec::new();
-            pad_into(&mut padded, &text, 16);
+            pad_into(&mut padded, &text);
             prop_assert_eq!(unpadded_len(&padded), Some(text.len()));
             prop_assert_eq!(&padded[..text.len()], &text[..]);
         }

@@ -100,13 +100,23 @@ pub(crate) fn subkey(secret: &[u8; 32], label: &[u8]) -> Result<Key, CipherFault
     Ok(key)
 }
 
-/// HMAC-SHA-256 over the concatenation of the parts.
-pub(crate) fn mac(key: &Key, parts: &[&[u8]]) -> Result<[u8; 32], CipherFault> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| CipherFault)?;
-    for part in parts {
-        mac.update(part);
+/// HMAC-SHA-256 under one key, with the key's part of the work done once.
+#[derive(Clone)]
+pub(crate) struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    pub(crate) fn new(key: &Key) -> Result<Self, CipherFault> {
+        Hmac::new_from_slice(key.as_slice()).map(Self).map_err(|_| CipherFault)
     }
-    Ok(mac.finalize().into_bytes().into())
+
+    /// Over the concatenation of the parts.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
 }
 
 /// Fills an array from the operating system.
@@ -122,8 +132,11 @@ fn expand(
     tail: &[&[u8]],
     into: &mut [u8; 32],
 ) -> Result<(), CipherFault> {
-    let mut info: Vec<&[u8]> = Vec::with_capacity(tail.len() + 1);
-    info.push(label);
-    info.extend_from_slice(tail);
-    prk.expand_multi_info(&info, into).map_err(|_| CipherFault)
+    let done = match tail {
+        [] => prk.expand(label, into),
+        [one] => prk.expand_multi_info(&[label, one], into),
+        [one, two] => prk.expand_multi_info(&[label, one, two], into),
+        _ => return Err(CipherFault),
+    };
+    done.map_err(|_| CipherFault)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::context::{Purpose, Scope};
+use crate::context::{Context, Purpose, Scope, SecretContext};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -35,18 +35,53 @@ struct Vector {
     blob: Vec<u8>,
 }
 
+/// Any context, as the vault's callers have them.
+#[derive(Clone)]
+enum Any {
+    Secret(SecretContext),
+    Other(Context),
+}
+
+impl Any {
+    fn new(scope: Scope, name: &str, purpose: Option<Purpose>) -> Self {
+        match purpose {
+            None => Self::Secret(SecretContext::new(scope, name).unwrap()),
+            Some(purpose) => Self::Other(Context::new(scope, name, purpose).unwrap()),
+        }
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        match self {
+            Self::Secret(context) => context.binding(),
+            Self::Other(context) => context.binding(),
+        }
+    }
+}
+
 impl Vector {
-    fn context(&self) -> Context {
-        let scope = Scope::new(&self.tenant, &self.user, &self.ext).unwrap();
-        let purposes = [Purpose::Secret, Purpose::Capsule, Purpose::CallBody];
-        let purpose = purposes.into_iter().find(|p| p.as_str() == self.purpose).unwrap();
-        Context::new(scope, &self.secret_name, purpose).unwrap()
+    fn context(&self) -> Any {
+        let scope = match (self.user.as_str(), self.ext.as_str()) {
+            ("", "") => Scope::of_tenant(&self.tenant).unwrap(),
+            (user, ext) => Scope::new(&self.tenant, user, ext).unwrap(),
+        };
+        let purposes = [
+            Purpose::Capsule,
+            Purpose::CallBody,
+            Purpose::Confirmation,
+            Purpose::DeploymentKey,
+            Purpose::LedgerBody,
+            Purpose::FieldKey,
+            Purpose::SigningKey,
+        ];
+        let purpose = purposes.into_iter().find(|p| p.as_str() == self.purpose);
+        assert!(purpose.is_some() || self.purpose == "secret");
+        Any::new(scope, &self.secret_name, purpose)
     }
 
     fn key(&self) -> ScopeKey {
         let id = ScopeKeyId::from_bytes(self.sk_id);
         let secret = Zeroizing::new(self.scope_key);
-        ScopeKey::new(id, self.sk_ver, self.context().scope().clone(), secret).unwrap()
+        ScopeKey::new(id, self.sk_ver, self.context().binding().scope.clone(), secret).unwrap()
     }
 }
 
@@ -66,8 +101,23 @@ fn scope(tenant: &str, user: &str, ext: &str) -> Scope {
     Scope::new(tenant, user, ext).unwrap()
 }
 
-fn context() -> Context {
-    Context::new(scope("t", "u", "x"), "token", Purpose::Secret).unwrap()
+fn context() -> Any {
+    Any::new(scope("t", "u", "x"), "token", None)
+}
+
+/// Seals and opens as the code does, with the contexts of its callers.
+fn seal(
+    key: &ScopeKey,
+    blob: BlobId,
+    context: &Any,
+    plaintext: &[u8],
+    draw: &Draw,
+) -> Result<Vec<u8>, CipherFault> {
+    super::seal(key, blob, &context.binding(), plaintext, draw)
+}
+
+fn open(key: &ScopeKey, context: &Any, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    super::open(key, &context.binding(), blob)
 }
 
 const BLOB: BlobId = BlobId { secret: [9; 16], version: 3 };
@@ -122,17 +172,17 @@ fn a_flip_in_text_or_tag_is_told_from_a_flip_in_the_derivation() {
 fn a_blob_moved_to_any_other_context_does_not_open() {
     let sealed = sealed();
     let moved = [
-        Context::new(scope("T", "u", "x"), "token", Purpose::Secret),
-        Context::new(scope("t", "U", "x"), "token", Purpose::Secret),
-        Context::new(scope("t", "u", "X"), "token", Purpose::Secret),
-        Context::new(scope("t", "u", "x"), "Token", Purpose::Secret),
-        Context::new(scope("t", "u", "x"), "token", Purpose::Capsule),
-        Context::new(scope("u", "t", "x"), "token", Purpose::Secret),
-        Context::new(scope("t", "x", "u"), "token", Purpose::Secret),
-        Context::new(Scope::of_tenant("t").unwrap(), "token", Purpose::Secret),
+        Any::new(scope("T", "u", "x"), "token", None),
+        Any::new(scope("t", "U", "x"), "token", None),
+        Any::new(scope("t", "u", "X"), "token", None),
+        Any::new(scope("t", "u", "x"), "Token", None),
+        Any::new(scope("t", "u", "x"), "token", Some(Purpose::Capsule)),
+        Any::new(scope("u", "t", "x"), "token", None),
+        Any::new(scope("t", "x", "u"), "token", None),
+        Any::new(Scope::of_tenant("t").unwrap(), "token", None),
     ];
     for context in moved {
-        let refused = open(&key(5), &context.unwrap(), &sealed).unwrap_err();
+        let refused = open(&key(5), &context, &sealed).unwrap_err();
         assert_eq!(refused, Refused::Commitment);
     }
 }
@@ -177,10 +227,10 @@ fn another_key_is_refused_by_the_commitment() {
 
 #[test]
 fn repeated_randomness_gives_different_keys() {
-    let blob = |version, context: &Context, plaintext: &[u8]| {
+    let blob = |version, context: &Any, plaintext: &[u8]| {
         seal(&key(5), BlobId { version, ..BLOB }, context, plaintext, &DRAW).unwrap()
     };
-    let other = Context::new(scope("t", "u", "x"), "other", Purpose::Secret).unwrap();
+    let other = Any::new(scope("t", "u", "x"), "other", None);
     let sealed = [
         blob(1, &context(), b"a"),
         blob(1, &context(), b"b"),

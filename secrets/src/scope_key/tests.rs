@@ -1,4 +1,5 @@
 use super::*;
+use crate::key_file::wrap::{self, WrapDraw};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -40,6 +41,14 @@ fn row(key: &ScopeKey, wrapped: Vec<u8>) -> WrappedScopeKey {
         wrapped,
         state: KeyState::Active,
     }
+}
+
+fn wrap(kek: &Key, key: &ScopeKey, draw: &WrapDraw) -> Result<Vec<u8>, CipherFault> {
+    wrap::wrap(kek, &key.text(), &key.digest(), draw)
+}
+
+fn unwrap(kek: &Key, row: &WrappedScopeKey) -> Result<ScopeKey, CipherFault> {
+    row.key_of(&wrap::unwrap(kek, &row.wrapped, &row.digest())?)
 }
 
 const DRAW: WrapDraw = WrapDraw { salt: [5; 32], nonce: [6; 12] };
@@ -109,15 +118,12 @@ fn a_row_moved_to_another_scope_id_or_version_is_refused() {
 #[test]
 fn the_digest_inside_is_checked_on_its_own() {
     let (key, other) = (key("a", 1), key("b", 1));
-    let bound = key.context_digest();
-    let single = derive(&kek(1), &DRAW.salt, &bound).unwrap();
-    let mut forged = [&[FORMAT], DRAW.salt.as_slice(), single.commitment(), &DRAW.nonce].concat();
-    let aad = [forged.as_slice(), &bound].concat();
-    let mut text = [key.secret().as_slice(), &other.context_digest()].concat();
-    let tag = single.seal(&DRAW.nonce, &aad, &mut text).unwrap();
-    forged.extend_from_slice(&text);
-    forged.extend_from_slice(&tag);
-    assert!(unwrap(&kek(1), &row(&key, forged)).is_err());
+    let mut text = key.text();
+    text[32..].copy_from_slice(&other.digest());
+    let forged = wrap::wrap(&kek(1), &text, &key.digest(), &DRAW).unwrap();
+    let row = row(&key, forged);
+    assert!(wrap::unwrap(&kek(1), &row.wrapped, &row.digest()).is_ok());
+    assert!(unwrap(&kek(1), &row).is_err());
 }
 
 #[test]

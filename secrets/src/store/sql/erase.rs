@@ -1,0 +1,66 @@
+//! Destroying scope keys: the bytes are overwritten where they are, and the journal is cut.
+
+use super::SqlStore;
+use crate::scope_key::WrappedScopeKey;
+use crate::store::{Destroyed, DestroyedKey, Erasure, StoreError, now_ms};
+use sqlx::{Any, AssertSqlSafe, Executor as _, Transaction};
+
+impl SqlStore {
+    pub(super) async fn overwrite(&self, what: &Erasure) -> Result<Destroyed, StoreError> {
+        let mut transaction = self.pool.begin_with(self.begin).await?;
+        let rows = living(&mut transaction, what).await?;
+        let at_ms = now_ms();
+        let mut keys = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // The same length in zeros, so that the row is rewritten where it stands.
+            let done = sqlx::query(
+                "UPDATE scope_keys SET wrapped = $1, state = 'destroyed', changed_ms = $2 \
+                 WHERE sk_id = $3 AND state <> 'destroyed'",
+            )
+            .bind("00".repeat(row.wrapped.len()))
+            .bind(at_ms)
+            .bind(row.sk_id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+            if done.rows_affected() == 1 {
+                keys.push(DestroyedKey::of(row));
+            }
+        }
+        transaction.commit().await?;
+        self.cut_journal().await?;
+        Ok(Destroyed { keys, at_ms })
+    }
+
+    /// SQLite keeps replaced pages in its journal until it is cut; Postgres keeps replaced rows until
+    /// they are vacuumed. Archives of either end with the key-encryption key's version only.
+    async fn cut_journal(&self) -> Result<(), StoreError> {
+        let statement =
+            if self.sqlite { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "VACUUM scope_keys" };
+        self.pool.execute(statement).await?;
+        Ok(())
+    }
+}
+
+async fn living(
+    transaction: &mut Transaction<'_, Any>,
+    what: &Erasure,
+) -> Result<Vec<WrappedScopeKey>, StoreError> {
+    let (filter, values): (&str, Vec<&str>) = match what {
+        Erasure::Scope(scope) => (
+            "tenant = $1 AND user_id = $2 AND ext = $3",
+            vec![scope.tenant(), scope.user(), scope.extension()],
+        ),
+        Erasure::Tenant(tenant) => ("tenant = $1", vec![tenant]),
+        Erasure::User { tenant, user } => ("tenant = $1 AND user_id = $2", vec![tenant, user]),
+    };
+    // Only our own words above are put together; values are bound.
+    let text = AssertSqlSafe(format!(
+        "SELECT * FROM scope_keys WHERE {filter} AND state <> 'destroyed' ORDER BY sk_id"
+    ));
+    let mut query = sqlx::query(text);
+    for value in values {
+        query = query.bind(value);
+    }
+    let rows = query.fetch_all(&mut **transaction).await?;
+    rows.iter().map(WrappedScopeKey::read).collect()
+}
