@@ -86,6 +86,14 @@ impl Cache {
         slots.keys.retain(|_, slot| !gone(slot.key.scope()));
     }
 
+    /// Forgets one key at once.
+    pub(crate) fn purge_key(&self, id: ScopeKeyId) {
+        let mut slots = self.write();
+        slots.purges += 1;
+        slots.active.retain(|_, active| *active != id);
+        slots.keys.remove(&id);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Slots> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }

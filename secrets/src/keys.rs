@@ -17,7 +17,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// How often a new key is offered to a store that has taken its version away meanwhile.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 pub(crate) struct Keys {
     pub(crate) provider: Guarded,
@@ -112,6 +112,12 @@ impl Keys {
     pub(crate) fn purge(&self, gone: impl Fn(&Scope) -> bool) {
         self.flights().clear();
         self.cache.purge(gone);
+    }
+
+    /// As [`Keys::purge`], for one key.
+    pub(crate) fn purge_key(&self, id: ScopeKeyId) {
+        self.flights().clear();
+        self.cache.purge_key(id);
     }
 
     /// Unwraps the key of a row.

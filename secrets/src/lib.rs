@@ -46,12 +46,14 @@
 
 mod cache;
 mod context;
+mod crash;
 mod envelope;
 mod key_file;
 mod keys;
 mod lease;
 mod padding;
 mod provider;
+mod rotation;
 mod scope_key;
 mod secret_ref;
 mod single_use;
@@ -66,6 +68,7 @@ pub use lease::Lease;
 pub use provider::{
     DEADLINE, KeyProvider, KeyRef, ProviderError, ProviderFault, WrapDigest, WrapText, Wrapped,
 };
+pub use rotation::{Guards, KekRotation, Pace, Progress, RotateError, ScopeRotation};
 pub use scope_key::{KeyState, ScopeKeyId, WrappedScopeKey};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secret_ref::{MAX_SECRET, NotAReference, SecretName, SecretRef, SecretRefError};

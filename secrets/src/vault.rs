@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// With the scope's key in the cache a call costs microseconds and no I/O. On a miss it asks the
 /// [`ScopeKeyStore`] and the [`KeyProvider`].
 pub struct Vault<I: ?Sized> {
-    keys: Arc<Keys>,
+    pub(crate) keys: Arc<Keys>,
     proof: PhantomData<fn(&I)>,
 }
 
