@@ -41,6 +41,7 @@ impl CaseFile {
         vec![
             file("policies/cases/gates.json", include_str!("../cases/gates.json")),
             file("policies/cases/overflow.json", include_str!("../cases/overflow.json")),
+            file("policies/cases/secrets.json", include_str!("../cases/secrets.json")),
         ]
     }
 

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::capsule::{EntityText, json_of};
 use crate::engine::{self, Engine};
+use crate::own;
 use crate::schema::{Actions, InputType, schema_text};
 use crate::scope;
 use crate::verdict::PolicySetDigest;
@@ -72,11 +73,13 @@ pub struct UntypableArgument {
 
 impl Rulebook {
     /// Checks a policy set as a whole against the schema made from the tools: syntax, unique ids, the closed list of
-    /// annotations, no templates, strict validation. Proofs are [`crate::prove`]'s.
+    /// annotations, no templates, strict validation. Proofs are [`crate::prove`]'s. The gateway's own tools
+    /// ([`crate::own_tools`]) are always there, so that a rule about secrets can be written whatever apps there are.
     ///
     /// # Errors
     /// Every mistake at once, each with file, line, caret and remedy.
     pub fn load(sources: &RuleSources, tools: &[ToolSpec]) -> Result<Self, RuleErrors> {
+        let tools = &own::with_own(tools).map_err(|e| defect(&e))?;
         let actions = Actions::of(tools).map_err(|e| defect(&e))?;
         let (rules, invariants, mut errors) = parse(sources);
         errors.extend(validate::validate(&rules, &actions));

@@ -19,7 +19,7 @@ const PREAMBLE: &str = r#"namespace Portcullis {
     "tenant": String, "scopes": Set<String>, "confirmWrites": Bool, "mfa": Bool
   };
   entity Service in [Role] = {
-    "tenant": String, "scopes": Set<String>, "confirmWrites": Bool, "mfa": Bool
+    "tenant": String, "scopes": Set<String>, "confirmWrites": Bool, "mfa": Bool, "extension"?: String
   };
   entity Target in [App] = { "tenant": String };
   type ToolFacts = { "scopes": Set<String>, "fallbackScopes": Set<String> };

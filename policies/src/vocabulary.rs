@@ -243,6 +243,9 @@ pub struct Principal {
     /// True when a second factor was used for this session.
     #[serde(default)]
     pub mfa: bool,
+    /// The app whose code acts for the user; only an extension token has one, and it is a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<AppId>,
 }
 
 /// The door by which a call came in.
@@ -257,6 +260,8 @@ pub enum Channel {
     Proxy,
     /// The operator's command.
     Cli,
+    /// The gateway's own pages, in a browser.
+    Page,
 }
 
 impl Channel {
@@ -267,6 +272,7 @@ impl Channel {
             Self::Mcp => "mcp",
             Self::Proxy => "proxy",
             Self::Cli => "cli",
+            Self::Page => "page",
         }
     }
 }

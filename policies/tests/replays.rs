@@ -101,6 +101,7 @@ fn principal() -> impl Strategy<Value = Principal> {
             scopes: scopes.into_iter().map(str::to_owned).collect(),
             confirm_writes,
             mfa,
+            extension: (service && mfa).then(|| "notes".parse().unwrap()),
         })
 }
 

@@ -68,6 +68,7 @@ impl House {
             scopes: vec!["*".into()],
             confirm_writes: false,
             mfa: false,
+            extension: None,
         };
         let input: Value = serde_json::from_slice(call.args()).unwrap();
         let decision = self.rulebook.decide(&Question {
@@ -112,7 +113,14 @@ pub fn tenant() -> TenantId {
 }
 
 pub fn app(id: &str, upstream: Upstream) -> App {
-    App { id: id.parse().unwrap(), name: id.into(), tenant: None, tenant_argument: None, upstream }
+    App {
+        id: id.parse().unwrap(),
+        name: id.into(),
+        tenant: None,
+        tenant_argument: None,
+        secrets: Arc::default(),
+        upstream,
+    }
 }
 
 /// An HTTP upstream with a credential of its own.

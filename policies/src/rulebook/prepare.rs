@@ -80,6 +80,9 @@ impl Rulebook {
             ("confirmWrites", Value::from(principal.confirm_writes)),
             ("mfa", Value::from(principal.mfa)),
         ];
+        let extension =
+            principal.extension.as_ref().map(|app| ("extension", Value::from(app.as_str())));
+        let attributes = attributes.into_iter().chain(extension);
         let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {
             principal: principal.clone(),

@@ -58,12 +58,14 @@ impl RuleSources {
                 "rules/action-type.cedar",
                 "rules/confirmation.cedar",
                 "rules/rbac.cedar",
+                "rules/secrets.cedar",
                 "rules/tenant.cedar",
             ],
             tenants: Vec::new(),
             invariants: embedded![
                 "invariants/destructive-needs-confirmation.cedar",
                 "invariants/no-permit-across-tenants.cedar",
+                "invariants/secret-values-stay-with-their-app.cedar",
             ],
         }
     }

@@ -33,6 +33,7 @@ pub fn user(scopes: &[&str]) -> Principal {
         scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
         confirm_writes: false,
         mfa: false,
+        extension: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn demo_tools() -> Vec<ToolSpec> {
         name: "notes".into(),
         tenant: None,
         tenant_argument: None,
+        secrets: std::sync::Arc::default(),
         upstream: Upstream::Http(HttpUpstream { base, credential: None }),
     };
     let mut builder = CatalogueBuilder::new(AcceptedTools::default(), NewTools::Quarantine);
@@ -54,6 +55,7 @@ fn column(label: &str, scopes: &[&str], confirm_writes: bool) -> Column {
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         confirm_writes,
         mfa: false,
+        extension: None,
     };
     Column { label: label.to_owned(), principal, target_tenant: tenant("imp_t_acme") }
 }
