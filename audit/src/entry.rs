@@ -184,6 +184,19 @@ pub struct ResultRef {
     pub error: Option<String>,
 }
 
+/// A secret that a record is about (`sec`): which one, never its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedSecret {
+    /// Random id of the secret, lowercase hex.
+    pub id: String,
+    /// Its name, as declared by the app or chosen by the operator.
+    pub name: String,
+    /// Version of the value, from 1; 0 when there is none.
+    pub version: u64,
+    /// What it is used for: `extension`, `upstream`, ...
+    pub purpose: String,
+}
+
 /// The fields that a caller may fill in; what is empty is left out of the record.
 #[derive(Clone, Debug, Default)]
 pub struct CallFields {
@@ -199,6 +212,8 @@ pub struct CallFields {
     pub output: Option<Commitment>,
     /// Retention class (`ret`).
     pub ret: Option<Retention>,
+    /// Secrets that the record is about (`sec`).
+    pub sec: Vec<UsedSecret>,
     /// Result (`res`); set by the ledger for outcomes.
     pub res: Option<ResultRef>,
     /// Further named facts of admin, recover and decision records. Keys are ASCII lower snake case.

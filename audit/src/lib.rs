@@ -84,7 +84,7 @@ pub use canonical::MAX_RECORD_BYTES;
 pub use commitment::{Commitment, NoRandomness};
 pub use entry::{
     Body, CallFields, DEPLOYMENT, Entry, Intent, Kind, OutcomeRecord, OutcomeStatus, PolicyRef,
-    RecordRef, ResultRef, Retention, ToolRef, Who,
+    RecordRef, ResultRef, Retention, ToolRef, UsedSecret, Who,
 };
 pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
 pub use export::{Exported, export};

@@ -1,6 +1,6 @@
 //! A record and its one canonical byte form (ledger-and-vault.md 5.2). No I/O, no clock.
 //!
-//! Members in order: `in kind log mono note op out pol prev ref res ret seq tool ts v w who`.
+//! Members in order: `in kind log mono note op out pol prev ref res ret sec seq tool ts v w who`.
 //! The caller's part is rendered by the caller ([`Draft`]); the one writer only fills in what
 //! depends on the place in the log, because the writer is the only serial part of the gateway.
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::canonical::{self, MAX_RECORD_BYTES, NotCanonical, Value, is_key, write_text};
 use crate::chain::Hash;
 use crate::commitment::Commitment;
-use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, Who};
+use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, UsedSecret, Who};
 use crate::error::InvalidEntry;
 
 /// Version of the format (`v`).
@@ -83,6 +83,7 @@ impl Draft {
         out.number("ref", reference.map(|RecordRef(seq)| seq));
         out.result(fields.res.as_ref());
         out.optional("ret", fields.ret.map(crate::entry::Retention::as_str));
+        out.secrets(&fields.sec);
         let before_seq = out.0.len();
         out.tool(fields.tool.as_ref());
         let before_ts = out.0.len();
@@ -251,6 +252,26 @@ impl Members {
         self.close();
     }
 
+    fn secrets(&mut self, secrets: &[UsedSecret]) {
+        if secrets.is_empty() {
+            return;
+        }
+        self.key("sec");
+        self.0.push(b'[');
+        for (index, secret) in secrets.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b',');
+            }
+            self.0.push(b'{');
+            self.text("id", &secret.id);
+            self.text("name", &secret.name);
+            self.text("purpose", &secret.purpose);
+            self.number("version", Some(secret.version));
+            self.close();
+        }
+        self.0.push(b']');
+    }
+
     fn tool(&mut self, tool: Option<&ToolRef>) {
         let Some(tool) = tool else { return };
         self.open("tool");
@@ -353,7 +374,7 @@ fn has_shape(key: &str, value: &Value) -> bool {
         "note" => {
             return matches!(value, Value::Map(m) if m.iter().all(|(_, v)| v.text().is_some()));
         }
-        "sec" => return matches!(value, Value::List(_)),
+        "sec" => return matches!(value, Value::List(list) if list.iter().all(is_secret)),
         "in" | "out" => &["blob", "c", "n"],
         "mono" => &["boot", "ns"],
         "pol" => &["bundle", "decision", "rule"],
@@ -367,6 +388,14 @@ fn has_shape(key: &str, value: &Value) -> bool {
     members.iter().all(|(name, value)| {
         known.contains(&name.as_str()) && (value.text().is_some() != (name == "rule"))
     })
+}
+
+/// One entry of `sec`.
+fn is_secret(value: &Value) -> bool {
+    let Value::Map(members) = value else { return false };
+    let known = ["id", "name", "purpose", "version"];
+    members.iter().map(|(key, _)| key.as_str()).eq(known)
+        && members.iter().all(|(_, value)| value.text().is_some())
 }
 
 /// A decimal number without leading zeros.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chain::leaf;
-use crate::entry::Retention;
+use crate::entry::{Retention, UsedSecret};
 
 fn stamp() -> Stamp {
     Stamp {
@@ -31,6 +31,12 @@ fn full_fields(text: &str) -> CallFields {
         input: Some(Commitment::of("in", b"1").unwrap()),
         output: Some(Commitment::of("out", b"2").unwrap()),
         ret: Some(Retention::Hold),
+        sec: vec![UsedSecret {
+            id: "00".into(),
+            name: text.into(),
+            version: u64::MAX,
+            purpose: "extension".into(),
+        }],
         res: Some(ResultRef { status: "done".into(), error: Some(text.into()) }),
         note: [("key_1".to_owned(), text.to_owned())].into(),
     }
@@ -96,6 +102,8 @@ fn members_that_the_format_does_not_have_are_refused() {
         ("T10:00", "T25:00"),
         ("\"ns\":\"42\"", "\"zz\":\"42\""),
         ("\"v\":\"1\"", "\"v\":\"1\",\"vv\":\"1\""),
+        ("\"purpose\":\"extension\"", "\"purpose\":[]"),
+        ("\"purpose\":\"extension\"", "\"value\":\"extension\""),
         ("\"status\":\"done\"", "\"status\":[\"done\"]"),
         ("\"decision\":\"permit\"", "\"decision\":{\"a\":\"permit\"}"),
         ("-000000000007", "-00000000000A"),
