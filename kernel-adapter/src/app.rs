@@ -8,6 +8,7 @@ use portcullis_policies::{AppId, TenantId, ToolName};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::catalogue::routes::{RouteMatch, RouteRefusal, RouteTable};
+use crate::secret::SecretDeclaration;
 
 /// One app: a set of tools behind one upstream.
 #[derive(Debug, Clone)]
@@ -21,11 +22,18 @@ pub struct App {
     /// Name of an argument that says on whose things a call works, where the app has one; the
     /// gateway reads it and the rules compare it with the caller's tenant.
     pub tenant_argument: Option<String>,
+    /// Secrets that its manifest declares; only these can be stored for it and lent to it.
+    pub secrets: Arc<[SecretDeclaration]>,
     /// Where its worker is.
     pub upstream: Upstream,
 }
 
 impl App {
+    /// The declaration of a secret; `None` when the manifest has none of that name.
+    pub fn secret(&self, name: &str) -> Option<&SecretDeclaration> {
+        self.secrets.iter().find(|declared| declared.name == name)
+    }
+
     /// The tool that a request to this proxied app is. `target` is path and query below the app's
     /// prefix, as on the wire.
     ///
@@ -56,6 +64,8 @@ pub enum Upstream {
     McpHttp(HttpUpstream),
     /// Any HTTP service behind a route table.
     Proxy(ProxyUpstream),
+    /// Nobody: the gateway carries its calls out itself. Never dispatched.
+    Own,
 }
 
 /// An HTTP service and the credential that the gateway shows it.

@@ -12,8 +12,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 #[must_use = "a cleared call that is not dispatched leaves an open intent in the ledger"]
 pub struct Cleared {
-    op: Uuid,
-    call_digest: [u8; 32],
+    receipt: IntentReceipt,
 }
 
 /// A permit and a receipt that are not for the same call. Nothing may be dispatched; this is a
@@ -40,11 +39,31 @@ impl Cleared {
         if permit.call_digest() != receipt.call_digest() {
             return Err(NotTheSameCall::Digest);
         }
-        Ok(Cleared { op: permit.op(), call_digest: *permit.call_digest() })
+        Ok(Cleared { receipt })
+    }
+
+    /// Spends the clearance on a call that the gateway carries out itself, and gives the proof that its
+    /// intent is durable, which the use of a secret costs.
+    ///
+    /// # Errors
+    /// When it was made for another operation or other bytes.
+    pub fn spend(self, op: Uuid, call_digest: &[u8; 32]) -> Result<IntentReceipt, NotTheSameCall> {
+        if self.receipt.op() != op {
+            return Err(NotTheSameCall::Operation);
+        }
+        if self.receipt.call_digest() != call_digest {
+            return Err(NotTheSameCall::Digest);
+        }
+        Ok(self.receipt)
+    }
+
+    /// The durable intent of the cleared call.
+    pub(crate) fn receipt(&self) -> &IntentReceipt {
+        &self.receipt
     }
 
     /// Whether it was made for this operation and these bytes.
     pub(crate) fn is_for(&self, op: Uuid, call_digest: &[u8; 32]) -> bool {
-        self.op == op && self.call_digest == *call_digest
+        self.receipt.op() == op && self.receipt.call_digest() == call_digest
     }
 }

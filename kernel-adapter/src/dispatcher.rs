@@ -80,6 +80,9 @@ impl Dispatcher {
             Upstream::Proxy(_) => {
                 Outcome::failed(Class::WrongUpstream, "a proxied app takes requests, not calls")
             }
+            Upstream::Own => {
+                Outcome::failed(Class::WrongUpstream, "the gateway carries this out itself")
+            }
         }
     }
 

@@ -62,6 +62,7 @@ pub mod dispatcher;
 pub mod manifest;
 pub mod outcome;
 pub mod schema;
+pub mod secret;
 pub mod tool;
 mod transport;
 
@@ -72,6 +73,7 @@ pub use catalogue::{Built, Catalogue, CatalogueBuilder, Problem};
 pub use cleared::{Cleared, NotTheSameCall};
 pub use dispatcher::{Dispatcher, DispatcherOptions};
 pub use outcome::{Class, Outcome};
+pub use secret::{SecretDeclaration, SecretScope, WriteMode};
 pub use tool::{ActionSource, Tool, ToolDraft, ToolState};
 pub use transport::mcp::{DiscoverError, OnToolsChanged};
 pub use transport::proxy::{Exchange, Forwarded, Inbound, StreamEnd, Tally};

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::shape::Findings;
+use crate::secret::SecretDeclaration;
 
 /// Largest manifest that is read, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -93,7 +94,9 @@ pub struct Manifest {
     pub system: bool,
     /// The tools in the order of the file; names are unique.
     pub tools: Vec<ManifestTool>,
-    /// The file as parsed, for parts that other subsystems read (secrets, webhooks, panels).
+    /// The secrets in the order of the file; names are unique.
+    pub secrets: Vec<SecretDeclaration>,
+    /// The file as parsed, for parts that other subsystems read (webhooks, panels).
     pub document: Map<String, Value>,
     /// Findings that did not stop the reading.
     pub warnings: Vec<Finding>,
@@ -189,6 +192,7 @@ fn assemble(root: Map<String, Value>, warnings: Vec<Finding>) -> Manifest {
         required_scopes: texts(&root, "required_scopes"),
         system: flag(&root, "system"),
         tools: objects(&root, "tools").map(tool).collect(),
+        secrets: objects(&root, "secrets").map(SecretDeclaration::of).collect(),
         app_id,
         document: root,
         warnings,

@@ -73,6 +73,14 @@ pub enum Class {
     WorkerError,
     /// The client went away before the whole answer was delivered.
     ClientGone,
+    /// The secret has no value.
+    SecretNotSet,
+    /// Somebody else changed the secret meanwhile; nothing was stored.
+    SecretChanged,
+    /// The vault did not open or seal: its key provider is away, or the value was altered.
+    Vault,
+    /// The gateway's own storage did not answer.
+    Storage,
 }
 
 impl Outcome {
@@ -96,7 +104,8 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn failed(class: Class, message: impl fmt::Display) -> Outcome {
+    /// Not done, and why: for the operator, bounded.
+    pub fn failed(class: Class, message: impl fmt::Display) -> Outcome {
         Outcome::Failed { class, message: bounded(message), value: None }
     }
 
@@ -121,6 +130,10 @@ impl fmt::Display for Class {
             Class::Status(code) => return write!(f, "status_{code}"),
             Class::WorkerError => "worker_error",
             Class::ClientGone => "client_gone",
+            Class::SecretNotSet => "secret_not_set",
+            Class::SecretChanged => "secret_changed",
+            Class::Vault => "vault",
+            Class::Storage => "storage",
         };
         f.write_str(code)
     }

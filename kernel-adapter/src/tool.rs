@@ -106,6 +106,23 @@ impl Tool {
         })
     }
 
+    /// A tool of the gateway itself: what it takes is made by the gateway, so it cannot change upstream.
+    ///
+    /// # Errors
+    /// When the argument schema cannot be used.
+    pub fn own(spec: ToolSpec) -> Result<Tool, SchemaError> {
+        let draft = ToolDraft {
+            function: spec.name.function().to_owned(),
+            description: spec.description,
+            action_type: spec.action_type,
+            source: ActionSource::Manifest,
+            scopes: spec.scopes,
+            input_schema: spec.input_schema,
+            long_running: false,
+        };
+        Tool::new(spec.name, draft.digest(), draft, ToolState::Active)
+    }
+
     /// The tool's name.
     pub fn name(&self) -> &ToolName {
         &self.spec.name

@@ -60,6 +60,7 @@ impl CatalogueBuilder {
 
     /// Adds an app whose tools its manifest declares; its upstream is reached over HTTP.
     pub fn add_manifest_app(&mut self, app: App, manifest: &Manifest) {
+        let app = App { secrets: manifest.secrets.clone().into(), ..app };
         if app.id.as_str() != manifest.app_id {
             let message = format!("its manifest says app_id {:?}", manifest.app_id);
             return self.problem(&app.id, message);

@@ -21,7 +21,14 @@ fn http() -> HttpUpstream {
 fn app(id: &str) -> App {
     let upstream = Upstream::McpHttp(http());
     let id = id.parse().unwrap();
-    App { id, name: "an app".into(), tenant: None, tenant_argument: None, upstream }
+    App {
+        id,
+        name: "an app".into(),
+        tenant: None,
+        tenant_argument: None,
+        secrets: Arc::default(),
+        upstream,
+    }
 }
 
 fn mcp(name: &str, read_only: Option<bool>, destructive: Option<bool>) -> McpTool {

@@ -85,7 +85,7 @@ pub(super) fn fingerprint(upstream: &Upstream) -> [u8; 32] {
                 part(c.value.expose_secret().as_bytes());
             }
         }
-        Upstream::Http(_) | Upstream::Proxy(_) => {}
+        Upstream::Http(_) | Upstream::Proxy(_) | Upstream::Own => {}
     }
     hash.finalize().into()
 }
@@ -224,7 +224,9 @@ impl Session {
                 (service, Some(group))
             }
             Upstream::McpHttp(how) => (over_http(how, listener, self.max_answer).await?, None),
-            Upstream::Http(_) | Upstream::Proxy(_) => return Err(DiscoverError::NotMcp),
+            Upstream::Http(_) | Upstream::Proxy(_) | Upstream::Own => {
+                return Err(DiscoverError::NotMcp);
+            }
         };
         let live = Live { service, group: StdMutex::new(group), tools: StdMutex::default(), stale };
         live.relist().await?;
