@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::refusal::Refusal;
+use crate::secrets::LentValue;
 
 /// Header: the operation id under which the ledger tells the whole story.
 pub const OP: HeaderName = HeaderName::from_static("x-portcullis-op");
@@ -34,6 +35,8 @@ pub enum Told {
     Done(Bytes),
     /// Carried out by a proxied service: its answer, streaming.
     Streamed(Response<Body>),
+    /// The value of a secret, for its app alone.
+    Lent(LentValue),
     /// Nothing was done yet; somebody must confirm.
     AskFirst(Box<Asked>),
     /// The pending confirmation of this id was cancelled.
@@ -90,7 +93,7 @@ impl Answer {
     #[must_use]
     pub fn decision(&self) -> &'static str {
         match &self.told {
-            Told::Done(_) | Told::Streamed(_) => "permit",
+            Told::Done(_) | Told::Streamed(_) | Told::Lent(_) => "permit",
             Told::AskFirst(_) => "ask_first",
             Told::Cancelled(_) => "cancel",
             Told::Refused(_) => "refuse",

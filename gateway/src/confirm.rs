@@ -50,7 +50,7 @@ pub async fn ask(
     let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(unavailable)?);
     let app = call.tool().spec.name.app().as_str();
     let context = context(caller.tenant().as_str(), caller.user_id(), app, &id)?;
-    let sealed_args = gateway.vault.seal(&context, &plain).map_err(unavailable)?;
+    let sealed_args = gateway.vault.seal(&context, &plain).await.map_err(unavailable)?;
     let expires = expiry(gateway)?;
     let new = NewConfirmation {
         op: trail.op(),
@@ -94,7 +94,7 @@ pub async fn reopen(
         return Err(Refusal::ConfirmationForeign("somebody else must confirm it"));
     }
     still_open(&pending)?;
-    let call = stored_call(gateway, in_force, caller, &pending)?;
+    let call = stored_call(gateway, in_force, caller, &pending).await?;
     if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         return Err(decided_meanwhile(gateway, caller, id).await);
     }
@@ -143,7 +143,11 @@ pub async fn cancel(
 pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, Refusal> {
     a_person(caller)?;
     let list = gateway.directory.pending_confirmations(caller.tenant(), caller.user_id()).await;
-    list.map_err(unavailable)?.into_iter().map(|one| as_shown(gateway, one)).collect()
+    let mut shown = Vec::new();
+    for one in list.map_err(unavailable)? {
+        shown.push(as_shown(gateway, one).await?);
+    }
+    Ok(shown)
 }
 
 /// One confirmation as its asker sees it.
@@ -153,7 +157,7 @@ pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, R
 pub async fn one(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Asked, Refusal> {
     let found = find(gateway, caller, id).await?;
     own(caller, &found)?;
-    as_shown(gateway, found)
+    as_shown(gateway, found).await
 }
 
 async fn find(
@@ -181,6 +185,9 @@ fn own(caller: &Caller, found: &directory::Confirmation) -> Result<(), Refusal> 
 fn a_person(caller: &Caller) -> Result<(), Refusal> {
     match caller.proof() {
         Proof::AccessToken { .. } | Proof::Password { .. } | Proof::RefreshToken { .. } => Ok(()),
+        Proof::ExtensionToken { .. } => {
+            Err(Refusal::ConfirmationForeign("an extension answers no questions"))
+        }
         Proof::ApiKey => Err(Refusal::ConfirmationForeign("an api key answers no questions")),
     }
 }
@@ -206,13 +213,13 @@ async fn decided_meanwhile(gateway: &Gateway, caller: &Caller, id: &str) -> Refu
 }
 
 /// The stored bytes, resolved again: same tool, same schema, same digest as was shown.
-fn stored_call(
+async fn stored_call(
     gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
     pending: &directory::Confirmation,
 ) -> Result<ToolCall, Refusal> {
-    let stored = open(gateway, pending)?;
+    let stored = open(gateway, pending).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let args = gateway.json(Bytes::from(args))?;
     let name = &pending.asked.tool;
@@ -227,19 +234,19 @@ fn stored_call(
     Ok(call)
 }
 
-fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<Stored, Refusal> {
+async fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<Stored, Refusal> {
     let asked = &pending.asked;
     let app = asked.tool.app().as_str();
     let context = context(asked.tenant.as_str(), &asked.user_id, app, &pending.id)?;
-    let lease = gateway.vault.open(&context, &asked.sealed_args).map_err(|fault| {
+    let lease = gateway.vault.open(&context, &asked.sealed_args).await.map_err(|fault| {
         tracing::error!(id = %pending.id, %fault, "a stored confirmation does not open");
         Refusal::ConfirmationChanged("the stored bytes")
     })?;
     lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)
 }
 
-fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
-    let stored = open(gateway, &found)?;
+async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
+    let stored = open(gateway, &found).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let args: Value = serde_json::from_slice(&args).map_err(unavailable)?;
     let expires = Timestamp::from_millisecond(found.asked.expires_ms).map_err(unavailable)?;

@@ -4,11 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_secrets::{Context, Purpose, Scope, Vault};
+use async_trait::async_trait;
+use portcullis_secrets::{Context, Purpose, Scope};
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
 use crate::identify::{SealFault, Sealer};
+use crate::secrets::Vault;
 
 /// Seals the deployment's own keys under a name each.
 #[derive(Clone)]
@@ -51,7 +53,7 @@ impl DeploymentKeys {
     ///
     /// # Errors
     /// When the file can't be used; an unreadable file is never taken for an absent one.
-    pub fn in_file(
+    pub async fn in_file(
         &self,
         path: &Path,
         name: &str,
@@ -60,14 +62,14 @@ impl DeploymentKeys {
         match std::fs::read(path) {
             Ok(blob) => {
                 let context = context(name).map_err(|_| DeploymentKeyError::Make)?;
-                let lease = self.vault.open(&context, &blob);
+                let lease = self.vault.open(&context, &blob).await;
                 let lease = lease.map_err(|_| DeploymentKeyError::Foreign { path: shown() })?;
                 Ok(Zeroizing::new(lease.with(<[u8]>::to_vec)))
             }
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {
                 let mut key = Zeroizing::new(vec![0; 32]);
                 getrandom::fill(&mut key).map_err(|_| DeploymentKeyError::Make)?;
-                let blob = self.seal(name, &key).map_err(|_| DeploymentKeyError::Make)?;
+                let blob = self.seal(name, &key).await.map_err(|_| DeploymentKeyError::Make)?;
                 write_new(path, &blob)
                     .map_err(|source| DeploymentKeyError::File { path: shown(), source })?;
                 Ok(key)
@@ -77,13 +79,14 @@ impl DeploymentKeys {
     }
 }
 
+#[async_trait]
 impl Sealer for DeploymentKeys {
-    fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault> {
-        self.vault.seal(&context(name)?, plaintext).map_err(|_| SealFault)
+    async fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault> {
+        self.vault.seal(&context(name)?, plaintext).await.map_err(|_| SealFault)
     }
 
-    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault> {
-        let lease = self.vault.open(&context(name)?, sealed).map_err(|_| SealFault)?;
+    async fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault> {
+        let lease = self.vault.open(&context(name)?, sealed).await.map_err(|_| SealFault)?;
         Ok(SecretSlice::from(lease.with(<[u8]>::to_vec)))
     }
 }

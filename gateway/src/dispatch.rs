@@ -15,11 +15,14 @@ use crate::identify::Caller;
 use crate::record::Trail;
 use crate::refusal::Refusal;
 use crate::resolve::ToolCall;
+use crate::secrets::{self, LentValue};
 
 /// What a dispatch gave.
 pub enum Dispatched {
     /// It has ended.
     Ended(Outcome),
+    /// A secret was opened for its app.
+    Lent(LentValue),
     /// A proxied service began to answer; the end of its body is still to come.
     Streaming {
         /// The answer.
@@ -36,9 +39,13 @@ pub async fn dispatch(
     gateway: &Gateway,
     cleared: Cleared,
     caller: &Caller,
-    trail: &Trail,
+    trail: &mut Trail,
     mut call: ToolCall,
 ) -> Dispatched {
+    if let Some(own) = call.take_own() {
+        let digest = *call.digest();
+        return secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await;
+    }
     let facts =
         CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
     let forward = call.take_forward();

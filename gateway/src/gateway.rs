@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::Dispatcher;
-use portcullis_secrets::Vault;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
@@ -19,6 +18,7 @@ use crate::record::Strangers;
 use crate::refresh::Freshness;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
+use crate::secrets::{OwnTools, SecretUses, Vault};
 
 /// Everything that a call needs; nothing here is lost when a replica dies.
 pub struct Gateway {
@@ -40,6 +40,10 @@ pub struct Gateway {
     pub freshness: Freshness,
     /// How many calls of a tenant may be in flight and waiting.
     pub calls: PerTenant,
+    /// The gateway's own tools.
+    pub own: OwnTools,
+    /// Uses of secrets that are not shown beside them yet.
+    pub secret_uses: SecretUses,
     /// Names for people in the ledger.
     pub pseudonyms: Pseudonyms,
     /// How many refusals of unknown callers get a record of their own.

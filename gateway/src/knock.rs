@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use portcullis_policies::{Channel, RequestFacts};
+use secrecy::SecretString;
 use sync_wrapper::SyncWrapper;
 
 use crate::edge::{CanonicalPath, ConnectionFacts};
@@ -50,6 +51,8 @@ pub enum Wanted {
     },
     /// A route of a proxied HTTP service.
     Route(Box<RouteWanted>),
+    /// Something about a secret of an app.
+    Secret(SecretWanted),
     /// The stored bytes of a pending confirmation.
     Confirmed {
         /// The confirmation's id.
@@ -77,6 +80,72 @@ pub struct RouteWanted {
     pub request: SyncWrapper<http::Request<Body>>,
 }
 
+/// What is asked for about an app's secrets (wire-contract.md section 2).
+#[derive(Debug)]
+pub struct SecretWanted {
+    /// The app's id as asked.
+    pub app: String,
+    /// What to do.
+    pub deed: SecretDeed,
+    /// When, from where, by which door: a list asks the rules about each secret.
+    pub request: RequestFacts,
+}
+
+/// What to do about secrets. `Debug` shows no value.
+#[derive(Debug)]
+pub enum SecretDeed {
+    /// Lend the value.
+    Get {
+        /// Name of the secret as asked.
+        name: String,
+    },
+    /// Store a value.
+    Set {
+        /// Name of the secret as asked.
+        name: String,
+        /// The value.
+        value: SecretString,
+    },
+    /// Forget the value.
+    Delete {
+        /// Name of the secret as asked.
+        name: String,
+    },
+    /// Tell whether there is a value.
+    Meta {
+        /// Name of the secret as asked.
+        name: String,
+    },
+    /// Tell which secrets the app declares.
+    List,
+}
+
+impl SecretDeed {
+    /// The function of the gateway's own app `secrets`, which is also the last part of the Cedar action.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        match self {
+            Self::Get { .. } => "get",
+            Self::Set { .. } => "set",
+            Self::Delete { .. } => "delete",
+            Self::Meta { .. } => "meta",
+            Self::List => "list",
+        }
+    }
+
+    /// The secret that is named; none when all are asked for.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Get { name }
+            | Self::Set { name, .. }
+            | Self::Delete { name }
+            | Self::Meta { name } => Some(name),
+            Self::List => None,
+        }
+    }
+}
+
 impl Knock {
     /// A knock with the present time.
     #[must_use]
@@ -100,12 +169,13 @@ impl Hints {
 }
 
 /// Headers that identification reads.
-const CREDENTIALS: [&str; 6] = [
+const CREDENTIALS: [&str; 7] = [
     "authorization",
     "x-api-key",
     "x-service-token",
     "x-acting-user",
     "x-tenant-id",
+    "x-ext-id",
     "x-extension-id",
 ];
 

@@ -58,5 +58,6 @@ pub mod refresh;
 pub mod refusal;
 pub mod resolve;
 pub mod rules;
+pub mod secrets;
 pub mod serve;
 pub mod watch;

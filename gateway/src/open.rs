@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_audit::{Ledger, LedgerOptions};
-use portcullis_secrets::{FileStore, KeyFile, Vault};
 use tokio_util::task::TaskTracker;
 
 use crate::apps::{self, AppsError};
-use crate::config::{KeyProvider, Settings};
+use crate::config::Settings;
 use crate::deployment_keys::{DeploymentKeyError, DeploymentKeys};
 use crate::directory::{Directory, DirectoryError};
 use crate::edge::{Bounds, PerTenant};
@@ -18,6 +17,7 @@ use crate::pseudonym::Pseudonyms;
 use crate::record::Strangers;
 use crate::refresh::Freshness;
 use crate::rules::{Rules, RulesError, RulesOptions};
+use crate::secrets::{Absent, OwnTools, SecretUses, VaultOpenError, open_vault};
 
 /// Why the gateway does not start, sorted by the part that can't.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -30,15 +30,9 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The key-encryption key.
+    /// The vault: its key provider, its table of scope keys, or the two together.
     #[error(transparent)]
-    KeyFile(#[from] portcullis_secrets::KeyFileError),
-    /// The wrapped scope keys.
-    #[error(transparent)]
-    ScopeKeys(#[from] portcullis_secrets::StoreError),
-    /// The key-encryption key does not fit the scope keys.
-    #[error(transparent)]
-    Vault(#[from] portcullis_secrets::KeyError),
+    Vault(#[from] VaultOpenError),
     /// A key of the deployment.
     #[error(transparent)]
     DeploymentKey(#[from] DeploymentKeyError),
@@ -59,6 +53,9 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Rules(#[from] RulesError),
+    /// The gateway's own tools: a fault of the program.
+    #[error("the gateway's own tools cannot be read: {0}; report this as a defect")]
+    OwnTools(String),
     /// The listening socket or its certificate.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -79,12 +76,10 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     make_private_dir(&settings.data.dir)?;
     make_private_dir(&settings.data.keys_dir())?;
-    let KeyProvider::KeyFile { path } = &settings.key_provider;
-    let key = KeyFile::open_or_create(path)?;
-    let vault = Arc::new(Vault::new(key, FileStore::open(&settings.data.scope_keys())?)?);
+    let vault = open_vault(&settings, Absent::Make).await?.vault;
     let keys = DeploymentKeys::new(Arc::clone(&vault));
-    let pseudonyms =
-        Pseudonyms::new(&keys.in_file(&settings.data.keys_dir().join("pseudonyms"), "pseudonyms")?);
+    let names = settings.data.keys_dir().join("pseudonyms");
+    let pseudonyms = Pseudonyms::new(&keys.in_file(&names, "pseudonyms").await?);
     let (ledger, opened) = Ledger::open(ledger_options(&settings))?;
     tracing::info!(?opened, "ledger open");
     let directory = Directory::open(&settings.data.directory_db()).await?;
@@ -109,6 +104,8 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         rules: Arc::new(rules),
         dispatcher,
         freshness,
+        own: OwnTools::new().map_err(OpenError::OwnTools)?,
+        secret_uses: SecretUses::default(),
         pseudonyms,
         strangers: Strangers::new(),
         tasks: TaskTracker::new(),

@@ -109,6 +109,9 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
+    if let Some(secret) = call.own().and_then(resolve::OwnCall::shown) {
+        trail.secret(secret);
+    }
 
     let principal = in_force.prepare(&caller);
     let question = call.question(trail.op(), &principal, knock.request, confirmation);

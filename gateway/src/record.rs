@@ -42,7 +42,7 @@ pub async fn intent(
 ) -> Result<IntentReceipt, Refusal> {
     let mut fields = trail.fields();
     let input = Commitment::of("in", call.bytes()).map_err(body::unavailable)?;
-    let body = body::seal(gateway, trail, &[("in", &input)])?;
+    let body = body::seal(gateway, trail, &[("in", &input)]).await?;
     fields.input = Some(input);
     let intent =
         Intent { tenant: trail.log(), op: trail.op(), call_digest: *call.digest(), fields, body };
@@ -67,6 +67,14 @@ pub async fn outcome(
             Ok(()) => told(outcome),
             Err(unrecorded) => Told::Refused(unrecorded),
         },
+        Dispatched::Lent(value) => {
+            // What is recorded of a lent value is that it was lent, and nothing made from it.
+            let done = Outcome::Done { value: bytes::Bytes::new() };
+            match written(gateway, trail, &done).await {
+                Ok(()) => Told::Lent(value),
+                Err(unrecorded) => Told::Refused(unrecorded),
+            }
+        }
         Dispatched::Streaming { response, end, .. } if trail.action() == ActionType::Read => {
             let record = outcome_of_stream(gateway.ledger.clone(), trail, end, place);
             gateway.tasks.spawn(record);
@@ -124,6 +132,14 @@ fn told(outcome: Outcome) -> Told {
         // The app's own words about its failure are an answer like any other.
         Outcome::Failed { value: Some(value), .. }
         | Outcome::Refused { value: Some(value), .. } => Told::Done(value),
+        Outcome::Refused { class: Class::SecretNotSet, .. } => Told::Refused(Refusal::SecretNotSet),
+        Outcome::Refused { class: Class::SecretChanged, .. } => {
+            Told::Refused(Refusal::SecretChanged)
+        }
+        Outcome::Failed { class: Class::Vault, .. } => Told::Refused(Refusal::VaultUnavailable),
+        Outcome::Failed { class: Class::Storage, .. } => {
+            Told::Refused(Refusal::Unavailable("directory".to_owned()))
+        }
         Outcome::Failed { class: Class::Unreachable, .. } => {
             Told::Refused(Refusal::UpstreamUnreachable)
         }
@@ -155,7 +171,7 @@ pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answe
         fields.note.insert("peer".to_owned(), trail.source().to_string());
     }
     // A refusal harms nobody: it is recorded even when what belongs beside it can't be sealed.
-    let body = body::seal(gateway, &trail, &[]).unwrap_or_else(|_| {
+    let body = body::seal(gateway, &trail, &[]).await.unwrap_or_else(|_| {
         fields.note.insert("body".to_owned(), "unsealed".to_owned());
         None
     });
@@ -171,6 +187,27 @@ pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answe
         Ok(_) => Answer { op: trail.op(), rules: trail.rules(), told: Told::Refused(refusal) },
         Err(fault) => Answer::refused(trail.op(), audit_unavailable(fault)),
     }
+}
+
+/// Records which secret is about to be used for an intended call; the value is opened only when this
+/// is durable.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`]; then nothing is opened.
+pub async fn secret_use(
+    gateway: &Gateway,
+    trail: &Trail,
+    receipt: &IntentReceipt,
+) -> Result<(), Refusal> {
+    let entry = Entry {
+        tenant: trail.log(),
+        kind: Kind::SecretUse,
+        op: trail.op(),
+        reference: Some(receipt.reference()),
+        fields: trail.fields(),
+        body: None,
+    };
+    gateway.ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
 }
 
 /// Records that the rules ask first; the question is released only when this is durable.
@@ -206,7 +243,7 @@ async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), 
         op: trail.op(),
         reference: None,
         fields,
-        body: body::seal(gateway, trail, &[])?,
+        body: body::seal(gateway, trail, &[]).await?,
     };
     gateway.ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
 }

@@ -111,6 +111,26 @@ pub enum Refusal {
     #[error("what was shown is no longer what would run: {0}")]
     ConfirmationChanged(&'static str),
 
+    // --- secrets ---
+    /// The app's manifest declares no secret of that name.
+    #[error("the app declares no secret `{0}`")]
+    SecretNotDeclared(String),
+    /// It has no value.
+    #[error("this secret has no value")]
+    SecretNotSet,
+    /// The value is longer than its declaration allows.
+    #[error("the value is longer than the {limit} bytes that this secret may have")]
+    SecretTooLarge {
+        /// The limit in bytes of UTF-8.
+        limit: usize,
+    },
+    /// Two changed it at once.
+    #[error("somebody else changed this secret at the same moment; look, and try again")]
+    SecretChanged,
+    /// The key provider is away, so no value can be opened or sealed.
+    #[error("the secret vault is unavailable, so no secret can be read or stored")]
+    VaultUnavailable,
+
     // --- limits ---
     /// Too many requests of this kind from this place.
     #[error("too many requests")]
@@ -184,9 +204,10 @@ impl Refusal {
             Self::TooManyRequests { retry_after } | Self::Busy { retry_after } => {
                 Some(*retry_after)
             }
-            Self::AuditUnavailable(_) | Self::Unavailable(_) | Self::NoRules => {
-                Some(Duration::from_secs(1))
-            }
+            Self::AuditUnavailable(_)
+            | Self::Unavailable(_)
+            | Self::VaultUnavailable
+            | Self::NoRules => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -248,6 +269,13 @@ impl Refusal {
             Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
             Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
             Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),
+            Self::SecretNotDeclared(_) => {
+                (403, "SECRET_NOT_DECLARED", "errors.secrets.not_declared")
+            }
+            Self::SecretNotSet => (404, "SECRET_NOT_SET", "errors.secrets.not_set"),
+            Self::SecretTooLarge { .. } => (413, "SECRET_TOO_LARGE", "errors.secrets.too_large"),
+            Self::SecretChanged => (409, "SECRET_CHANGED", "errors.secrets.changed"),
+            Self::VaultUnavailable => (503, "VAULT_UNAVAILABLE", "errors.secrets.unavailable"),
             Self::TooManyRequests { .. } => (429, "RATE_LIMITED", "errors.rate_limited"),
             Self::Busy { .. } => (503, "BUSY", "errors.busy"),
             Self::AuditUnavailable(_) => (503, "AUDIT_UNAVAILABLE", "errors.backend.audit"),

@@ -4,6 +4,8 @@
 //! Unknown tools, quarantined tools and arguments that do not fit are refusals here. Which caller
 //! may do what is no business of this file.
 
+mod secret;
+
 use std::sync::Arc;
 
 use base64::Engine;
@@ -28,6 +30,8 @@ use crate::in_force::InForce;
 use crate::knock::{Hints, RouteWanted, Wanted};
 use crate::refusal::{Refusal, Violation};
 
+pub use secret::{OwnCall, OwnSecret};
+
 /// A call that makes sense: what would run, on whose things, with which bytes.
 ///
 /// Only this file makes one.
@@ -38,6 +42,8 @@ pub struct ToolCall {
     args: StrictJson,
     digest: [u8; 32],
     target_tenant: TenantId,
+    /// What the gateway itself carries out; then nothing is dispatched.
+    own: Option<OwnCall>,
     forward: Option<SyncWrapper<Box<http::Request<axum::body::Body>>>>,
 }
 
@@ -81,6 +87,17 @@ impl ToolCall {
     /// The request to forward, for a proxied call; the first taker has it.
     pub fn take_forward(&mut self) -> Option<Box<http::Request<axum::body::Body>>> {
         self.forward.take().map(SyncWrapper::into_inner)
+    }
+
+    /// What the gateway itself carries out, if that is what this call is.
+    #[must_use]
+    pub fn own(&self) -> Option<&OwnCall> {
+        self.own.as_ref()
+    }
+
+    /// The same, to carry it out; the first taker has it.
+    pub fn take_own(&mut self) -> Option<OwnCall> {
+        self.own.take()
     }
 
     /// The question that the rules are asked about this call.
@@ -210,6 +227,7 @@ pub fn resolve(
             Ok(call)
         }
         Wanted::Route(route) => route_call(in_force, caller, *route),
+        Wanted::Secret(wanted) => secret::call(gateway, in_force, caller, wanted),
         Wanted::Malformed(refusal) => Err(refusal),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } | Wanted::Nothing => {
             Err(Refusal::NoSuchRoute)
@@ -234,7 +252,7 @@ pub fn function_call(
     let digest = call_digest(name, &args.bytes);
     let argument = tenant_argument(&app, &args.value)?;
     let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
-    Ok(ToolCall { app, tool, args, digest, target_tenant, forward: None })
+    Ok(ToolCall { app, tool, args, digest, target_tenant, own: None, forward: None })
 }
 
 fn tool_name(catalogue: &Catalogue, app: &str, function: &str) -> Result<ToolName, Refusal> {

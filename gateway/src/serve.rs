@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, demo, door, refresh, watch};
+use crate::{admin, demo, door, refresh, secrets, watch};
 
 /// A gateway that serves.
 pub struct Running {
@@ -27,6 +27,7 @@ pub struct Running {
     carrier: AbortOnDropHandle<()>,
     refresher: AbortOnDropHandle<()>,
     _keeper: AbortOnDropHandle<()>,
+    noting: AbortOnDropHandle<()>,
     _demo_app: Option<AbortOnDropHandle<()>>,
     _watcher: Option<Box<dyn Send>>,
 }
@@ -47,6 +48,7 @@ impl Running {
         let carrier = tokio::spawn(admin::carry(Arc::clone(&gateway)));
         let refresher = tokio::spawn(refresh::keep_fresh(Arc::clone(&gateway)));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
+        let noting = tokio::spawn(secrets::keep_noting(Arc::clone(&gateway)));
         let options = edge_options(&gateway)?;
         let (stop, stopped) = oneshot::channel();
         let router = door::router(Arc::clone(&gateway));
@@ -62,6 +64,7 @@ impl Running {
             carrier: AbortOnDropHandle::new(carrier),
             refresher: AbortOnDropHandle::new(refresher),
             _keeper: AbortOnDropHandle::new(keeper),
+            noting: AbortOnDropHandle::new(noting),
             _demo_app: demo_app,
         })
     }
@@ -87,13 +90,14 @@ impl Running {
             Ok(drained) => tracing::info!(?drained, "no more connections"),
             Err(fault) => tracing::error!(%fault, "the listener ended abnormally"),
         }
-        drop((self.carrier, self.refresher));
+        drop((self.carrier, self.refresher, self.noting));
         let gateway = self.gateway;
         gateway.tasks.close();
         let patience = gateway.settings.server.limits.drain_timeout;
         if tokio::time::timeout(patience, gateway.tasks.wait()).await.is_err() {
             tracing::warn!(left = gateway.tasks.len(), "calls are left; they end as unknown");
         }
+        gateway.secret_uses.write(&gateway.directory).await.ok();
         admin::carry_once(&gateway.directory, &gateway.ledger).await.ok();
         gateway.dispatcher.close().await;
         gateway.directory.close().await;

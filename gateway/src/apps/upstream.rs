@@ -23,6 +23,7 @@ pub(super) fn app(app: &config::App) -> Result<App, AppsError> {
         name: app.name.clone(),
         tenant: app.tenant.clone(),
         tenant_argument: app.tenant_argument.clone(),
+        secrets: Arc::default(),
         upstream: upstream(app)?,
     })
 }

@@ -159,6 +159,7 @@ fn state(tool: &Tool) -> &'static str {
 /// Without addresses of credentials, arguments or environment: these may name secrets.
 fn upstream(app: &App) -> String {
     match &app.upstream {
+        Upstream::Own => "the gateway itself".to_owned(),
         Upstream::Http(http) => format!("functions at {}", http.base),
         Upstream::McpHttp(http) => format!("MCP server at {}", http.base),
         Upstream::McpStdio(child) => format!("MCP server `{}` over stdio", child.command.display()),

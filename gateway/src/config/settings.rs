@@ -209,10 +209,10 @@ impl Data {
         self.keys_dir().join("kek")
     }
 
-    /// Wrapped scope keys, until the directory keeps them.
+    /// The table of wrapped scope keys: an SQLite file of its own, so that it can be backed up, and let go, by itself.
     #[must_use]
     pub fn scope_keys(&self) -> PathBuf {
-        self.keys_dir().join("scope-keys.jsonl")
+        self.keys_dir().join("scope-keys.db")
     }
 
     /// Ed25519 seed that signs the ledger's checkpoints.

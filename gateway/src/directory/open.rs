@@ -90,6 +90,8 @@ async fn prepare_connection(connection: &mut AnyConnection) -> Result<(), sqlx::
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",
+        // What was overwritten or deleted leaves no bytes in free pages.
+        "PRAGMA secure_delete = ON",
     ] {
         connection.execute(pragma).await?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis_policies::{Principal, PrincipalKind};
+use portcullis_policies::{AppId, Principal, PrincipalKind};
 
 use super::row::Columns;
 use super::scopes::common;
@@ -19,6 +19,9 @@ pub const STANDING_TTL: Duration = Duration::from_millis(500);
 
 /// Standings kept in memory; beyond that the least used go.
 const MAX_STANDINGS: u64 = 50_000;
+
+/// What the code of every app holds; which app's secrets it reaches, the rules decide.
+const EXTENSION_SCOPE: &str = "secrets:*";
 
 /// Who a caller is and what they were granted, as of now.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +65,27 @@ impl StandingCache {
     fn get(&self, subject: &Subject) -> Option<Arc<Standing>> {
         let (generation, standing) = self.entries.get(subject)?;
         (generation == self.generation()).then_some(standing)
+    }
+}
+
+impl Standing {
+    /// The standing of an app's code that acts for this user: a service of the same tenant without the
+    /// user's roles and scopes. It holds what every extension holds, its own app's secrets; the rules
+    /// see which app that is.
+    #[must_use]
+    pub fn acting_as(&self, app: &AppId) -> Self {
+        let principal = Principal {
+            kind: PrincipalKind::Service,
+            // Neither user ids nor key ids hold a colon, so it is nobody else's id.
+            id: format!("ext:{app}:{}", self.user_id),
+            roles: Vec::new(),
+            scopes: vec![EXTENSION_SCOPE.to_owned()],
+            // An extension answers no questions.
+            confirm_writes: false,
+            extension: Some(app.clone()),
+            ..Principal::clone(&self.principal)
+        };
+        Self { principal: Arc::new(principal), ..self.clone() }
     }
 }
 
@@ -150,6 +174,7 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
         scopes,
         confirm_writes: confirm_writes(row)?,
         mfa: false,
+        extension: None,
     };
     let version = versions.into_iter().max().unwrap_or_default();
     Ok(Standing {

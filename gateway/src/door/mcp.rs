@@ -174,7 +174,7 @@ fn result_of(answer: Answer) -> Result<CallToolResult, ErrorData> {
         Told::Streamed(_) => Ok(CallToolResult::structured_error(json!({
             "message": "this tool answers with a stream; call it through /proxy"
         }))),
-        Told::Cancelled(_) => Ok(CallToolResult::default()),
+        Told::Cancelled(_) | Told::Lent(_) => Ok(CallToolResult::default()),
         Told::AskFirst(asked) => {
             Ok(CallToolResult::structured_error(serde_json::to_value(asked).unwrap_or_default()))
         }

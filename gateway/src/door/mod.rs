@@ -9,6 +9,7 @@ pub mod entry;
 pub mod health;
 pub mod mcp;
 pub mod proxy;
+pub mod secrets;
 pub mod v1;
 
 use std::sync::Arc;
@@ -51,6 +52,11 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/auth/refresh", Effect::Own),
     ("GET", "/v1/auth/me", Effect::Shows),
     ("GET", "/v1/auth/.well-known/jwks.json", Effect::Public),
+    ("GET", "/v1/secrets/{app}", Effect::Pipeline),
+    ("GET", "/v1/secrets/{app}/{name}", Effect::Pipeline),
+    ("PUT", "/v1/secrets/{app}/{name}", Effect::Pipeline),
+    ("DELETE", "/v1/secrets/{app}/{name}", Effect::Pipeline),
+    ("GET", "/v1/secrets/{app}/{name}/meta", Effect::Pipeline),
     ("POST", "/mcp", Effect::Pipeline),
     ("ANY", "/proxy/{app}/{*path}", Effect::Pipeline),
     ("GET", "/healthz", Effect::Public),
@@ -72,6 +78,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/auth/refresh", post(auth::refresh))
         .route("/v1/auth/me", get(auth::me))
         .route("/v1/auth/.well-known/jwks.json", get(auth::jwks))
+        .route("/v1/secrets/{app}", get(secrets::list))
+        .route("/v1/secrets/{app}/{name}", secrets::one())
+        .route("/v1/secrets/{app}/{name}/meta", get(secrets::meta))
         .route("/mcp", mcp::service(Arc::clone(&gateway)))
         .route("/proxy/{app}/{*path}", any(proxy::forward))
         .route("/healthz", get(health::healthz))

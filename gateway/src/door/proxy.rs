@@ -44,7 +44,7 @@ pub async fn forward(
             let body = serde_json::to_vec(&asked).unwrap_or_default();
             json_response(http::StatusCode::ACCEPTED, body.into())
         }
-        Told::Cancelled(_) => refusal_response(&Refusal::NoSuchRoute),
+        Told::Cancelled(_) | Told::Lent(_) => refusal_response(&Refusal::NoSuchRoute),
         Told::Refused(refusal) => refusal_response(&refusal),
     };
     response.headers_mut().extend(headers);

@@ -84,6 +84,8 @@ fn respond(answer: Answer) -> Response<Body> {
     let mut response = match answer.told {
         Told::Done(value) => json_response(StatusCode::OK, call_response(&value, op)),
         Told::Streamed(response) => response,
+        // Only `/v1/secrets` asks for one.
+        Told::Lent(_) => refusal_response(&Refusal::NoSuchRoute),
         Told::AskFirst(asked) => {
             let body = serde_json::to_vec(&asked).unwrap_or_default();
             json_response(StatusCode::ACCEPTED, Bytes::from(body))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_policies::{Principal, TenantId};
+use portcullis_policies::{AppId, Principal, TenantId};
 
 use super::Unidentified;
 use crate::directory::Standing;
@@ -23,6 +23,11 @@ pub enum Proof {
     /// A refresh token, a moment ago.
     RefreshToken {
         /// `jti` of the token that this refresh issues.
+        jti: String,
+    },
+    /// A token of ours that lets an app's code act for a user.
+    ExtensionToken {
+        /// Its `jti`.
         jti: String,
     },
     /// An API key; its id is the id of the principal.
@@ -71,6 +76,12 @@ impl Caller {
         &self.standing.principal.tenant
     }
 
+    /// The app whose code acts for the user; `None` for anybody but an extension.
+    #[must_use]
+    pub fn extension(&self) -> Option<&AppId> {
+        self.standing.principal.extension.as_ref()
+    }
+
     /// Email of the user who acts.
     #[must_use]
     pub fn email(&self) -> &str {
@@ -87,9 +98,10 @@ impl Caller {
     #[must_use]
     pub fn session(&self) -> &str {
         match &self.proof {
-            Proof::AccessToken { jti } | Proof::Password { jti } | Proof::RefreshToken { jti } => {
-                jti
-            }
+            Proof::AccessToken { jti }
+            | Proof::Password { jti }
+            | Proof::RefreshToken { jti }
+            | Proof::ExtensionToken { jti } => jti,
             Proof::ApiKey => &self.standing.principal.id,
         }
     }
@@ -97,6 +109,11 @@ impl Caller {
     /// Checks a client's word for its user (`X-Acting-User`, `user_id`): it must be the acting user.
     pub fn agrees_on_user(&self, hint: &'static str, user: &str) -> Result<(), Unidentified> {
         agree(hint, user == self.user_id())
+    }
+
+    /// Checks a client's word for its app (`X-Ext-Id`, `X-Extension-ID`): it must be the token's.
+    pub fn agrees_on_extension(&self, hint: &'static str, app: &str) -> Result<(), Unidentified> {
+        agree(hint, self.extension().is_some_and(|ours| ours.as_str() == app))
     }
 
     /// Checks a client's word for its tenant (`X-Tenant-ID`, `tenant_id`): it must be the caller's.

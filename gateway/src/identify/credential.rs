@@ -52,6 +52,11 @@ pub(crate) fn hints_agree(headers: &HeaderMap, caller: &Caller) -> Result<(), Un
     if let Some(tenant) = only(headers, "x-tenant-id", "x-tenant-id")? {
         caller.agrees_on_tenant("x-tenant-id", tenant)?;
     }
+    for name in ["x-ext-id", "x-extension-id"] {
+        if let Some(app) = only(headers, name, name)? {
+            caller.agrees_on_extension(name, app)?;
+        }
+    }
     Ok(())
 }
 

@@ -209,6 +209,7 @@ async fn generate(
     let private: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| IdentityError::Generate)?;
     let sealed = sealer
         .seal(&kid, private.as_ref())
+        .await
         .map_err(|SealFault| IdentityError::Sealed { kid: kid.clone() })?;
     Ok(SigningKeyRow { kid, state, modulus: public.n, exponent: public.e, sealed, changed_ms: 0 })
 }
@@ -220,7 +221,7 @@ async fn read_ring(directory: &Directory, sealer: &dyn Sealer) -> Result<KeyRing
         .iter()
         .find(|row| row.state == SigningKeyState::Signing)
         .ok_or(IdentityError::NoSigningKey)?;
-    let signer = Signer { kid: signing.kid.clone(), pair: open_private(signing, sealer)? };
+    let signer = Signer { kid: signing.kid.clone(), pair: open_private(signing, sealer).await? };
     Ok(KeyRing { jwks: jwks_of(&rows), keys, signer, read_at: Instant::now() })
 }
 
@@ -232,9 +233,12 @@ fn read_public(row: &SigningKeyRow) -> Result<VerifyingKey, IdentityError> {
     Ok(VerifyingKey { kid: row.kid.clone(), parsed })
 }
 
-fn open_private(row: &SigningKeyRow, sealer: &dyn Sealer) -> Result<RsaKeyPair, IdentityError> {
+async fn open_private(
+    row: &SigningKeyRow,
+    sealer: &dyn Sealer,
+) -> Result<RsaKeyPair, IdentityError> {
     let unusable = || IdentityError::Sealed { kid: row.kid.clone() };
-    let private = sealer.open(&row.kid, &row.sealed).map_err(|SealFault| unusable())?;
+    let private = sealer.open(&row.kid, &row.sealed).await.map_err(|SealFault| unusable())?;
     RsaKeyPair::from_pkcs8(private.expose_secret()).map_err(|_| unusable())
 }
 

@@ -22,6 +22,7 @@ mod api_key;
 mod caller;
 mod credential;
 mod error;
+mod extension;
 mod keys;
 mod limit;
 mod password;
@@ -43,6 +44,7 @@ use http::HeaderMap;
 pub use api_key::{ApiKeyText, fresh_api_key};
 pub use caller::{Caller, Proof};
 pub use error::{IdentityError, Unidentified};
+pub use extension::ExtensionToken;
 pub use keys::KeySize;
 pub use limit::LoginLimits;
 pub use password::{Checked, PasswordFault, Passwords};
@@ -190,7 +192,13 @@ impl Identity {
         if standing.principal.tenant.as_str() != claims.tenant_id {
             return Err(Unidentified::Token(TokenFault::Claims));
         }
-        Ok(Caller::new(standing, Proof::AccessToken { jti: claims.jti.clone() }))
+        let jti = claims.jti.clone();
+        Ok(match &claims.ext_id {
+            None => Caller::new(standing, Proof::AccessToken { jti }),
+            Some(app) => {
+                Caller::new(Arc::new(standing.acting_as(app)), Proof::ExtensionToken { jti })
+            }
+        })
     }
 
     async fn verify_fresh(&self, token: &str, now: i64) -> Result<Arc<AccessClaims>, Unidentified> {

@@ -152,7 +152,7 @@ impl Identity {
         })
     }
 
-    fn claims_of(&self, standing: &Standing) -> AccessClaims {
+    pub(super) fn claims_of(&self, standing: &Standing) -> AccessClaims {
         let (iat, exp) = self.terms.life_from(now_seconds());
         let principal = &standing.principal;
         AccessClaims {
@@ -167,6 +167,7 @@ impl Identity {
             scopes: for_clients(&principal.scopes),
             email: standing.email.clone(),
             actor_kind: ActorKind::User,
+            ext_id: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::directory::{Actor, NewApiKey, NewUser, User};
 const PASSWORD: &str = "correct horse battery";
 
 /// As the gateway seals: the real vault, bound to the name.
-struct VaultSealer(Vault);
+struct VaultSealer(Vault<()>);
 
 impl VaultSealer {
     fn context(name: &str) -> Context {
@@ -24,13 +24,14 @@ impl VaultSealer {
     }
 }
 
+#[async_trait::async_trait]
 impl Sealer for VaultSealer {
-    fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault> {
-        self.0.seal(&Self::context(name), plaintext).map_err(|_| SealFault)
+    async fn seal(&self, name: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealFault> {
+        self.0.seal(&Self::context(name), plaintext).await.map_err(|_| SealFault)
     }
 
-    fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault> {
-        let lease = self.0.open(&Self::context(name), sealed).map_err(|_| SealFault)?;
+    async fn open(&self, name: &str, sealed: &[u8]) -> Result<SecretSlice<u8>, SealFault> {
+        let lease = self.0.open(&Self::context(name), sealed).await.map_err(|_| SealFault)?;
         Ok(lease.with(|plaintext| plaintext.to_vec().into()))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_policies::AppId;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_ACCESS_TOKEN_LIFETIME;
@@ -92,8 +93,11 @@ pub struct AccessClaims {
     pub scopes: Vec<String>,
     /// Email when the token was made.
     pub email: String,
-    /// `user`.
+    /// For whom the token speaks.
     pub actor_kind: ActorKind,
+    /// The app whose code acts for the user; on extension tokens only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_id: Option<AppId>,
 }
 
 /// Whom a token speaks for.
@@ -102,6 +106,8 @@ pub struct AccessClaims {
 pub enum ActorKind {
     /// A person.
     User,
+    /// The code of an app that acts for a person.
+    Extension,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -188,7 +194,9 @@ impl Unverified<'_> {
         }
         let claims: AccessClaims =
             serde_json::from_slice(&decode(self.payload)?).map_err(|_| TokenFault::Claims)?;
-        if claims.iss != terms.issuer || claims.sub.is_empty() || !has_our_lifetime(&claims) {
+        let whole = (claims.actor_kind == ActorKind::Extension) == claims.ext_id.is_some();
+        let ours = claims.iss == terms.issuer && has_our_lifetime(&claims);
+        if !ours || !whole || claims.sub.is_empty() {
             return Err(TokenFault::Claims);
         }
         in_time(&claims, now)?;

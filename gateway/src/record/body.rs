@@ -2,13 +2,14 @@
 
 use portcullis_audit::{Body, Commitment};
 use portcullis_policies::{Capsule, CapsuleText};
-use portcullis_secrets::{Context, Purpose, Scope, Vault};
+use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Trail;
 use crate::gateway::Gateway;
 use crate::refusal::Refusal;
+use crate::secrets::Vault;
 
 #[derive(Serialize)]
 struct Plain<'a> {
@@ -23,7 +24,7 @@ struct Plain<'a> {
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] when the scope key can't be had.
-pub(super) fn seal(
+pub(super) async fn seal(
     gateway: &Gateway,
     trail: &Trail,
     commitments: &[(&str, &Commitment)],
@@ -38,7 +39,7 @@ pub(super) fn seal(
     let scope = Scope::new(tenant, user, app).map_err(unavailable)?;
     let context = Context::new(scope, &trail.op().to_string(), Purpose::Capsule);
     let context = context.map_err(unavailable)?;
-    gateway.vault.seal(&context, &plain).map(|blob| Some(Body(blob))).map_err(unavailable)
+    gateway.vault.seal(&context, &plain).await.map(|blob| Some(Body(blob))).map_err(unavailable)
 }
 
 /// Opens what [`seal`] kept beside the record of this operation, and gives the capsule of its
@@ -46,14 +47,14 @@ pub(super) fn seal(
 ///
 /// # Errors
 /// When the scope key is gone or another one, or when the body is damaged.
-pub fn open_capsule(
+pub async fn open_capsule(
     vault: &Vault,
     (tenant, user, app): (&str, &str, &str),
     op: Uuid,
     body: &[u8],
 ) -> Result<Option<Capsule>, Unopened> {
     let scope = Scope::new(tenant, user, app)?;
-    let lease = vault.open(&Context::new(scope, &op.to_string(), Purpose::Capsule)?, body)?;
+    let lease = vault.open(&Context::new(scope, &op.to_string(), Purpose::Capsule)?, body).await?;
     let kept: Kept = lease.with(|plain| serde_json::from_slice(plain))?;
     Ok(kept.capsule)
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use portcullis_audit::{CallFields, PolicyRef, RecordRef, ToolRef, Who};
-use portcullis_policies::{ActionType, CapsuleText, Decision, TenantId};
+use portcullis_audit::{CallFields, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who};
+use portcullis_policies::{ActionType, CapsuleText, Decision, SECRETS_APP, TenantId};
 use uuid::Uuid;
 
 use super::log_of;
@@ -34,6 +34,10 @@ pub struct Trail {
     /// Whether this call took the confirmation, so that it has to settle it.
     claimed: bool,
     intent: Option<(u64, ActionType)>,
+    /// The secret that the call is about, as `app/name`.
+    secret: Option<String>,
+    /// Secrets that the call used or changed.
+    sec: Vec<UsedSecret>,
 }
 
 impl Trail {
@@ -55,6 +59,8 @@ impl Trail {
             confirmation: None,
             claimed: false,
             intent: None,
+            secret: None,
+            sec: Vec::new(),
         }
     }
 
@@ -64,12 +70,15 @@ impl Trail {
         self.user = Some(caller.user_id().to_owned());
         self.who.subject = Some(gateway.pseudonyms.of(caller.tenant(), &caller.principal().id));
         self.who.session = Some(caller.session().to_owned());
+        self.who.extension = caller.extension().map(ToString::to_string);
     }
 
     /// What is asked for is known.
     pub fn call(&mut self, call: &ToolCall) {
         let tool = call.tool();
-        self.who.extension = Some(tool.spec.name.app().to_string());
+        if self.who.extension.is_none() {
+            self.who.extension = Some(tool.spec.name.app().to_string());
+        }
         self.tool = Some(ToolRef {
             server: tool.spec.name.app().to_string(),
             name: tool.spec.name.function().to_owned(),
@@ -114,6 +123,16 @@ impl Trail {
     /// The intent is durable.
     pub fn intended(&mut self, seq: u64, action: ActionType) {
         self.intent = Some((seq, action));
+    }
+
+    /// The call is about this secret, written `app/name`; its records are kept for ever (`security_forever`).
+    pub fn secret(&mut self, secret: String) {
+        self.secret = Some(secret);
+    }
+
+    /// The call used or changed this version of a secret.
+    pub fn used(&mut self, secret: UsedSecret) {
+        self.sec.push(secret);
     }
 
     /// The operation id.
@@ -176,6 +195,11 @@ impl Trail {
         if let Some(id) = &self.confirmation {
             fields.note.insert("confirmation".to_owned(), id.clone());
         }
+        if let Some(secret) = &self.secret {
+            fields.note.insert("secret".to_owned(), secret.clone());
+            fields.ret = Some(Retention::Hold);
+        }
+        fields.sec.clone_from(&self.sec);
         fields
     }
 
@@ -206,6 +230,7 @@ fn asked(wanted: &Wanted) -> Option<String> {
     let text = match wanted {
         Wanted::Function { app, function, .. } => format!("{app}/{function}"),
         Wanted::Route(route) => route.app.clone(),
+        Wanted::Secret(wanted) => format!("{SECRETS_APP}/{}", wanted.deed.function()),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } => return None,
         Wanted::Malformed(_) | Wanted::Nothing => return None,
     };

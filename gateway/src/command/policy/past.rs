@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use portcullis_audit::{Kind, Query, Reader, RecordRow};
 use portcullis_policies::{Capsule, RecordedSet, TenantId};
-use portcullis_secrets::{FileStore, KeyFile, Vault};
 use uuid::Uuid;
 
 use super::error::PolicyError;
@@ -16,6 +15,7 @@ use crate::directory::{Directory, UserFilter};
 use crate::ledgers::{self, LedgerError};
 use crate::pseudonym::Pseudonyms;
 use crate::record::open_capsule;
+use crate::secrets::{Absent, Vault, open_vault};
 
 /// Users that are asked for at once.
 const PAGE: u32 = 200;
@@ -63,10 +63,8 @@ impl Archive {
         must_exist("the store of scope keys", &settings.data.scope_keys())?;
         must_exist("the pseudonym key", &names)?;
         must_exist("the directory", &settings.data.directory_db())?;
-        let key = KeyFile::open(path).map_err(unusable)?;
-        let store = FileStore::open(&settings.data.scope_keys()).map_err(unusable)?;
-        let vault = Arc::new(Vault::new(key, store).map_err(unusable)?);
-        let names = DeploymentKeys::new(Arc::clone(&vault)).in_file(&names, "pseudonyms")?;
+        let vault = open_vault(settings, Absent::Refuse).await.map_err(unusable)?.vault;
+        let names = DeploymentKeys::new(Arc::clone(&vault)).in_file(&names, "pseudonyms").await?;
         let directory = Directory::open(&settings.data.directory_db()).await?;
         let (owners, sets) = (HashMap::new(), HashMap::new());
         Ok(Self { reader, vault, pseudonyms: Pseudonyms::new(&names), directory, owners, sets })
@@ -108,6 +106,7 @@ impl Archive {
         let owner = self.owner(&tenant, row.text(&["who", "subject"])).await?;
         let scope = (tenant.as_str(), owner.as_str(), row.text(&["tool", "server"]));
         let capsule = open_capsule(&self.vault, scope, op, &body)
+            .await
             .map_err(|source| PolicyError::Sealed { op, source })?;
         let Some(capsule) = capsule else { return Ok(None) };
         let set = self.set(row.text(&["pol", "bundle"]))?;
