@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Who};
 use uuid::Uuid;
 
-use crate::directory::{Actor, Change, Directory};
+use crate::directory::{Actor, Change, Directory, ERASED};
 use crate::gateway::Gateway;
 
 /// How often the outbox is looked at.
@@ -25,8 +25,14 @@ pub async fn carry(gateway: Arc<Gateway>) {
     loop {
         tick.tick().await;
         match carry_once(&gateway.directory, &gateway.ledger).await {
-            Ok(Carried { tool_accepted: true }) => gateway.freshness.news.notify_one(),
-            Ok(_) => {}
+            Ok(carried) => {
+                if carried.tool_accepted {
+                    gateway.freshness.news.notify_one();
+                }
+                if carried.keys_erased {
+                    gateway.vault.purge_all();
+                }
+            }
             Err(fault) => tracing::warn!(%fault, "changes of the directory wait for the ledger"),
         }
     }
@@ -37,6 +43,8 @@ pub async fn carry(gateway: Arc<Gateway>) {
 pub struct Carried {
     /// Whether an operator accepted a tool: the catalogue is out of date.
     pub tool_accepted: bool,
+    /// Whether keys were destroyed: what is unwrapped in memory must go.
+    pub keys_erased: bool,
 }
 
 /// Carries what waits, oldest first.
@@ -48,6 +56,7 @@ pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carrie
     let mut carried = Carried::default();
     for change in waiting {
         let version = change.version;
+        carried.keys_erased |= change.action == ERASED;
         carried.tool_accepted |=
             change.action == "tool.accept" && change.actor != Actor::gateway().to_string();
         ledger.append(entry(change)).await.map_err(|fault| fault.to_string())?;
@@ -57,6 +66,7 @@ pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carrie
 }
 
 fn entry(change: Change) -> Entry {
+    let kind = if change.action == ERASED { Kind::Erase } else { Kind::Admin };
     let mut fields = CallFields { who: Who::default(), ..CallFields::default() };
     fields.note.insert("action".to_owned(), change.action);
     fields.note.insert("actor".to_owned(), change.actor);
@@ -69,5 +79,5 @@ fn entry(change: Change) -> Entry {
         "" | DEPLOYMENT => DEPLOYMENT.to_owned(),
         tenant => tenant.to_owned(),
     };
-    Entry { tenant, kind: Kind::Admin, op: Uuid::now_v7(), reference: None, fields, body: None }
+    Entry { tenant, kind, op: Uuid::now_v7(), reference: None, fields, body: None }
 }

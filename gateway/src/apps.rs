@@ -14,7 +14,7 @@ use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::manifest::{Manifest, Profile};
 use portcullis_kernel_adapter::{
-    App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher,
+    App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher, SecretDeclaration,
 };
 use portcullis_policies::{AppId, ToolName};
 use tokio::time::Instant;
@@ -212,6 +212,18 @@ async fn add(
         }
     }
     Ok(())
+}
+
+/// The secrets that an app's manifest declares; none for an app without a manifest.
+///
+/// # Errors
+/// When the manifest can't be read or is wrong.
+pub fn declared_secrets(app: &config::App) -> Result<Vec<SecretDeclaration>, AppsError> {
+    let config::Upstream::Manifest { file, .. } = &app.upstream else { return Ok(Vec::new()) };
+    let bytes = upstream::read(app, file)?;
+    let manifest = Manifest::read(&bytes, Profile::Load)
+        .map_err(|faults| upstream::wrong(app, faults.findings))?;
+    Ok(manifest.secrets)
 }
 
 /// The tools of an MCP app as its server lists them now.

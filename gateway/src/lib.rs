@@ -46,6 +46,7 @@ pub mod dispatch;
 pub mod door;
 pub mod edge;
 pub mod gateway;
+pub mod harden;
 pub mod identify;
 pub mod in_force;
 pub mod knock;

@@ -8,5 +8,9 @@ use portcullis::command::{Cli, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    if let Err(fault) = portcullis::harden::process() {
+        portcullis::command::not_hardened(&fault);
+        return std::process::ExitCode::FAILURE;
+    }
     run(Cli::parse())
 }

@@ -124,7 +124,9 @@ fn ledger_options(settings: &Settings) -> LedgerOptions {
     }
 }
 
-fn identity_settings(settings: &Settings) -> IdentitySettings {
+/// What identification needs of the settings.
+#[must_use]
+pub fn identity_settings(settings: &Settings) -> IdentitySettings {
     let identity = &settings.identity;
     IdentitySettings {
         issuer: identity.issuer.clone().unwrap_or_else(|| settings.ledger.deployment.clone()),

@@ -107,12 +107,16 @@ impl Running {
     }
 }
 
-/// Once a minute: unwrapped keys that nobody used are wiped, questions that nobody answered expire.
+/// Every half minute: unwrapped keys that nobody used are wiped, questions that nobody answered expire,
+/// and this replica says which version of the key-encryption key it wraps with.
 async fn keep_house(gateway: Arc<Gateway>) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    let mut tick = tokio::time::interval(Duration::from_secs(30));
     loop {
-        minute.tick().await;
+        tick.tick().await;
         gateway.vault.wipe_expired();
+        if let Err(fault) = gateway.vault.report(&gateway.settings.server.replica).await {
+            tracing::warn!(%fault, "the key provider does not answer; what is sealed opens for minutes at most");
+        }
         if let Err(fault) = gateway.directory.expire_confirmations().await {
             tracing::warn!(%fault, "old confirmations could not be marked as expired");
         }

@@ -2,19 +2,25 @@
 //! a tool that changed.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use portcullis_kernel_adapter::{
     ActionSource, App, Built, Dispatcher, DispatcherOptions, Tool, ToolState, Upstream,
 };
 use portcullis_policies::{AppId, ToolName, scope};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::records::operator;
 use super::{Deployment, block_on, catalogue, print};
 use crate::apps::{self, AppsError};
 use crate::config::Settings;
+use crate::deployment_keys::DeploymentKeys;
 use crate::directory::{Directory, DirectoryError};
+use crate::identify::{Identity, IdentityError};
+use crate::open::identity_settings;
+use crate::secrets::{Absent, VaultOpenError, open_vault};
 
 /// Arguments of `portcullis app`.
 #[derive(Debug, Args)]
@@ -37,6 +43,15 @@ enum Verb {
         /// Its id
         app: AppId,
     },
+    /// A token by which an app's own code acts for one user, as `ctx.secrets` of the SDK wants it; shown
+    /// this once, good for as long as an access token is
+    Token {
+        /// The app
+        app: AppId,
+        /// Id of the user for whom it acts
+        #[arg(long)]
+        user: String,
+    },
     /// Accept a tool as its MCP server describes it now
     Accept {
         /// The tool, `app/function`
@@ -52,6 +67,10 @@ enum AppError {
     Apps(#[from] AppsError),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Vault(#[from] VaultOpenError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("no app `{0}` is configured")]
     #[diagnostic(help(
         "`portcullis app list --config FILE` lists them; name the file by --config"
@@ -77,6 +96,7 @@ pub fn run(args: AppArgs) -> ExitCode {
 
 async fn act(settings: &Settings, verb: Verb, json: bool) -> Result<(), AppError> {
     match verb {
+        Verb::Token { app, user } => token(settings, &app, &user, json).await?,
         Verb::List => list(&catalogue::discover(settings).await?, json),
         Verb::Show { app } => {
             let known = settings.apps.get(&app).ok_or_else(|| AppError::NoApp(app.clone()))?;
@@ -85,6 +105,24 @@ async fn act(settings: &Settings, verb: Verb, json: bool) -> Result<(), AppError
             show(&catalogue::discover(&only).await?, json);
         }
         Verb::Accept { tool } => accept(settings, &tool, json).await?,
+    }
+    Ok(())
+}
+
+async fn token(settings: &Settings, app: &AppId, user: &str, json: bool) -> Result<(), AppError> {
+    if !settings.apps.contains_key(app) {
+        return Err(AppError::NoApp(app.clone()));
+    }
+    let vault = open_vault(settings, Absent::Refuse).await?.vault;
+    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let keys = Arc::new(DeploymentKeys::new(vault));
+    let identity = Identity::open(directory, keys, identity_settings(settings)).await?;
+    let made = identity.extension_token(user, app).await?;
+    let text = made.token.expose_secret();
+    if json {
+        print::json(&json!({ "token": text, "expires_in": made.expires_in }));
+    } else {
+        print::line(text);
     }
     Ok(())
 }

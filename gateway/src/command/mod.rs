@@ -10,9 +10,11 @@ pub mod policy;
 pub mod print;
 mod records;
 pub mod role;
+pub mod secret;
 pub mod serve;
 pub mod tenant;
 pub mod user;
+pub mod vault;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ enum Command {
     Role(role::RoleArgs),
     /// API keys
     Key(key::KeyArgs),
+    /// Values of secrets, for apps and for upstreams
+    Secret(secret::SecretArgs),
+    /// The keys under everything that is sealed: rotate, retire, erase
+    Vault(vault::VaultArgs),
     /// Apps and their tools, and the word on those that changed
     App(app::AppArgs),
     /// Check, test, prove and explain the rules
@@ -81,6 +87,24 @@ impl Deployment {
             None => Ok(Settings::defaults(Path::new(config::DEFAULT_DIR))),
         }
     }
+}
+
+/// Unix milliseconds as people read them, UTC, to the second.
+fn time(unix_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Says that the program has a bug, and where; never what it had in hand.
+pub fn panicked(place: &str) {
+    print::error(format_args!("portcullis met a bug of its own{place}; please report it"));
+}
+
+/// Says that the process may not be closed to others, so nothing is run.
+pub fn not_hardened(fault: &std::io::Error) {
+    print::error(format_args!(
+        "this process cannot be closed to core dumps and other processes: {fault}; lift the limit that forbids it"
+    ));
 }
 
 /// Runs a future to its end on a runtime of its own.
@@ -122,6 +146,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::User(args) => user::run(args),
         Command::Role(args) => role::run(args),
         Command::Key(args) => key::run(args),
+        Command::Secret(args) => secret::run(args),
+        Command::Vault(args) => vault::run(args),
         Command::App(args) => app::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Ledger(args) => ledger::run(args),

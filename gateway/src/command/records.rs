@@ -6,11 +6,13 @@
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
+use portcullis_policies::AppId;
 use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use super::{Deployment, block_on, print};
+use crate::config::Settings;
 use crate::directory::{Actor, Directory, DirectoryError};
 use crate::identify::PasswordFault;
 
@@ -39,6 +41,71 @@ pub(super) enum CommandError {
     #[error("no random numbers")]
     #[diagnostic(help("check the host's random source"))]
     Randomness,
+    /// The vault's provider, table or both.
+    #[error(transparent)]
+    Vault(#[from] crate::secrets::VaultOpenError),
+    /// A scope key or its store.
+    #[error(transparent)]
+    Key(#[from] portcullis_secrets::KeyError),
+    /// The store of scope keys.
+    #[error(transparent)]
+    ScopeKeys(#[from] portcullis_secrets::StoreError),
+    /// A value could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] portcullis_secrets::SealError),
+    /// A value could not be sealed again.
+    #[error(transparent)]
+    Reseal(#[from] portcullis_secrets::ResealError),
+    /// A key was not rotated, retired or destroyed.
+    #[error(transparent)]
+    Rotate(#[from] portcullis_secrets::RotateError),
+    /// An app's files.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apps(#[from] crate::apps::AppsError),
+    /// Signing keys.
+    #[error(transparent)]
+    Identity(#[from] crate::identify::IdentityError),
+    /// No such app.
+    #[error("no app `{0}` is configured")]
+    #[diagnostic(help(
+        "`portcullis app list --config FILE` lists them; name the file by --config"
+    ))]
+    NoApp(AppId),
+    /// The app's manifest does not declare it.
+    #[error("no secret `{secret}` is declared")]
+    #[diagnostic(help("the app's manifest declares: {declared}"))]
+    NotDeclared {
+        /// As asked.
+        secret: String,
+        /// What is declared.
+        declared: String,
+    },
+    /// A name that no secret can have.
+    #[error("a secret's name begins with a-z and has a-z, 0-9 and `_`, at most 63")]
+    Name,
+    /// The tenant is not clear.
+    #[error("it is not clear which tenant is meant")]
+    #[diagnostic(help("name it by --tenant"))]
+    WhichTenant,
+    /// The value is too long, or empty.
+    #[error("a value of this secret has 1 to {0} bytes")]
+    Length(usize),
+    /// Two changed the secret at once.
+    #[error("somebody else changed this secret at the same moment")]
+    #[diagnostic(help("look who did, then try again"))]
+    Changed,
+    /// No such version of the key-encryption key.
+    #[error("the key-encryption key has no version {0}")]
+    #[diagnostic(help("`portcullis vault status` lists them"))]
+    NoVersion(u32),
+    /// Destroying keys wants a word.
+    #[error("this destroys the keys of {0} for good: what they sealed can never be read again")]
+    #[diagnostic(help("add --yes when that is what you want"))]
+    NotSure(String),
+    /// The certificate could not be written; what it certifies is done and in the ledger.
+    #[error("the keys are destroyed, and the certificate could not be written")]
+    Certificate(#[source] std::io::Error),
     /// The answer has no JSON form.
     #[error("the answer cannot be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -74,6 +141,15 @@ pub(super) fn with_directory(
     json: bool,
     command: impl AsyncFnOnce(&Directory, &Actor) -> Result<Shown, CommandError>,
 ) -> ExitCode {
+    with_deployment(deployment, json, async |_, directory, by| command(directory, by).await)
+}
+
+/// As [`with_directory`], for commands that need the settings, too.
+pub(super) fn with_deployment(
+    deployment: &Deployment,
+    json: bool,
+    command: impl AsyncFnOnce(&Settings, &Directory, &Actor) -> Result<Shown, CommandError>,
+) -> ExitCode {
     let settings = match deployment.settings() {
         Ok(settings) => settings,
         Err(code) => return code,
@@ -81,7 +157,7 @@ pub(super) fn with_directory(
     let answer = block_on(async {
         make_folder(&settings.data.dir)?;
         let directory = Directory::open(&settings.data.directory_db()).await?;
-        let answer = command(&directory, &operator()).await;
+        let answer = command(&settings, &directory, &operator()).await;
         directory.close().await;
         answer
     });
@@ -110,6 +186,37 @@ pub(super) fn read_password(from_stdin: bool) -> Result<SecretString, CommandErr
     } else {
         Err(CommandError::Differ)
     }
+}
+
+/// A value of 1 to `limit` bytes: typed twice at a terminal without showing it, or the whole of standard
+/// input without its final line break.
+pub(super) fn read_secret(from_stdin: bool, limit: usize) -> Result<SecretString, CommandError> {
+    let value = if from_stdin || !std::io::stdin().is_terminal() {
+        read_all(limit)?
+    } else {
+        let first = typed("Value: ")?;
+        if first.expose_secret() != typed("Once more: ")?.expose_secret() {
+            return Err(CommandError::Differ);
+        }
+        first
+    };
+    match value.expose_secret().len() {
+        0 => Err(CommandError::Length(limit)),
+        length if length > limit => Err(CommandError::Length(limit)),
+        _ => Ok(value),
+    }
+}
+
+fn read_all(limit: usize) -> Result<SecretString, CommandError> {
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut text = String::with_capacity(limit + 3);
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(3);
+    let read = std::io::stdin().lock().take(most).read_to_string(&mut text);
+    read.map_err(CommandError::NoPassword)?;
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    let value = SecretString::from(value.strip_suffix('\r').unwrap_or(value));
+    text.zeroize();
+    Ok(value)
 }
 
 fn read_line() -> Result<SecretString, CommandError> {

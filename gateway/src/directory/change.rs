@@ -14,6 +14,9 @@ use sqlx::{Any, AnyConnection, Transaction};
 use super::row::{Columns, json_text};
 use super::{Directory, DirectoryError, now_ms};
 
+/// The action of a note that keys were destroyed.
+pub const ERASED: &str = "vault.erase";
+
 /// Who changes the directory, as the ledger will name them: `user:imp_u_...`, `cli:<login>`, `gateway`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(String);
@@ -136,6 +139,31 @@ impl Directory {
         .fetch_one(&mut *transaction)
         .await?;
         Ok(Writing { transaction, version })
+    }
+
+    /// Notes what was done to the vault's keys; the keys themselves are kept elsewhere.
+    pub async fn note_vault_change(
+        &self,
+        action: &'static str,
+        target: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let writing = self.write().await?;
+        writing.finish(self, Note::new(by, action, "deployment").on(target)).await
+    }
+
+    /// Notes that keys were destroyed: whose, how many, and the SHA-256 (hex) of the certificate.
+    pub async fn note_erasure(
+        &self,
+        tenant: &str,
+        whose: &str,
+        certificate: &str,
+        keys: usize,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let writing = self.write().await?;
+        let note = Note::new(by, ERASED, tenant).on(whose);
+        writing.finish(self, note.with("certificate", certificate).with("keys", keys)).await
     }
 
     /// At most `limit` changes that no ledger record tells of yet, oldest first.
