@@ -24,5 +24,6 @@ mod real_mcp;
 mod records;
 mod refuses;
 mod reloads;
+mod secrets;
 mod survives;
 mod tls;

@@ -10,6 +10,9 @@ use crate::upstream::Upstream;
 /// The manifest of the demo app: `list_notes` reads, `create_note` writes, `delete_note` destroys.
 pub const MANIFEST: &str = portcullis::demo::MANIFEST;
 
+/// The manifest of the app `vaulty`: one secret of each kind.
+pub const VAULTY: &str = include_str!("vaulty.json");
+
 /// Routes of the service `bank` behind the proxy, as [`Builder::bank`] configures them.
 pub const BANK: &str = r#"routes = [
   { name = "list_invoices", method = "GET", path = "/invoices" },
@@ -83,6 +86,14 @@ impl Builder {
         let url = upstream.url();
         self.file("notes.json", MANIFEST)
             .app(&format!("[apps.notes]\nmanifest = \"notes.json\"\nurl = \"{url}/notes\""))
+    }
+
+    /// The app `vaulty` of [`VAULTY`], open to every tenant, reached at `upstream`.
+    #[must_use]
+    pub fn vaulty(self, upstream: &Upstream) -> Self {
+        let url = upstream.url();
+        self.file("vaulty.json", VAULTY)
+            .app(&format!("[apps.vaulty]\nmanifest = \"vaulty.json\"\nurl = \"{url}/vaulty\""))
     }
 
     /// The service `bank` of [`BANK`] behind `/proxy/bank`, with the bearer credential `secret`.

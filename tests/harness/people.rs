@@ -38,6 +38,8 @@ pub const PEOPLE: &[Person] = &[
     Person { name: "ben", tenant: "imp_t_acme", role: "reader", scopes: READER },
     Person { name: "nil", tenant: "imp_t_acme", role: "guest", scopes: &[] },
     Person { name: "ada", tenant: "imp_t_acme", role: "chief", scopes: EVERYTHING },
+    Person { name: "max", tenant: "imp_t_acme", role: "admin", scopes: EVERYTHING },
+    Person { name: "sue", tenant: "imp_t_acme", role: "keeper", scopes: &["secrets:*"] },
     Person { name: "gil", tenant: "imp_t_globex", role: "chief", scopes: EVERYTHING },
 ];
 
@@ -107,6 +109,12 @@ impl Deployment {
         args.extend(scopes.iter().flat_map(|scope| ["--scope", *scope]));
         let key: Value = serde_json::from_str(&self.must(&args)).expect("JSON of `key create`");
         key["key"].as_str().expect("the text of the key").to_owned()
+    }
+
+    /// A token by which the code of an app acts for a person, through the real command.
+    pub fn extension_token(&self, app: &str, name: &str) -> String {
+        let id = self.user_id(name);
+        self.must(&["app", "token", app, "--user", &id]).trim().to_owned()
     }
 
     /// Makes tenant and role where they are not there yet, and the user.

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use portcullis_policies::{AppId, TenantId};
 use portcullis_secrets::BlobId;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -62,7 +62,8 @@ enum Verb {
 
 /// Whose value is meant; exactly one.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["user", "shared", "upstream"])]
+#[group(skip)]
+#[command(group(ArgGroup::new("whose").required(true).args(["user", "shared", "upstream"])))]
 struct Whose {
     /// A user's own value: the user's id
     #[arg(long)]

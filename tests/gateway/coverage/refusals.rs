@@ -16,6 +16,10 @@ const NOT_HERE: &[(&str, &str)] = &[
         "needs an MCP server whose tools change; kernel-adapter's `quarantine` tests hold it",
     ),
     (
+        "SecretChanged",
+        "needs four lost races in a row; the directory's `of_two_changes_one_counts` holds the race",
+    ),
+    (
         "NoRules",
         "a gateway without rules does not begin to listen; it is the answer of a bug of ours",
     ),
@@ -27,6 +31,7 @@ async fn every_refusal_through_http() {
         asked_wrongly().await,
         with_a_failing_upstream().await,
         confirmed_wrongly().await,
+        about_secrets().await,
         with_broken_parts().await,
     ]
     .concat();
@@ -153,6 +158,29 @@ async fn confirmed_wrongly() -> Vec<Produced> {
     let expired = gate.decide("ana", &late, "confirm").await;
     produced.push(("ConfirmationExpired", "CONFIRMATION_EXPIRED", expired));
     produced
+}
+
+async fn about_secrets() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().vaulty(&upstream).start().await;
+    let token = gate.extension_token("vaulty", "sue");
+    let at = |method, name: &str| {
+        gate.request(method, &format!("/v1/secrets/vaulty/{name}")).bearer_auth(&token)
+    };
+    let set = async |value: &str| {
+        gate.send(at(Method::PUT, "api_key").json(&json!({ "value": value }))).await
+    };
+    let not_set = gate.send(at(Method::GET, "api_key")).await;
+    set("a value").await;
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let forge = "UPDATE secrets SET version = version + 1 WHERE name = 'api_key'";
+    assert_eq!(database.execute(forge, []).unwrap(), 1);
+    vec![
+        ("SecretNotSet", "SECRET_NOT_SET", not_set),
+        ("SecretNotDeclared", "SECRET_NOT_DECLARED", gate.send(at(Method::GET, "nope")).await),
+        ("SecretTooLarge", "SECRET_TOO_LARGE", set(&"x".repeat(65)).await),
+        ("VaultUnavailable", "VAULT_UNAVAILABLE", gate.send(at(Method::GET, "api_key")).await),
+    ]
 }
 
 async fn with_broken_parts() -> Vec<Produced> {

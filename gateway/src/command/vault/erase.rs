@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use portcullis_policies::TenantId;
 use portcullis_secrets::{Destroyed, DestroyedKey, Erasure};
 use serde::Serialize;
@@ -15,7 +15,8 @@ use crate::secrets::OpenedVault;
 
 /// Whose keys; exactly one.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["tenant", "user"])]
+#[group(skip)]
+#[command(group(ArgGroup::new("whom").required(true).args(["tenant", "user"])))]
 pub(super) struct Whose {
     /// All keys of a tenant and of its users
     #[arg(long)]
