@@ -119,6 +119,8 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     trail.decision(&decision, capsule);
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
+        // A value that is typed is not kept for later: it is confirmed where it is typed.
+        Verdict::AskFirst(_) if call.own().is_some() => return Err(Refusal::ConfirmOnPage),
         Verdict::AskFirst(ask) => {
             return confirm::ask(gateway, &caller, &mut call, ask, trail).await;
         }

@@ -124,6 +124,11 @@ pub enum Refusal {
         /// The limit in bytes of UTF-8.
         limit: usize,
     },
+    /// The person asked to confirm every write, and a value is not kept for a later answer.
+    #[error(
+        "you asked to confirm every write: change this secret on the page `/ext/{{app}}/secrets`"
+    )]
+    ConfirmOnPage,
     /// Two changed it at once.
     #[error("somebody else changed this secret at the same moment; look, and try again")]
     SecretChanged,
@@ -274,6 +279,7 @@ impl Refusal {
             }
             Self::SecretNotSet => (404, "SECRET_NOT_SET", "errors.secrets.not_set"),
             Self::SecretTooLarge { .. } => (413, "SECRET_TOO_LARGE", "errors.secrets.too_large"),
+            Self::ConfirmOnPage => (403, "CONFIRM_ON_PAGE", "errors.secrets.confirm_on_page"),
             Self::SecretChanged => (409, "SECRET_CHANGED", "errors.secrets.changed"),
             Self::VaultUnavailable => (503, "VAULT_UNAVAILABLE", "errors.secrets.unavailable"),
             Self::TooManyRequests { .. } => (429, "RATE_LIMITED", "errors.rate_limited"),

@@ -10,6 +10,7 @@
     reason = "a test ends where something is not as it claims, and the soak prints its table"
 )]
 
+mod canaries;
 mod confirms;
 mod coverage;
 mod leaks;
@@ -24,6 +25,7 @@ mod real_mcp;
 mod records;
 mod refuses;
 mod reloads;
+mod rotates;
 mod secrets;
 mod survives;
 mod tls;

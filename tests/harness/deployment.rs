@@ -85,12 +85,24 @@ impl Deployment {
 
     /// The same, with `input` on its standard input.
     pub fn portcullis_with_input(&self, args: &[&str], input: &str) -> Output {
+        self.command(args, input, &[])
+    }
+
+    /// The same, with further environment variables for this one command.
+    pub fn portcullis_with_env(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        self.command(args, "", env)
+    }
+
+    fn command(&self, args: &[&str], input: &str, env: &[(&str, &str)]) -> Output {
         use std::io::Write as _;
         let mut child = Command::new(binary("portcullis"))
             .args(args)
             .arg("--config")
             .arg(config_in(self.dir.path()))
             .current_dir(self.dir.path())
+            .envs(self.env.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+            .env_remove("FAILPOINTS")
+            .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -13,6 +13,17 @@ pub const PLACES: [&str; 9] = [
     "after_outcome_before_reply",
 ];
 
+/// Every crash point on the way of a rotation of the key-encryption key, in its order.
+pub const ROTATION: [&str; 4] = [
+    "vault_rotate_made",
+    "vault_rewrap_unwrapped",
+    "vault_rewrap_before_replace",
+    "vault_rewrap_after_replace",
+];
+
+/// Every crash point on the way of a rotation of scope keys, in its order.
+pub const SCOPE_ROTATION: [&str; 2] = ["vault_scope_pending", "vault_scope_promoted"];
+
 /// The value of `FAILPOINTS` that lets `place` be passed `passes` times, and kills at the next.
 #[must_use]
 pub fn kill_at(place: &str, passes: u32) -> String {

@@ -103,6 +103,16 @@ pub(super) enum CommandError {
     #[error("this destroys the keys of {0} for good: what they sealed can never be read again")]
     #[diagnostic(help("add --yes when that is what you want"))]
     NotSure(String),
+    /// A backup could not be written.
+    #[error("the backup {} cannot be written", path.display())]
+    #[diagnostic(help("name a folder that is not there yet, on a disk with room"))]
+    Backup {
+        /// Folder or file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The certificate could not be written; what it certifies is done and in the ledger.
     #[error("the keys are destroyed, and the certificate could not be written")]
     Certificate(#[source] std::io::Error),

@@ -1,6 +1,7 @@
 //! `portcullis vault`: the keys under everything that is sealed. Works with and without a running
 //! gateway; calls go on meanwhile.
 
+mod backup;
 mod erase;
 mod rotate;
 mod status;
@@ -57,6 +58,12 @@ enum Verb {
         #[arg(long, default_value_t = 30)]
         backups_kept_days: u64,
     },
+    /// Copy what is sealed and the keys that sealed it, without the key-encryption key
+    Backup {
+        /// A folder that is not there yet
+        #[arg(long, value_name = "FOLDER")]
+        to: std::path::PathBuf,
+    },
     /// Destroy the keys of a tenant or of one user for good: what they sealed becomes unreadable
     Erase(erase::Whose),
 }
@@ -94,6 +101,7 @@ async fn answer(
             directory.note_vault_change("vault.destroy_version", &key.to_string(), by).await?;
             Shown::line(format!("{key} is destroyed"), &serde_json::json!({ "destroyed": version }))
         }
+        Verb::Backup { to } => backup::run(settings, &opened, directory, by, &to).await,
         Verb::Erase(whose) => erase::run(&opened, directory, by, whose).await,
     }
 }

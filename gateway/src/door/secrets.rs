@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::routing::MethodRouter;
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -109,11 +108,7 @@ fn respond(answer: Answer) -> Response<Body> {
             None => refusal_response(&Refusal::VaultUnavailable),
         },
         Told::Refused(refusal) => refusal_response(&refusal),
-        Told::AskFirst(asked) => {
-            let body = serde_json::to_vec(&asked).unwrap_or_default();
-            json_response(StatusCode::ACCEPTED, Bytes::from(body))
-        }
-        Told::Streamed(_) | Told::Cancelled(_) => {
+        Told::Streamed(_) | Told::Cancelled(_) | Told::AskFirst(_) => {
             refusal_response(&Refusal::Unavailable("answer".to_owned()))
         }
     };

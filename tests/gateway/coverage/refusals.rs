@@ -172,10 +172,17 @@ async fn about_secrets() -> Vec<Produced> {
     };
     let not_set = gate.send(at(Method::GET, "api_key")).await;
     set("a value").await;
+    let person = gate.token("sue").await;
     let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let careful = "UPDATE roles SET confirmation_policy = 'always_on', version = version + 1000";
+    database.execute(careful, []).unwrap();
+    tokio::time::sleep(portcullis::directory::STANDING_TTL).await;
+    let typed = gate.request(Method::PUT, "/v1/secrets/vaulty/pin").bearer_auth(&person);
+    let typed = gate.send(typed.json(&json!({ "value": "1" }))).await;
     let forge = "UPDATE secrets SET version = version + 1 WHERE name = 'api_key'";
     assert_eq!(database.execute(forge, []).unwrap(), 1);
     vec![
+        ("ConfirmOnPage", "CONFIRM_ON_PAGE", typed),
         ("SecretNotSet", "SECRET_NOT_SET", not_set),
         ("SecretNotDeclared", "SECRET_NOT_DECLARED", gate.send(at(Method::GET, "nope")).await),
         ("SecretTooLarge", "SECRET_TOO_LARGE", set(&"x".repeat(65)).await),
