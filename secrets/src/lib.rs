@@ -52,6 +52,8 @@ mod key_file;
 mod keys;
 mod lease;
 mod padding;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod provider;
 mod rotation;
 mod scope_key;
@@ -65,6 +67,8 @@ pub use envelope::{BlobId, HEADER, Malformed};
 pub use key_file::{KeyFile, KeyFileError};
 pub use keys::KeyError;
 pub use lease::Lease;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11, Pkcs11Settings};
 pub use provider::{
     DEADLINE, KeyProvider, KeyRef, ProviderError, ProviderFault, WrapDigest, WrapText, Wrapped,
 };

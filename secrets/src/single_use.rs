@@ -140,3 +140,6 @@ fn expand(
     };
     done.map_err(|_| CipherFault)
 }
+
+#[cfg(test)]
+mod tests;
