@@ -92,7 +92,9 @@ fn softhsm(c: &mut Criterion) {
     use cryptoki::mechanism::{Mechanism, aead::GcmParams};
     use cryptoki::object::{Attribute, ObjectClass};
     use cryptoki::session::UserType;
-    use portcullis_secrets::{ExposeSecret as _, KeyProvider as _, Pkcs11, Pkcs11Settings, SecretRef};
+    use portcullis_secrets::{
+        ExposeSecret as _, KeyProvider as _, Pkcs11, Pkcs11Settings, SecretRef,
+    };
 
     let Ok(pin) = std::env::var("SOFTHSM2_PIN_FILE") else {
         return eprintln_missing("SOFTHSM2_CONF and SOFTHSM2_PIN_FILE (see secrets/benches)");

@@ -61,6 +61,11 @@ impl SingleUse {
         &self.commitment
     }
 
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     /// Compares in constant time.
     pub(crate) fn commits_to(&self, claimed: &[u8; 32]) -> bool {
         self.commitment.ct_eq(claimed).into()
