@@ -71,7 +71,7 @@ fn a_dropped_lease_leaves_no_plaintext_in_memory() {
     let vault = Vault::<()>::ephemeral().unwrap();
     let scope = Scope::new("t", "u", "x").unwrap();
     let context = Context::new(scope, "n", Purpose::Confirmation).unwrap();
-    let hidden = Hidden::of(&crate::single_use::random::<32>().unwrap());
+    let hidden = Hidden(crate::single_use::random().unwrap(), crate::single_use::random().unwrap());
     let mut plaintext = zeroize::Zeroizing::new(vec![0; 32]);
     plaintext.iter_mut().zip(hidden.0.iter().zip(&hidden.1)).for_each(|(at, (a, b))| *at = a ^ b);
     let blob = run(vault.seal(&context, &plaintext)).unwrap();
@@ -79,6 +79,7 @@ fn a_dropped_lease_leaves_no_plaintext_in_memory() {
     let lease = run(vault.open(&context, &blob)).unwrap();
     assert!(found(&hidden) > 0, "the search finds what is there");
     drop(lease);
+    scrub_stack();
     assert_eq!(found(&hidden), 0);
 }
 
