@@ -1,4 +1,11 @@
 //! A decryptor of another language, written from the text of the format alone, opens the vectors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,11 @@
 //! Kill -9 at each step of a rotation: every value still opens, and the rotation goes on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 #![cfg(feature = "failpoints")]
 
 use portcullis_secrets::{Context, KeyFile, Pace, Purpose, Scope, SqlStore, Vault};

@@ -2,6 +2,13 @@
 //!
 //! SoftHSM reads its configuration from the environment, once. So each test runs in a process of its own:
 //! it makes a private folder for tokens and starts itself again with `SOFTHSM2_CONF` pointing there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 #![cfg(feature = "pkcs11")]
 
 use portcullis_secrets::{

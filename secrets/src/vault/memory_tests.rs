@@ -18,6 +18,10 @@ impl Hidden {
     }
 
     fn is(&self, window: &[u8]) -> bool {
+        // Nearly every window ends here; the rest would make a search of minutes.
+        if window[0] != self.0[0] ^ self.1[0] {
+            return false;
+        }
         window.iter().zip(self.0.iter().zip(&self.1)).all(|(byte, (a, b))| *byte == a ^ b)
     }
 }
