@@ -133,7 +133,10 @@ impl Scope {
 }
 
 impl Purpose {
-    /// The word that is bound into the blob. INVARIANT: never changes once a value was sealed with it.
+    /// The word that is bound into the blob.
+    ///
+    /// INVARIANT: never changes once a value was sealed with it
+    /// (`envelope::tests::the_vectors_are_reproduced_byte_for_byte` has each of them).
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

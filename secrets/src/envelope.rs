@@ -247,3 +247,5 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two_keys;

@@ -96,7 +96,7 @@ impl Keys {
     pub(crate) async fn active(self: &Arc<Self>, scope: &Scope) -> Result<Arc<ScopeKey>, KeyError> {
         match self.cache.active(scope, Instant::now()) {
             Some(key) => Ok(key),
-            None => self.join(Want::Active(scope.clone())).await,
+            None => self.flight(Want::Active(scope.clone())).await,
         }
     }
 
@@ -104,7 +104,7 @@ impl Keys {
     pub(crate) async fn by_id(self: &Arc<Self>, id: ScopeKeyId) -> Result<Arc<ScopeKey>, KeyError> {
         match self.cache.by_id(id, Instant::now()) {
             Some(key) => Ok(key),
-            None => self.join(Want::Id(id)).await,
+            None => self.flight(Want::Id(id)).await,
         }
     }
 
@@ -153,10 +153,6 @@ impl Keys {
 
     pub(crate) async fn current_kek(&self) -> Result<KeyRef, ProviderError> {
         self.provider.current().await
-    }
-
-    async fn join(self: &Arc<Self>, want: Want) -> Result<Arc<ScopeKey>, KeyError> {
-        self.flight(want).await
     }
 
     /// The flight that brings this key: the one under way, or a new one.

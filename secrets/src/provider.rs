@@ -47,7 +47,7 @@ pub struct Wrapped {
 /// safe to drop at any await.
 #[async_trait]
 pub trait KeyProvider: Send + Sync + fmt::Debug {
-    /// Word in stored rows, such as `key-file`. INVARIANT: never changes once a row was written.
+    /// Word in stored rows, such as `key-file`. Never changes once a row was written.
     fn kind(&self) -> &'static str;
 
     /// The version that wraps now.

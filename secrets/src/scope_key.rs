@@ -80,7 +80,7 @@ impl ScopeKeyId {
 }
 
 impl KeyState {
-    /// The word in rows. INVARIANT: never changes once a row was written.
+    /// The word in rows. Never changes once a row was written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -61,6 +61,11 @@ impl SingleUse {
         &self.commitment
     }
 
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     /// Compares in constant time.
     pub(crate) fn commits_to(&self, claimed: &[u8; 32]) -> bool {
         self.commitment.ct_eq(claimed).into()
@@ -140,3 +145,6 @@ fn expand(
     };
     done.map_err(|_| CipherFault)
 }
+
+#[cfg(test)]
+mod tests;

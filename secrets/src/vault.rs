@@ -270,4 +270,6 @@ impl<I: ?Sized> std::fmt::Debug for Vault<I> {
 }
 
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod tests;

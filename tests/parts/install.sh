@@ -40,6 +40,7 @@ install_parts() {
     install_debian cvc5 cvc5
     install_debian curl curl
     install_debian git git
+    install_debian softhsm2-util softhsm2
     install_python
     install_npm
     export PORTCULLIS_TEST_PARTS="$PARTS"

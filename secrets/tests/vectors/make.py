@@ -42,10 +42,12 @@ def gcm(key: bytes, nonce: bytes, aad: bytes, text: bytes) -> bytes:
 def blob(v: dict) -> bytes:
     scope_key, suite = bytes.fromhex(v["scope_key"]), struct.pack(">H", 1)
     text, version = bytes.fromhex(v["plaintext"]), struct.pack(">I", v["secret_version"])
-    context = pairs({
+    values = {
         "product": "portcullis", "tenant": v["tenant"], "user": v["user"], "ext": v["ext"],
         "name": v["secret_name"], "purpose": v["purpose"],
-    })
+    }
+    v["context"] = sorted(values.items())
+    context = pairs(values)
     salt_key = hkdf(b"", scope_key, b"portcullis/vault/v1/salt")
     hedge = bytes.fromhex(v["random"]) + struct.pack(">I", len(context)) + context + version + text
     salt = hmac.new(salt_key, hedge, hashlib.sha256).digest()
@@ -56,6 +58,11 @@ def blob(v: dict) -> bytes:
     header = (b"SEV1" + suite + struct.pack(">H", 124) + bytes.fromhex(v["secret_id"]) + version
               + bytes.fromhex(v["sk_id"]) + struct.pack(">I", v["sk_ver"]) + salt + commitment + nonce)
     assert len(header) == 124
+    v["header"] = {
+        "magic": "SEV1", "suite": 1, "header_length": 124, "secret_id": v["secret_id"],
+        "secret_version": v["secret_version"], "sk_id": v["sk_id"], "sk_ver": v["sk_ver"],
+        "salt": salt.hex(), "commitment": commitment.hex(), "nonce": v["nonce"],
+    }
     return header + gcm(key, nonce, header + context, pad(text))
 
 
@@ -101,6 +108,19 @@ def main() -> None:
         case(5, "a capsule", b'{"principal":"..."}' * 60, purpose="capsule", secret_name="op-1"),
         case(6, "a later version under a later key", b"v9", secret_version=9, sk_ver=3),
         case(7, "names beyond ASCII", "grün".encode(), user="imp_u_zoë", secret_name="größe"),
+    ]
+    purposes = ["call-body", "confirmation", "deployment-key", "ledger-body", "field-key", "signing-key"]
+    blobs += [
+        case(number, f"purpose {purpose}", b"text of " + purpose.encode(), purpose=purpose)
+        for number, purpose in enumerate(purposes, start=8)
+    ]
+    blobs += [
+        case(14, "a tenant as a whole", b"shared", user="", ext="", purpose="signing-key"),
+        case(15, "4 KiB", bytes(range(256)) * 16, purpose="ledger-body"),
+        case(16, "the longest parts", b"x", tenant="t" * 1024, user="u" * 1024, ext="e" * 1024,
+             secret_name="n" * 1024),
+        case(17, "a plaintext that ends like padding", b"x\x80\x00\x00"),
+        case(18, "highest versions", b"x", secret_version=2**32 - 1, sk_ver=2**32 - 1),
     ]
     scope_keys = [wrapped({
         "kek": filled(f"kek{n}", 32), "scope_key": filled(f"wsk{n}", 32),
