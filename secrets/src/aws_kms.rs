@@ -37,7 +37,7 @@ const DELETION_DAYS: i32 = 7;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the key is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsKmsSettings {
     /// Region, such as `eu-central-1`.
     pub region: String,

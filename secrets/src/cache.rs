@@ -23,11 +23,11 @@ pub(crate) struct Cache {
     slots: RwLock<Slots>,
 }
 
-#[derive(Default)]
 struct Slots {
     keys: HashMap<ScopeKeyId, Slot>,
     active: HashMap<Scope, ScopeKeyId>,
     sweep_at: Option<Instant>,
+    lifetime: Duration,
     /// Counts the purges: what was read before one must not be remembered after it.
     purges: u64,
 }
@@ -36,6 +36,13 @@ struct Slot {
     key: Arc<ScopeKey>,
     until: Instant,
     uses: AtomicU32,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let (keys, active) = (HashMap::new(), HashMap::new());
+        Self { keys, active, sweep_at: None, lifetime: LIFETIME, purges: 0 }
+    }
 }
 
 /// What was forgotten before some reading began.
@@ -50,6 +57,11 @@ impl Cache {
 
     pub(crate) fn by_id(&self, id: ScopeKeyId, now: Instant) -> Option<Arc<ScopeKey>> {
         self.read().live(&id, now)
+    }
+
+    /// Keys that are remembered from now on live so long; never longer than [`LIFETIME`].
+    pub(crate) fn keep_for(&self, lifetime: Duration) {
+        self.write().lifetime = lifetime.min(LIFETIME);
     }
 
     /// Taken before the store is read, given to [`Cache::insert`] afterwards.
@@ -69,7 +81,8 @@ impl Cache {
         if active {
             slots.active.insert(key.scope().clone(), key.id());
         }
-        let slot = Slot { key: Arc::clone(key), until: now + LIFETIME, uses: AtomicU32::new(0) };
+        let until = now + slots.lifetime;
+        let slot = Slot { key: Arc::clone(key), until, uses: AtomicU32::new(0) };
         slots.keys.insert(key.id(), slot);
     }
 
@@ -117,7 +130,7 @@ impl Slots {
     /// Drops what has expired, and, where that is not enough, the half that expires first. Halving keeps
     /// the cost of one insertion constant on average.
     fn make_room(&mut self, now: Instant) {
-        self.sweep_at = Some(now + LIFETIME / 5);
+        self.sweep_at = Some(now + self.lifetime / 5);
         self.keys.retain(|_, slot| now < slot.until);
         if self.keys.len() >= CAPACITY {
             let mut ends: Vec<Instant> = self.keys.values().map(|slot| slot.until).collect();

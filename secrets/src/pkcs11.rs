@@ -34,7 +34,7 @@ const FORMAT: u8 = 0x02;
 const NONCE: usize = 12;
 
 /// Where the key is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pkcs11Settings {
     /// The vendor's library, for example `libsofthsm2.so`.
     pub module: PathBuf,

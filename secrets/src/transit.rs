@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 pub(crate) const PROVIDER: &str = "transit";
 
 /// Where the key is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransitSettings {
     /// Address of the service, such as `https://vault.example:8200`.
     pub address: String,

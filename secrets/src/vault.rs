@@ -62,6 +62,14 @@ impl<I: ?Sized> Vault<I> {
         Ok(Self { keys: Arc::new(keys), proof: PhantomData })
     }
 
+    /// Keeps unwrapped scope keys for so long instead of five minutes, which is the longest; shorter makes
+    /// the vault notice sooner that its provider is gone, and ask it more often.
+    #[must_use]
+    pub fn keeping_keys_for(self, lifetime: Duration) -> Self {
+        self.keys.cache.keep_for(lifetime);
+        self
+    }
+
     /// A vault of this process alone, for tests and dry runs: what it seals cannot be opened later.
     ///
     /// # Errors

@@ -104,8 +104,14 @@ fn rows(settings: &Settings) -> Vec<Row> {
         row("public url", url.clone());
     }
     row("data", settings.data.dir.display().to_string());
-    let config::KeyProvider::KeyFile { path } = &settings.key_provider;
-    row("key file", format!("{}{}", path.display(), if path.exists() { "" } else { " (new)" }));
+    let key = settings.key_provider.shown();
+    match &settings.key_provider {
+        config::KeyProvider::KeyFile { path } if !path.exists() => {
+            row("key file", format!("{key} (new)"));
+        }
+        config::KeyProvider::KeyFile { .. } => row("key file", key),
+        _ => row("key", key),
+    }
     row("deployment", settings.ledger.deployment.clone());
     row("rules", rules(settings));
     for app in settings.apps.values() {

@@ -1,17 +1,17 @@
 //! From what was written to what is used: every section of the file, each value with its place.
 
 mod apps;
+mod keys;
 
 use super::checker::Checker;
 use super::document::At;
 use super::mistakes::Kind;
 use super::settings::{
-    Confirmation, Data, Identity, KeyProvider, Ledger, Limits, MAX_TIMEOUT, Policies, Server,
-    Settings, Tls,
+    Confirmation, Data, Identity, Ledger, Limits, MAX_TIMEOUT, Policies, Server, Settings, Tls,
 };
 use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
-use portcullis_secrets::{KeyFile, KeyFileError, Purpose, SecretRef};
+use portcullis_secrets::{Purpose, SecretRef};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     let server = server(checker, &root.key("server"), written.server);
     let data = data(checker, written.data);
     let key_provider =
-        key_provider(checker, &root.key("key_provider"), written.key_provider, &data);
+        keys::key_provider(checker, &root.key("key_provider"), written.key_provider, &data);
     let ledger = ledger(checker, &root.key("ledger"), written.ledger);
     let policies = policies(checker, &root.key("policies"), written.policies);
     let identity = identity(checker, &root.key("identity"), written.identity);
@@ -35,7 +35,8 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     Some(Settings {
         server: server?,
         data,
-        key_provider: key_provider?,
+        key_cache: key_provider.as_ref()?.1,
+        key_provider: key_provider?.0,
         ledger: ledger?,
         policies: policies?,
         identity: identity?,
@@ -122,24 +123,6 @@ fn limits(c: &mut Checker<'_>, at: &At, written: &written::Limits) -> Option<Lim
 
 fn data(c: &Checker<'_>, written: written::Data) -> Data {
     Data { dir: c.path(&written.dir.unwrap_or_else(|| super::DEFAULT_DIR.to_owned())) }
-}
-
-/// A key file that is there has to be usable; one that is absent is made at the first start.
-fn key_provider(
-    c: &mut Checker<'_>,
-    at: &At,
-    written: written::KeyProvider,
-    data: &Data,
-) -> Option<KeyProvider> {
-    let written::KeyProviderKind::KeyFile = written.kind.unwrap_or_default();
-    let path = written.path.map_or_else(|| data.key_file(), |path| c.path(&path));
-    match KeyFile::open(&path) {
-        Ok(_) | Err(KeyFileError::Absent { .. }) => Some(KeyProvider::KeyFile { path }),
-        Err(why) => {
-            c.wrong(Kind::Secret, &at.key("path"), why.to_string(), "");
-            None
-        }
-    }
 }
 
 fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledger> {

@@ -8,6 +8,7 @@ pub use apps::{
 };
 
 use portcullis_policies::AppId;
+use portcullis_secrets::{Pkcs11Settings, TransitSettings};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Settings {
     pub data: Data,
     /// The key-encryption key.
     pub key_provider: KeyProvider,
+    /// How long an unwrapped scope key may be used before the provider is asked again; five minutes at most.
+    pub key_cache: Duration,
     /// The ledger.
     pub ledger: Ledger,
     /// The rules.
@@ -89,6 +92,9 @@ pub struct Data {
     pub dir: PathBuf,
 }
 
+/// The longest that an unwrapped scope key may be used before the provider is asked again.
+pub(super) const KEY_CACHE: Duration = Duration::from_secs(300);
+
 /// Where the key-encryption key lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +104,27 @@ pub enum KeyProvider {
         /// The file.
         path: PathBuf,
     },
+    /// A key in a hardware security module that never leaves it.
+    Pkcs11(Pkcs11Settings),
+    /// A key in the transit engine of Vault or OpenBao.
+    Transit(TransitSettings),
+    /// A key in AWS KMS.
+    #[cfg(feature = "aws-kms")]
+    AwsKms(portcullis_secrets::AwsKmsSettings),
+}
+
+impl KeyProvider {
+    /// What it is and where, in one line; no secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::KeyFile { path } => path.display().to_string(),
+            Self::Pkcs11(hsm) => format!("`{}` in token `{}`", hsm.key_label, hsm.token_label),
+            Self::Transit(bao) => format!("{}/{} at {}", bao.mount, bao.key, bao.address),
+            #[cfg(feature = "aws-kms")]
+            Self::AwsKms(kms) => format!("alias `{}` in {}", kms.alias, kms.region),
+        }
+    }
 }
 
 /// The ledger.
@@ -156,6 +183,7 @@ impl Settings {
         Self {
             server: Server::default(),
             key_provider: KeyProvider::KeyFile { path: data.key_file() },
+            key_cache: KEY_CACHE,
             data,
             ledger: Ledger::default(),
             policies: Policies::default(),

@@ -2,12 +2,14 @@
 //! its place, when [`super::Settings`] is made. The comments are the help texts of the JSON Schema.
 
 mod apps;
+pub(super) mod keys;
 
 pub(super) use apps::{
     App, Credential, EnvForm, Mcp, MethodForm, NewToolsForm, Proxy, RouteForm, SecretForm, Tool,
 };
 
 use super::units::{Bytes, TimeSpan};
+use keys::KeyProvider;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -107,23 +109,6 @@ pub(super) struct Data {
     /// The folder; relative paths in this file are relative to the file.
     #[schemars(extend("default" = "portcullis-data"))]
     pub(super) dir: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct KeyProvider {
-    /// Kind of provider.
-    #[schemars(extend("default" = "key-file"))]
-    pub(super) kind: Option<KeyProviderKind>,
-    /// The key file: 32 bytes, mode 0600, made when absent. `keys/kek` in the data folder by default.
-    pub(super) path: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum KeyProviderKind {
-    #[default]
-    KeyFile,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

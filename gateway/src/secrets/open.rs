@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_secrets::{KeyError, KeyFile, KeyFileError, KeyProvider, SqlStore, StoreError};
+use portcullis_secrets::{
+    KeyError, KeyFile, KeyFileError, KeyProvider, Pkcs11, ProviderError, SqlStore, StoreError,
+    Transit,
+};
 
 use super::Vault;
 use crate::config::{self, Settings};
@@ -23,6 +26,9 @@ pub enum VaultOpenError {
     /// The key file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    /// The provider of the key-encryption key.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The wrapped scope keys.
     #[error(transparent)]
     ScopeKeys(#[from] StoreError),
@@ -48,19 +54,25 @@ pub async fn open_vault(
     settings: &Settings,
     absent: Absent,
 ) -> Result<OpenedVault, VaultOpenError> {
-    let provider = provider(&settings.key_provider, absent)?;
+    let provider = provider(&settings.key_provider, absent).await?;
     let store = Arc::new(SqlStore::open(&settings.data.scope_keys()).await?);
     let vault = Vault::new(Arc::clone(&provider), Arc::clone(&store) as _).await?;
+    let vault = vault.keeping_keys_for(settings.key_cache);
     Ok(OpenedVault { vault: Arc::new(vault), provider, store })
 }
 
-fn provider(
+async fn provider(
     settings: &config::KeyProvider,
     absent: Absent,
 ) -> Result<Arc<dyn KeyProvider>, VaultOpenError> {
-    let config::KeyProvider::KeyFile { path } = settings;
-    Ok(Arc::new(match absent {
-        Absent::Make => KeyFile::open_or_create(path)?,
-        Absent::Refuse => KeyFile::open(path)?,
-    }))
+    Ok(match settings {
+        config::KeyProvider::KeyFile { path } => Arc::new(match absent {
+            Absent::Make => KeyFile::open_or_create(path)?,
+            Absent::Refuse => KeyFile::open(path)?,
+        }),
+        config::KeyProvider::Pkcs11(hsm) => Arc::new(Pkcs11::open(hsm.clone()).await?),
+        config::KeyProvider::Transit(bao) => Arc::new(Transit::new(bao.clone())?),
+        #[cfg(feature = "aws-kms")]
+        config::KeyProvider::AwsKms(kms) => Arc::new(portcullis_secrets::AwsKms::new(kms.clone())),
+    })
 }

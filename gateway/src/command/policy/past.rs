@@ -57,9 +57,10 @@ impl Archive {
     /// Which of them is not here, or can't be used.
     pub(super) async fn open(settings: &Settings) -> Result<Self, PolicyError> {
         let reader = ledgers::reader(settings)?;
-        let KeyProvider::KeyFile { path } = &settings.key_provider;
         let names = settings.data.keys_dir().join("pseudonyms");
-        must_exist("the key-encryption key", path)?;
+        if let KeyProvider::KeyFile { path } = &settings.key_provider {
+            must_exist("the key-encryption key", path)?;
+        }
         must_exist("the store of scope keys", &settings.data.scope_keys())?;
         must_exist("the pseudonym key", &names)?;
         must_exist("the directory", &settings.data.directory_db())?;
