@@ -54,14 +54,20 @@ CREATE TRIGGER IF NOT EXISTS records_never_delete BEFORE DELETE ON records
 BEGIN SELECT RAISE(ABORT, 'ledger records are never deleted'); END;
 
 -- Also what stops INSERT OR REPLACE, which goes past the two above unless recursive_triggers is on.
+-- Mostly the record before is the last of the table, and then one look at it says everything; else
+-- the position and the head of the log are looked at, or the genesis where there is no record yet.
+-- It rolls back instead of aborting: a trigger that may abort makes SQLite keep a journal for each
+-- statement, which costs more than the insert itself.
 CREATE TRIGGER IF NOT EXISTS records_only_append BEFORE INSERT ON records
-WHEN NEW.pos IS NOT (SELECT coalesce(max(pos), 0) + 1 FROM records)
-  OR NEW.seq IS NOT coalesce(
-        (SELECT seq + 1 FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1), 0)
-  OR NEW.prev IS NOT coalesce(
-        (SELECT leaf FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1),
-        (SELECT genesis FROM logs WHERE id = NEW.log))
-BEGIN SELECT RAISE(ABORT, 'ledger records are only appended, each to the head of its log'); END;
+WHEN NOT EXISTS (
+        SELECT 1 FROM (SELECT pos, log, seq, leaf FROM records ORDER BY pos DESC LIMIT 1)
+        WHERE pos = NEW.pos - 1 AND log = NEW.log AND seq = NEW.seq - 1 AND leaf = NEW.prev)
+  AND (NEW.pos IS NOT (SELECT coalesce(max(pos), 0) + 1 FROM records)
+    OR coalesce(
+        (SELECT seq = NEW.seq - 1 AND leaf = NEW.prev
+         FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1),
+        NEW.seq = 0 AND NEW.prev = (SELECT genesis FROM logs WHERE id = NEW.log)) IS NOT 1)
+BEGIN SELECT RAISE(ROLLBACK, 'ledger records are only appended, each to the head of its log'); END;
 
 CREATE TRIGGER IF NOT EXISTS logs_never_update BEFORE UPDATE ON logs
 BEGIN SELECT RAISE(ABORT, 'ledger logs are never updated'); END;

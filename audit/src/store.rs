@@ -116,10 +116,12 @@ impl Store {
         }
     }
 
+    /// Any conflict ends the whole transaction: `OR ROLLBACK` spares SQLite the journal that it
+    /// would keep for each statement to undo that one alone, and nobody goes on after an error.
     pub(crate) fn insert(&self, row: &Row<'_>) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO records (pos, log, seq, op, prev, leaf, record)
+                "INSERT OR ROLLBACK INTO records (pos, log, seq, op, prev, leaf, record)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![row.pos, row.log, row.seq, row.op, row.prev, row.leaf, row.record])

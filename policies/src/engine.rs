@@ -8,12 +8,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    Context, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, Literal, Name, PartialValue,
-    PolicySet, Request, RestrictedExpr, Value,
+    Context, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, ExtensionFunction, Literal, Name,
+    PartialValue, PolicySet, Request, Value,
 };
 use cedar_policy_core::authorizer::{AuthorizationError, Authorizer, Decision};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 
 /// Cedar's name for the version of the language and engine, as it stands in capsules.
@@ -28,8 +27,8 @@ pub(crate) struct Engine {
     app: EntityType,
     target: EntityType,
     action: EntityType,
-    ip: Name,
-    datetime: Name,
+    ip: &'static ExtensionFunction,
+    datetime: &'static ExtensionFunction,
     confirmations: [Value; 4],
 }
 
@@ -68,7 +67,10 @@ impl Engine {
             EntityType::from_normalized_str(&format!("Portcullis::{name}"))
                 .map_err(|e| e.to_string())
         };
-        let function = |name: &str| name.parse::<Name>().map_err(|e| e.to_string());
+        let function = |name: &str| {
+            let name = name.parse::<Name>().map_err(|e| e.to_string())?;
+            Extensions::all_available().func(&name).map_err(|e| e.to_string())
+        };
         Ok(Self {
             authorizer: Authorizer::new(),
             user: entity_type("User")?,
@@ -133,19 +135,12 @@ impl Engine {
 
     /// An address as Cedar's `ipaddr`.
     pub(crate) fn ip_value(&self, address: IpAddr) -> Result<Value, String> {
-        self.extension_value(&self.ip, address.to_string())
+        extension_value(self.ip, address.to_string())
     }
 
     /// Unix milliseconds as Cedar's `datetime`; years 0 to 9999.
     pub(crate) fn datetime_value(&self, unix_ms: i64) -> Result<Value, String> {
-        self.extension_value(&self.datetime, iso_utc(unix_ms)?)
-    }
-
-    fn extension_value(&self, function: &Name, text: String) -> Result<Value, String> {
-        let call = RestrictedExpr::call_extension_fn(function.clone(), [RestrictedExpr::val(text)]);
-        RestrictedEvaluator::new(Extensions::all_available())
-            .interpret(call.as_borrowed())
-            .map_err(|e| e.to_string())
+        extension_value(self.datetime, iso_utc(unix_ms)?)
     }
 
     /// Asks one set.
@@ -224,6 +219,14 @@ pub(crate) fn request(
         known(resource),
         Some(Context::Value(Arc::new(context))),
     )
+}
+
+/// What the evaluator would make of this call, without an expression and an evaluator for each.
+fn extension_value(function: &ExtensionFunction, text: String) -> Result<Value, String> {
+    match function.call(&[Value::from(text)]).map_err(|e| e.to_string())? {
+        PartialValue::Value(value) => Ok(value),
+        PartialValue::Residual(unknown) => Err(format!("`{unknown}` is not known")),
+    }
 }
 
 /// A set of strings.

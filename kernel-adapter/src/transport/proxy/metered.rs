@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::outcome::bounded;
 use crate::transport::{Body, BoxError};
@@ -48,7 +48,10 @@ pub(super) struct Metered {
     bytes: u64,
     tell: Option<oneshot::Sender<Ending>>,
     idle: Duration,
-    alarm: Pin<Box<Sleep>>,
+    /// Set when there is first something to wait for; most bodies come with their head.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// When the last frame came, or the body.
+    since: Instant,
 }
 
 impl Metered {
@@ -60,7 +63,8 @@ impl Metered {
             bytes: 0,
             tell: Some(tell),
             idle,
-            alarm: Box::pin(tokio::time::sleep(idle)),
+            alarm: None,
+            since: Instant::now(),
         };
         metered.end_if_over();
         (metered, ending)
@@ -85,6 +89,16 @@ impl Metered {
         }
     }
 
+    /// Ready when nothing came for the idle limit.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.since + self.idle;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if alarm.deadline() != due {
+            alarm.as_mut().reset(due);
+        }
+        alarm.as_mut().poll(cx)
+    }
+
     fn broken(&mut self, why: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.tell(Ending::Broken(bounded(&why)));
         Poll::Ready(Some(Err(why)))
@@ -101,11 +115,10 @@ impl HttpBody for Metered {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-                ready!(self.alarm.as_mut().poll(cx));
+                ready!(self.poll_idle(cx));
                 return self.broken("no data within the idle limit".into());
             };
-            let next = Instant::now() + self.idle;
-            self.alarm.as_mut().reset(next);
+            self.since = Instant::now();
             match frame {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
