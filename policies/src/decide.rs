@@ -82,7 +82,7 @@ impl Rulebook {
         let slices = self.slices_of(tool, &frame, target_tenant);
         let derived = derive(Confirmation::default(), |confirmation| {
             let request = frame.request(&self.engine, confirmation);
-            self.engine.ask_all(slices.clone().map(|s| &s.outline), &request, &frame.entities)
+            self.engine.ask_all(slices.clone().map(|s| &s.outline), request, &frame.entities)
         });
         derived.kind != VerdictKind::Refuse
     }
@@ -106,7 +106,7 @@ impl Rulebook {
     ) -> Derived {
         derive(stands, |confirmation| {
             let request = frame.request(&self.engine, confirmation);
-            self.engine.ask_all(slices.clone().map(|s| &s.rules), &request, &frame.entities)
+            self.engine.ask_all(slices.clone().map(|s| &s.rules), request, &frame.entities)
         })
     }
 
@@ -159,7 +159,7 @@ impl Rulebook {
             let would = derive(q.confirmation, |confirmation| {
                 let request = frame.request(&self.engine, confirmation);
                 let sets = slices.clone().map(|s| &s.rules).chain([shadow]);
-                self.engine.ask_all(sets, &request, &frame.entities)
+                self.engine.ask_all(sets, request, &frame.entities)
             });
             push_flip(&mut flips, id.clone(), would.kind, live);
         }

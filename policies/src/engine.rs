@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    Context, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, ExtensionFunction, Literal, Name,
-    PartialValue, PolicySet, Request, Value,
+    Context, Effect, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, Expr, ExtensionFunction,
+    Literal, Name, PartialValue, Policy, PolicySet, Request, Value,
 };
 use cedar_policy_core::authorizer::{AuthorizationError, Authorizer, Decision};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
 /// Cedar's name for the version of the language and engine, as it stands in capsules.
@@ -161,24 +162,65 @@ impl Engine {
         ruling
     }
 
-    /// Asks several sets as if they were one: Cedar's answer depends only on which policies are satisfied.
+    /// Asks several groups of rules as if they were one set: the answer depends only on which rules are satisfied.
+    ///
+    /// INVARIANT: the ruling is [`Engine::ask`]'s on one set of the same rules, diagnostics included
+    /// (`sliced_and_whole_decisions_are_equal`, `ready_rules_rule_as_the_authorizer_does`).
     pub(crate) fn ask_all<'s>(
         &self,
-        sets: impl IntoIterator<Item = &'s PolicySet>,
-        request: &Request,
+        groups: impl IntoIterator<Item = &'s ReadyRules>,
+        request: Request,
         entities: &Entities,
     ) -> Ruling {
-        let mut whole = Ruling::default();
-        for set in sets.into_iter().filter(|s| !s.is_empty()) {
-            let part = self.ask(set, request.clone(), entities);
-            whole.permits.extend(part.permits);
-            whole.forbids.extend(part.forbids);
-            whole.errors.extend(part.errors);
+        let evaluator = Evaluator::new(request, entities, Extensions::all_available());
+        let mut ruling = Ruling::default();
+        for rule in groups.into_iter().flat_map(|group| &group.0) {
+            let satisfied = evaluator.interpret(&rule.condition, rule.policy.env());
+            match (satisfied.and_then(|value| value.get_as_bool()), rule.policy.effect()) {
+                (Ok(false), _) => {}
+                (Ok(true), Effect::Permit) => ruling.permits.push(rule.id()),
+                (Ok(true), Effect::Forbid) => ruling.forbids.push(rule.id()),
+                (Err(error), _) => ruling.errors.push((rule.id(), error.to_string())),
+            }
         }
-        whole.permits.sort();
-        whole.forbids.sort();
-        whole.errors.sort();
-        whole
+        if !ruling.forbids.is_empty() {
+            ruling.permits.clear();
+        }
+        ruling.permits.sort();
+        ruling.forbids.sort();
+        ruling.errors.sort();
+        ruling
+    }
+}
+
+/// Rules ready to be asked. Cedar's authorizer makes the condition of every policy anew, out of scope, `when` and
+/// `unless`, each time that it is asked; here that is done once.
+#[derive(Default)]
+pub(crate) struct ReadyRules(Vec<ReadyRule>);
+
+struct ReadyRule {
+    policy: Policy,
+    condition: Expr,
+}
+
+impl ReadyRules {
+    /// Adds a policy; its id must be new.
+    pub(crate) fn add(&mut self, policy: Policy) {
+        self.0.push(ReadyRule { condition: policy.condition(), policy });
+    }
+}
+
+impl FromIterator<Policy> for ReadyRules {
+    fn from_iter<T: IntoIterator<Item = Policy>>(policies: T) -> Self {
+        let mut rules = Self::default();
+        policies.into_iter().for_each(|policy| rules.add(policy));
+        rules
+    }
+}
+
+impl ReadyRule {
+    fn id(&self) -> String {
+        self.policy.id().as_ref().to_owned()
     }
 }
 
@@ -261,6 +303,8 @@ fn iso_utc(unix_ms: i64) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use cedar_policy_core::parser::parse_policyset;
+
     use super::*;
 
     #[test]
@@ -275,6 +319,42 @@ mod tests {
             assert_eq!(iso_utc(ms).unwrap(), text);
         }
         assert!(iso_utc(i64::MAX).is_err() && iso_utc(i64::MIN).is_err());
+    }
+
+    #[test]
+    fn ready_rules_rule_as_the_authorizer_does() {
+        let engine = Engine::new().unwrap();
+        let [one, other] =
+            ["a", "b"].map(|id| Arc::new(engine.principal_uid(crate::PrincipalKind::User, id)));
+        let ask = |text: &str| {
+            let set = parse_policyset(text).unwrap();
+            let of_the_call = || BTreeMap::from([("n", Value::from(1))]);
+            let request = || request(&one, &one, &other, of_the_call());
+            let rules: Vec<Policy> = set.policies().cloned().collect();
+            let halves = rules.split_at(rules.len() / 2);
+            let ready: [ReadyRules; 2] =
+                [halves.0, halves.1].map(|half| half.iter().cloned().collect());
+            let ruling = engine.ask_all(&ready, request(), &Entities::new());
+            assert_eq!(ruling, engine.ask(&set, request(), &Entities::new()), "{text}");
+            ruling
+        };
+        let (permit, forbid) =
+            ("permit(principal, action, resource)", "forbid(principal, action, resource)");
+        let (yes, no) = ("when { context.n == 1 };", "unless { context.n == 1 };");
+        let fails = "when { context.n + 9223372036854775807 > 0 };";
+        let missing = "when { context.absent };";
+        let elsewhere = "permit(principal == Portcullis::User::\"c\", action, resource);";
+        for first in [yes, no, fails, missing] {
+            for second in [yes, no, fails, missing] {
+                for third in [yes, no, fails, missing] {
+                    ask(&format!(
+                        "{permit} {first} {forbid} {second} {permit} {third} {elsewhere}"
+                    ));
+                }
+            }
+        }
+        assert!(ask(&format!("{permit} {yes} {forbid} {no}")).allows());
+        assert!(!ask("").allows());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use cedar_policy_core::ast::{Policy, PolicySet};
 
 use super::parse::{Rule, widened};
 use super::validate::{GROUPS, Reach};
+use crate::engine::ReadyRules;
 use crate::schema::Actions;
 use crate::vocabulary::ActionType;
 
@@ -18,11 +19,11 @@ use crate::vocabulary::ActionType;
 #[derive(Default)]
 pub(crate) struct Slice {
     /// Those that decide.
-    pub(crate) rules: PolicySet,
+    pub(crate) rules: ReadyRules,
     /// The same as far as they are known before a call comes: what reads a call forbids nothing and permits everything.
-    pub(crate) outline: PolicySet,
+    pub(crate) outline: ReadyRules,
     /// Those in shadow, each alone.
-    pub(crate) shadows: Vec<(String, PolicySet)>,
+    pub(crate) shadows: Vec<(String, ReadyRules)>,
 }
 
 /// One layer, the platform's or a tenant's, by action.
@@ -71,13 +72,13 @@ fn slice(rules: &[&Rule], members: &BTreeSet<usize>) -> Result<Slice, String> {
     let mut slice = Slice::default();
     for rule in members.iter().filter_map(|at| rules.get(*at)) {
         if rule.shadow {
-            slice.shadows.push((rule.id.clone(), set_of([rule.policy.clone()])?));
+            slice.shadows.push((rule.id.clone(), [rule.policy.clone()].into_iter().collect()));
             continue;
         }
-        add(&mut slice.rules, rule.policy.clone())?;
+        slice.rules.add(rule.policy.clone());
         match (rule.reads.call, rule.forbids()) {
-            (false, _) => add(&mut slice.outline, rule.policy.clone())?,
-            (true, false) => add(&mut slice.outline, widened(&rule.policy)?)?,
+            (false, _) => slice.outline.add(rule.policy.clone()),
+            (true, false) => slice.outline.add(widened(&rule.policy)?),
             (true, true) => {}
         }
     }
@@ -87,10 +88,6 @@ fn slice(rules: &[&Rule], members: &BTreeSet<usize>) -> Result<Slice, String> {
 /// A set of policies whose ids are unique.
 pub(crate) fn set_of(policies: impl IntoIterator<Item = Policy>) -> Result<PolicySet, String> {
     let mut set = PolicySet::new();
-    policies.into_iter().try_for_each(|p| add(&mut set, p))?;
+    policies.into_iter().try_for_each(|p| set.add(p)).map_err(|e| e.to_string())?;
     Ok(set)
-}
-
-fn add(set: &mut PolicySet, policy: Policy) -> Result<(), String> {
-    set.add(policy).map_err(|e| e.to_string())
 }
