@@ -17,6 +17,7 @@ mod leaks;
 mod limits;
 mod parts;
 mod permits;
+mod providers;
 mod proxies;
 mod quarantine;
 mod readme;

@@ -12,6 +12,15 @@ install_debian() { # command package
         || missing "$2" "apt-get install $2 failed; see $PARTS/apt-$2.log"
 }
 
+# The server's programs are not on the path. Tests start servers of their own, so Debian's is not to start one.
+install_postgres() {
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    install_debian initdb postgresql
+}
+
 install_python() {
     local want="$PWD/tests/parts/requirements.txt" have="$PARTS/venv/requirements.txt"
     cmp -s "$want" "$have" && return
@@ -41,6 +50,7 @@ install_parts() {
     install_debian curl curl
     install_debian git git
     install_debian softhsm2-util softhsm2
+    install_postgres
     install_python
     install_npm
     export PORTCULLIS_TEST_PARTS="$PARTS"
