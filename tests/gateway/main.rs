@@ -29,3 +29,4 @@ mod rotates;
 mod secrets;
 mod survives;
 mod tls;
+mod upstream_credentials;
