@@ -47,26 +47,11 @@ pub async fn dispatch(
         let digest = *call.digest();
         return secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await;
     }
-    let facts =
-        CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
     let forward = call.take_forward();
-    let mut resolved = ResolvedCall::new(
-        trail.op(),
-        call.app().clone(),
-        call.tool().clone(),
-        call.bytes().clone(),
-        facts,
-        Instant::now() + patience(gateway, &call),
-    );
-    if hands_token(call.app()) {
-        match gateway.identity.handed_token(caller.user_id(), &call.app().id).await {
-            Ok(token) => resolved = resolved.with_extension_token(token),
-            Err(fault) => {
-                tracing::error!(%fault, "no token could be made for the app's code");
-                return Dispatched::Ended(Outcome::failed(Class::Storage, fault));
-            }
-        }
-    }
+    let resolved = match resolved(gateway, caller, trail, &call).await {
+        Ok(resolved) => resolved,
+        Err(nothing_sent) => return Dispatched::Ended(nothing_sent),
+    };
     let lender = UpstreamLender::new(gateway.upstreams(), trail);
     let dispatched = match forward {
         None => Dispatched::Ended(gateway.dispatcher.call(cleared, resolved, &lender).await),
@@ -82,6 +67,30 @@ pub async fn dispatch(
     };
     lender.into_used().into_iter().for_each(|used| trail.used(used));
     dispatched
+}
+
+/// What the worker is told; with a token for the app's own code where it has use for one.
+async fn resolved(
+    gateway: &Gateway,
+    caller: &Caller,
+    trail: &Trail,
+    call: &ToolCall,
+) -> Result<ResolvedCall, Outcome> {
+    let facts =
+        CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
+    let (app, tool, bytes) = (call.app().clone(), call.tool().clone(), call.bytes().clone());
+    let until = Instant::now() + patience(gateway, call);
+    let resolved = ResolvedCall::new(trail.op(), app, tool, bytes, facts, until);
+    if !hands_token(call.app()) {
+        return Ok(resolved);
+    }
+    match gateway.identity.handed_token(caller.user_id(), &call.app().id).await {
+        Ok(token) => Ok(resolved.with_extension_token(token)),
+        Err(fault) => {
+            tracing::error!(%fault, "no token could be made for the app's code");
+            Err(Outcome::failed(Class::Storage, fault))
+        }
+    }
 }
 
 /// Whether the app's code has use for a token: it has secrets, and only its own worker hears it.

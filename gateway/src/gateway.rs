@@ -69,12 +69,7 @@ impl Gateway {
     /// What lends credentials to upstreams.
     #[must_use]
     pub fn upstreams(&self) -> Upstreams<'_> {
-        Upstreams {
-            directory: &self.directory,
-            ledger: &self.ledger,
-            vault: &self.vault,
-            uses: &self.secret_uses,
-        }
+        Upstreams::new(&self.directory, &self.ledger, &self.vault, &self.secret_uses)
     }
 
     /// The snapshot that decides now.

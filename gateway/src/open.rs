@@ -88,8 +88,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let freshness = Freshness::default();
     let dispatcher = freshness.dispatcher();
     let secret_uses = SecretUses::default();
-    let upstreams =
-        Upstreams { directory: &directory, ledger: &ledger, vault: &vault, uses: &secret_uses };
+    let upstreams = Upstreams::new(&directory, &ledger, &vault, &secret_uses);
     let catalogue = apps::catalogue(&settings, &dispatcher, upstreams, &freshness.lists).await?;
     let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
     let limits = &settings.server.limits;

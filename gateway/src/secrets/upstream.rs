@@ -26,13 +26,26 @@ const UPSTREAM: &str = "upstream";
 #[derive(Clone, Copy)]
 pub struct Upstreams<'a> {
     /// Where the sealed values are.
-    pub directory: &'a Directory,
+    pub(crate) directory: &'a Directory,
     /// Where each use is written down.
-    pub ledger: &'a Ledger,
+    pub(crate) ledger: &'a Ledger,
     /// Opens them.
-    pub vault: &'a Vault,
+    vault: &'a Vault,
     /// Where the last use is noted.
-    pub uses: &'a SecretUses,
+    uses: &'a SecretUses,
+}
+
+impl<'a> Upstreams<'a> {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        directory: &'a Directory,
+        ledger: &'a Ledger,
+        vault: &'a Vault,
+        uses: &'a SecretUses,
+    ) -> Self {
+        Self { directory, ledger, vault, uses }
+    }
 }
 
 /// Lends for one call or one deed of the gateway, whose trail it knows.

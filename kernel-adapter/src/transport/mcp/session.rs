@@ -231,24 +231,8 @@ impl Session {
     /// The connection, made or listed anew where needed. Waiters share one attempt.
     async fn live(&self, using: &Use<'_>) -> Result<Arc<Live>, DiscoverError> {
         let mut state = self.state.lock().await;
-        if let Some(live) = state.live.take().filter(|l| l.is_open()) {
-            // A value that was set again or deleted ends the connection that was opened with it, once
-            // the calls on it have ended.
-            let current = using.borrower.versions().await? == live.lent;
-            if current && !live.stale.load(Ordering::Acquire) {
-                state.live = Some(Arc::clone(&live));
-                return Ok(live);
-            }
-            if current && live.on_loan.is_some() && using.borrower.receipt.is_none() {
-                state.live = Some(live);
-                return Err(DiscoverError::NeedsReceipt);
-            }
-            // A caller that gives up in the middle drops this future: then nothing is live, and the
-            // next one connects anew. What is not known to be unchanged is not called.
-            if current && self.relist(&live, using).await {
-                state.live = Some(Arc::clone(&live));
-                return Ok(live);
-            }
+        if let Some(live) = self.kept(&mut state, using).await? {
+            return Ok(live);
         }
         state.wait_for_pause()?;
         let made = timeout(CONNECT, self.connect(using)).await;
@@ -272,6 +256,33 @@ impl Session {
                 Err(e)
             }
         }
+    }
+
+    /// The connection of before, if it is still good for this use. When it is not, or when the caller
+    /// gives up in the middle, nothing is live, and the next one connects anew: what is not known to be
+    /// unchanged is not called.
+    async fn kept(
+        &self,
+        state: &mut State,
+        using: &Use<'_>,
+    ) -> Result<Option<Arc<Live>>, DiscoverError> {
+        let Some(live) = state.live.take().filter(|l| l.is_open()) else { return Ok(None) };
+        // A value that was set again or deleted ends the connection that was opened with it, once the
+        // calls on it have ended.
+        if using.borrower.versions().await? != live.lent {
+            return Ok(None);
+        }
+        if live.stale.load(Ordering::Acquire) {
+            if live.on_loan.is_some() && using.borrower.receipt.is_none() {
+                state.live = Some(live);
+                return Err(DiscoverError::NeedsReceipt);
+            }
+            if !self.relist(&live, using).await {
+                return Ok(None);
+            }
+        }
+        state.live = Some(Arc::clone(&live));
+        Ok(Some(live))
     }
 
     /// Asks a connection whose tools changed for its list; false when it is of no use any more.
