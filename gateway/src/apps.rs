@@ -2,19 +2,19 @@
 //! asked, the operator's word is applied and written down.
 
 mod accepted;
+mod asker;
 mod upstream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::catalogue::mcp::McpTool;
 use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::manifest::{Manifest, Profile};
 use portcullis_kernel_adapter::{
-    App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher, SecretDeclaration,
+    App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher, NoLender, SecretDeclaration,
 };
 use portcullis_policies::{AppId, ToolName};
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ use crate::config::{self, Settings};
 use crate::directory::Directory;
 use crate::gateway::Gateway;
 use crate::record;
+use crate::secrets::Upstreams;
+use asker::Asker;
 
 pub use accepted::{accept, load as accepted_tools};
 
@@ -114,13 +116,14 @@ impl Lists {
 /// there without tools, and the log says why.
 pub async fn catalogue(
     settings: &Settings,
-    directory: &Directory,
     dispatcher: &Dispatcher,
-    ledger: &Ledger,
+    upstreams: Upstreams<'_>,
     lists: &Lists,
 ) -> Result<Arc<Catalogue>, AppsError> {
+    let (directory, ledger) = (upstreams.directory, upstreams.ledger);
     let before = accepted::load(directory).await?;
-    let built = build_with(settings, before.clone(), dispatcher, lists).await?;
+    let asker = Asker { dispatcher, upstreams: Some(upstreams), lists };
+    let built = build_with(settings, before.clone(), &asker).await?;
     record::catalogue(ledger, &built.catalogue, &built.overridden)
         .await
         .map_err(AppsError::Ledger)?;
@@ -133,8 +136,9 @@ pub async fn catalogue(
 /// As [`catalogue`].
 pub async fn rebuild(gateway: &Gateway) -> Result<Built, AppsError> {
     let accepted = accepted::load(&gateway.directory).await?;
-    let lists = &gateway.freshness.lists;
-    build_with(&gateway.settings, accepted, &gateway.dispatcher, lists).await
+    let (dispatcher, lists) = (&gateway.dispatcher, &gateway.freshness.lists);
+    let asker = Asker { dispatcher, upstreams: Some(gateway.upstreams()), lists };
+    build_with(&gateway.settings, accepted, &asker).await
 }
 
 /// Writes down what [`rebuild`] found. The operator's overrides are those of the start.
@@ -159,7 +163,8 @@ async fn store(
     Ok(Arc::new(built.catalogue))
 }
 
-/// Reads and asks all configured apps; writes nothing down.
+/// Reads and asks all configured apps; writes nothing down, so it borrows nothing from the vault: an app
+/// that needs it is there without tools.
 ///
 /// # Errors
 /// When an app's own files are wrong.
@@ -168,18 +173,18 @@ pub async fn build(
     accepted: AcceptedTools,
     dispatcher: &Dispatcher,
 ) -> Result<Built, AppsError> {
-    build_with(settings, accepted, dispatcher, &Lists::default()).await
+    let asker = Asker { dispatcher, upstreams: None, lists: &Lists::default() };
+    build_with(settings, accepted, &asker).await
 }
 
 async fn build_with(
     settings: &Settings,
     accepted: AcceptedTools,
-    dispatcher: &Dispatcher,
-    lists: &Lists,
+    asker: &Asker<'_>,
 ) -> Result<Built, AppsError> {
     let mut builder = CatalogueBuilder::new(accepted, NewTools::Quarantine);
     for app in settings.apps.values() {
-        add(&mut builder, app, dispatcher, lists).await?;
+        add(&mut builder, app, asker).await?;
     }
     Ok(builder.build(&overrides(settings)))
 }
@@ -187,8 +192,7 @@ async fn build_with(
 async fn add(
     builder: &mut CatalogueBuilder,
     app: &config::App,
-    dispatcher: &Dispatcher,
-    lists: &Lists,
+    asker: &Asker<'_>,
 ) -> Result<(), AppsError> {
     let known = upstream::app(app)?;
     builder.accept_new_tools(match app.new_tools {
@@ -204,7 +208,7 @@ async fn add(
         }
         config::Upstream::Proxy { .. } => builder.add_proxy_app(known),
         config::Upstream::McpChild { .. } | config::Upstream::McpHttp { .. } => {
-            add_mcp(builder, known, dispatcher, lists).await;
+            add_mcp(builder, known, asker).await;
         }
         // The gateway points it at a manifest when it starts the built-in app.
         config::Upstream::Demo => {
@@ -236,13 +240,13 @@ pub async fn discover(
     dispatcher: &Dispatcher,
 ) -> Result<Vec<McpTool>, AppsError> {
     let known = Arc::new(upstream::app(app)?);
-    let found = dispatcher.discover(&known, Instant::now() + DISCOVERY).await;
+    let found = dispatcher.discover(&known, Instant::now() + DISCOVERY, &NoLender, None).await;
     found.map_err(|source| AppsError::NotReached { app: app.id.to_string(), source })
 }
 
-async fn add_mcp(builder: &mut CatalogueBuilder, app: App, dispatcher: &Dispatcher, lists: &Lists) {
-    let shared = Arc::new(app.clone());
-    match dispatcher.discover(&shared, Instant::now() + DISCOVERY).await {
+async fn add_mcp(builder: &mut CatalogueBuilder, app: App, asker: &Asker<'_>) {
+    let (shared, lists) = (Arc::new(app.clone()), asker.lists);
+    match asker.ask(&shared).await {
         Ok(tools) => {
             lists.came(&app.id, &tools);
             builder.add_mcp_app(app, &tools);

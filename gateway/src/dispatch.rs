@@ -6,7 +6,8 @@ use axum::body::Body;
 use http::Response;
 use http_body_util::BodyExt;
 use portcullis_kernel_adapter::{
-    CallerFacts, Class, Cleared, Inbound, NotTheSameCall, Outcome, ResolvedCall, StreamEnd,
+    App, CallerFacts, Class, Cleared, Inbound, NotTheSameCall, Outcome, ResolvedCall, StreamEnd,
+    Upstream,
 };
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::identify::Caller;
 use crate::record::Trail;
 use crate::refusal::Refusal;
 use crate::resolve::ToolCall;
-use crate::secrets::{self, LentValue};
+use crate::secrets::{self, LentValue, UpstreamLender};
 
 /// What a dispatch gave.
 pub enum Dispatched {
@@ -46,29 +47,55 @@ pub async fn dispatch(
         let digest = *call.digest();
         return secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await;
     }
-    let facts =
-        CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
     let forward = call.take_forward();
-    let resolved = ResolvedCall::new(
-        trail.op(),
-        call.app().clone(),
-        call.tool().clone(),
-        call.bytes().clone(),
-        facts,
-        Instant::now() + patience(gateway, &call),
-    );
-    match forward {
-        None => Dispatched::Ended(gateway.dispatcher.call(cleared, resolved).await),
+    let resolved = match resolved(gateway, caller, trail, &call).await {
+        Ok(resolved) => resolved,
+        Err(nothing_sent) => return Dispatched::Ended(nothing_sent),
+    };
+    let lender = UpstreamLender::new(gateway.upstreams(), trail);
+    let dispatched = match forward {
+        None => Dispatched::Ended(gateway.dispatcher.call(cleared, resolved, &lender).await),
         Some(request) => {
             let inbound = inbound(gateway, &request, trail);
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            let forwarded = gateway.dispatcher.forward(cleared, resolved, request, inbound).await;
-            match forwarded {
+            let dispatcher = &gateway.dispatcher;
+            match dispatcher.forward(cleared, resolved, request, inbound, &lender).await {
                 Ok(forwarded) => streaming(forwarded.response.map(Body::new), forwarded.end),
                 Err(outcome) => Dispatched::Ended(outcome),
             }
         }
+    };
+    lender.into_used().into_iter().for_each(|used| trail.used(used));
+    dispatched
+}
+
+/// What the worker is told; with a token for the app's own code where it has use for one.
+async fn resolved(
+    gateway: &Gateway,
+    caller: &Caller,
+    trail: &Trail,
+    call: &ToolCall,
+) -> Result<ResolvedCall, Outcome> {
+    let facts =
+        CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
+    let (app, tool, bytes) = (call.app().clone(), call.tool().clone(), call.bytes().clone());
+    let until = Instant::now() + patience(gateway, call);
+    let resolved = ResolvedCall::new(trail.op(), app, tool, bytes, facts, until);
+    if !hands_token(call.app()) {
+        return Ok(resolved);
     }
+    match gateway.identity.handed_token(caller.user_id(), &call.app().id).await {
+        Ok(token) => Ok(resolved.with_extension_token(token)),
+        Err(fault) => {
+            tracing::error!(%fault, "no token could be made for the app's code");
+            Err(Outcome::failed(Class::Storage, fault))
+        }
+    }
+}
+
+/// Whether the app's code has use for a token: it has secrets, and only its own worker hears it.
+fn hands_token(app: &App) -> bool {
+    matches!(app.upstream, Upstream::Http(_)) && !app.secrets.is_empty()
 }
 
 /// Permit and receipt of different calls: a bug of ours, and nothing was dispatched.

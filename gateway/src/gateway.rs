@@ -18,7 +18,7 @@ use crate::record::Strangers;
 use crate::refresh::Freshness;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::secrets::{OwnTools, SecretUses, Vault};
+use crate::secrets::{OwnTools, SecretUses, Upstreams, Vault};
 
 /// Everything that a call needs; nothing here is lost when a replica dies.
 pub struct Gateway {
@@ -64,6 +64,12 @@ impl Gateway {
             caller.agrees_on_user("user_id", user)?;
         }
         Ok(caller)
+    }
+
+    /// What lends credentials to upstreams.
+    #[must_use]
+    pub fn upstreams(&self) -> Upstreams<'_> {
+        Upstreams::new(&self.directory, &self.ledger, &self.vault, &self.secret_uses)
     }
 
     /// The snapshot that decides now.

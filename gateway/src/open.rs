@@ -17,7 +17,7 @@ use crate::pseudonym::Pseudonyms;
 use crate::record::Strangers;
 use crate::refresh::Freshness;
 use crate::rules::{Rules, RulesError, RulesOptions};
-use crate::secrets::{Absent, OwnTools, SecretUses, VaultOpenError, open_vault};
+use crate::secrets::{Absent, OwnTools, SecretUses, Upstreams, VaultOpenError, open_vault};
 
 /// Why the gateway does not start, sorted by the part that can't.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -87,8 +87,9 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
     let freshness = Freshness::default();
     let dispatcher = freshness.dispatcher();
-    let catalogue =
-        apps::catalogue(&settings, &directory, &dispatcher, &ledger, &freshness.lists).await?;
+    let secret_uses = SecretUses::default();
+    let upstreams = Upstreams::new(&directory, &ledger, &vault, &secret_uses);
+    let catalogue = apps::catalogue(&settings, &dispatcher, upstreams, &freshness.lists).await?;
     let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
     let limits = &settings.server.limits;
     Ok(Arc::new(Gateway {
@@ -105,7 +106,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         dispatcher,
         freshness,
         own: OwnTools::new().map_err(OpenError::OwnTools)?,
-        secret_uses: SecretUses::default(),
+        secret_uses,
         pseudonyms,
         strangers: Strangers::new(),
         tasks: TaskTracker::new(),

@@ -7,19 +7,21 @@
 
 mod body;
 mod catalogue;
+mod own;
 mod policies;
 mod strangers;
 mod trail;
 
 use portcullis_audit::{
-    Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger, OutcomeRecord,
-    OutcomeStatus, ResultRef, Unavailable,
+    CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger, OutcomeRecord,
+    OutcomeStatus, ResultRef, Retention, Unavailable,
 };
 use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
 
 pub use body::{Unopened, open_capsule};
 pub use catalogue::catalogue;
+pub use own::{own_intent, own_outcome};
 pub use policies::{policies_loaded, policies_refused};
 pub use strangers::Strangers;
 pub use trail::Trail;
@@ -140,7 +142,8 @@ fn told(outcome: Outcome) -> Told {
         Outcome::Failed { class: Class::Storage, .. } => {
             Told::Refused(Refusal::Unavailable("directory".to_owned()))
         }
-        Outcome::Failed { class: Class::Unreachable, .. } => {
+        // Without its credential an app can't be reached; why is the operator's to know.
+        Outcome::Failed { class: Class::Unreachable | Class::SecretNotSet, .. } => {
             Told::Refused(Refusal::UpstreamUnreachable)
         }
         Outcome::Failed { class, .. } => Told::Refused(Refusal::UpstreamFailed(class.to_string())),
@@ -195,19 +198,21 @@ pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answe
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; then nothing is opened.
 pub async fn secret_use(
-    gateway: &Gateway,
+    ledger: &Ledger,
     trail: &Trail,
     receipt: &IntentReceipt,
 ) -> Result<(), Refusal> {
+    // Who reached which secret must be there to be asked about for ever.
+    let fields = CallFields { ret: Some(Retention::Hold), ..trail.fields() };
     let entry = Entry {
         tenant: trail.log(),
         kind: Kind::SecretUse,
         op: trail.op(),
         reference: Some(receipt.reference()),
-        fields: trail.fields(),
+        fields,
         body: None,
     };
-    gateway.ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
+    ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
 }
 
 /// Records that the rules ask first; the question is released only when this is durable.

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, Method, Uri};
 use portcullis_policies::{AppId, TenantId, ToolName};
-use secrecy::{ExposeSecret, SecretString};
 
 use crate::catalogue::routes::{RouteMatch, RouteRefusal, RouteTable};
+use crate::lend::CredentialValue;
 use crate::secret::SecretDeclaration;
 
 /// One app: a set of tools behind one upstream.
@@ -68,13 +68,13 @@ pub enum Upstream {
     Own,
 }
 
-/// An HTTP service and the credential that the gateway shows it.
+/// An HTTP service and the credentials that the gateway shows it.
 #[derive(Debug, Clone)]
 pub struct HttpUpstream {
     /// `http://` or `https://` with host; a path is a prefix. No query.
     pub base: Uri,
-    /// Sent with every request, if set; the caller's own credential never is.
-    pub credential: Option<Credential>,
+    /// Sent with every request; the caller's own credential never is.
+    pub credentials: Vec<Credential>,
 }
 
 /// A proxied HTTP service.
@@ -95,7 +95,7 @@ pub struct McpStdio {
     pub args: Vec<String>,
     /// Environment of the child beside `PATH`, `HOME` and `LANG`. Nothing else of the gateway's
     /// environment is passed on: it may hold the secrets of others.
-    pub env: Vec<(String, SecretString)>,
+    pub env: Vec<(String, CredentialValue)>,
     /// Working directory; the gateway's own where `None`.
     pub dir: Option<PathBuf>,
 }
@@ -105,29 +105,18 @@ pub struct McpStdio {
 pub struct Credential {
     /// Name of the header.
     pub header: HeaderName,
-    /// Its whole value, scheme included. Debug output is redacted.
-    pub value: SecretString,
-}
-
-impl Credential {
-    /// The header value, marked sensitive so that no log of headers shows it.
-    ///
-    /// # Errors
-    /// When the secret holds bytes that no header may carry.
-    pub fn header_value(&self) -> Result<HeaderValue, BadCredential> {
-        let mut value = HeaderValue::from_str(self.value.expose_secret())
-            .map_err(|_| BadCredential(self.header.clone()))?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
+    /// Text before the value, such as `Bearer ` with its space.
+    pub prefix: String,
+    /// The value, or where it is lent from. Debug output shows none.
+    pub value: CredentialValue,
 }
 
 /// A credential that cannot be sent as a header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the credential for header {0} holds characters that a header cannot carry; check the file or variable it comes from for line breaks"
+    "the credential for header {0} holds characters that a header cannot carry; look for line breaks where it was set"
 )]
-pub struct BadCredential(HeaderName);
+pub struct BadCredential(pub(crate) HeaderName);
 
 impl Upstream {
     /// The proxied service, if it is one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_policies::{TenantId, ToolName};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -48,6 +49,7 @@ pub struct ResolvedCall {
     digest: [u8; 32],
     caller: CallerFacts,
     deadline: Instant,
+    extension_token: Option<SecretString>,
 }
 
 impl ResolvedCall {
@@ -63,7 +65,20 @@ impl ResolvedCall {
     ) -> ResolvedCall {
         let digest = call_digest(tool.name(), &args);
         let deadline = deadline.min(Instant::now() + MAX_CALL);
-        ResolvedCall { op, app, tool, args, digest, caller, deadline }
+        ResolvedCall { op, app, tool, args, digest, caller, deadline, extension_token: None }
+    }
+
+    /// Hands the worker a token by which the app's own code acts for this caller. It is told to workers
+    /// of function calls only.
+    #[must_use]
+    pub fn with_extension_token(mut self, token: SecretString) -> ResolvedCall {
+        self.extension_token = Some(token);
+        self
+    }
+
+    /// The token for the app's own code, where there is one.
+    pub(crate) fn extension_token(&self) -> Option<&SecretString> {
+        self.extension_token.as_ref()
     }
 
     /// Operation id.

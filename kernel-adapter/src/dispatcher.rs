@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::Request;
+use portcullis_audit::IntentReceipt;
 use tokio::time::Instant;
 
 use crate::app::{App, Upstream};
 use crate::call::ResolvedCall;
 use crate::catalogue::mcp::McpTool;
 use crate::cleared::Cleared;
+use crate::lend::{Borrower, Lender};
 use crate::outcome::{Class, Outcome};
 use crate::transport::mcp::{DiscoverError, OnToolsChanged, Sessions};
 use crate::transport::pool::Pool;
@@ -56,27 +58,35 @@ impl Dispatcher {
     /// Lists the tools of an MCP app, connecting first where needed. An app whose upstream differs
     /// from the one that it is connected to is connected anew.
     ///
+    /// Ask without a receipt first: it is wanted only when a credential has to be lent for it.
+    ///
     /// # Errors
-    /// When the app is no MCP app, cannot be reached, or answers nonsense.
+    /// [`DiscoverError::NeedsReceipt`]; or the app is no MCP app, cannot be reached, or answers nonsense.
     pub async fn discover(
         &self,
         app: &Arc<App>,
         deadline: Instant,
+        lender: &dyn Lender,
+        receipt: Option<&IntentReceipt>,
     ) -> Result<Vec<McpTool>, DiscoverError> {
-        self.sessions.discover(app, deadline).await
+        self.sessions.discover(app, deadline, Borrower { app, lender, receipt }).await
     }
 
     /// Runs a call to its end. The future must be run to its end too: dropping it may leave an
-    /// effect without an outcome, which recovery then records as unknown.
-    pub async fn call(&self, cleared: Cleared, call: ResolvedCall) -> Outcome {
+    /// effect without an outcome, which recovery then records as unknown. Credentials of the vault are
+    /// asked of `lender`, after everything else was checked.
+    pub async fn call(&self, cleared: Cleared, call: ResolvedCall, lender: &dyn Lender) -> Outcome {
         if let Err(refused) = check(&cleared, &call) {
             return refused;
         }
+        let borrower = borrower(&cleared, &call, lender);
         match &call.app().upstream {
             Upstream::Http(upstream) => {
-                http::call(&self.pool, upstream, &call, self.options.max_answer).await
+                http::call(&self.pool, upstream, &call, self.options.max_answer, borrower).await
             }
-            Upstream::McpStdio(_) | Upstream::McpHttp(_) => self.sessions.call(&call).await,
+            Upstream::McpStdio(_) | Upstream::McpHttp(_) => {
+                self.sessions.call(&call, borrower).await
+            }
             Upstream::Proxy(_) => {
                 Outcome::failed(Class::WrongUpstream, "a proxied app takes requests, not calls")
             }
@@ -98,14 +108,15 @@ impl Dispatcher {
         call: ResolvedCall,
         request: Request<Body>,
         inbound: Inbound,
+        lender: &dyn Lender,
     ) -> Result<Forwarded, Outcome> {
         check(&cleared, &call)?;
         let Upstream::Proxy(upstream) = &call.app().upstream else {
             let why = "this app takes calls, not requests";
             return Err(Outcome::failed(Class::WrongUpstream, why));
         };
-        proxy::forward(&self.pool, upstream, &call, request, &inbound, self.options.stream_idle)
-            .await
+        let within = (self.options.stream_idle, borrower(&cleared, &call, lender));
+        proxy::forward(&self.pool, upstream, &call, request, &inbound, within).await
     }
 
     /// Ends the session of an app that is no more; does nothing where there is none.
@@ -117,6 +128,14 @@ impl Dispatcher {
     pub async fn close(&self) {
         self.sessions.close_all().await;
     }
+}
+
+fn borrower<'a>(
+    cleared: &'a Cleared,
+    call: &'a ResolvedCall,
+    lender: &'a dyn Lender,
+) -> Borrower<'a> {
+    Borrower { app: call.app(), lender, receipt: Some(cleared.receipt()) }
 }
 
 /// What must hold for every dispatch, whatever the transport.

@@ -39,6 +39,9 @@
 //! (`a_lost_read_is_tried_once_more`, `a_lost_write_is_never_tried_again`).
 //! INVARIANT: an upstream never sees the caller's credentials or a header that only the gateway
 //! may write (`the_upstream_never_sees_what_the_caller_says_about_itself`).
+//! INVARIANT: a lent credential costs the receipt of the call, and without it nothing is sent
+//! (`a_lent_credential_is_asked_for_with_the_receipt_of_the_call`,
+//! `nothing_is_sent_when_the_credential_is_not_lent`).
 //! INVARIANT: what a proxied upstream is asked for is what was decided over
 //! (`refuses_a_request_that_is_not_the_one_decided`).
 //! INVARIANT: a tool that changed upstream is not called until it was accepted
@@ -59,6 +62,7 @@ pub mod call;
 pub mod catalogue;
 pub mod cleared;
 pub mod dispatcher;
+pub mod lend;
 pub mod manifest;
 pub mod outcome;
 pub mod schema;
@@ -72,6 +76,7 @@ pub use catalogue::routes::{RouteMatch, RouteRefusal};
 pub use catalogue::{Built, Catalogue, CatalogueBuilder, Problem};
 pub use cleared::{Cleared, NotTheSameCall};
 pub use dispatcher::{Dispatcher, DispatcherOptions};
+pub use lend::{CredentialValue, Lender, Lent, LentVersion, NoLender, NotLent};
 pub use outcome::{Class, Outcome};
 pub use secret::{SecretDeclaration, SecretScope, WriteMode};
 pub use tool::{ActionSource, Tool, ToolDraft, ToolState};

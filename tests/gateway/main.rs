@@ -30,3 +30,4 @@ mod rotates;
 mod secrets;
 mod survives;
 mod tls;
+mod upstream_credentials;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use http::{HeaderName, Uri};
 use portcullis_kernel_adapter::catalogue::openapi;
 use portcullis_kernel_adapter::catalogue::routes::{RouteSpec, RouteTable};
-use portcullis_kernel_adapter::{App, Credential, HttpUpstream, McpStdio, ProxyUpstream, Upstream};
-use secrecy::{ExposeSecret, SecretString};
+use portcullis_kernel_adapter::{
+    App, Credential, CredentialValue, HttpUpstream, McpStdio, ProxyUpstream, Upstream,
+};
 
 use super::AppsError;
-use crate::config::{self, EnvValue, Routes};
+use crate::config::{self, EnvValue, Routes, SecretSource};
 
 /// Reads what the app needs.
 ///
@@ -39,9 +40,11 @@ fn upstream(app: &config::App) -> Result<Upstream, AppsError> {
         }),
         config::Upstream::McpHttp { url, headers } => {
             let mut upstream = http(app, url)?;
-            if let Some((name, value)) = headers.iter().next() {
-                let value = value.read().map_err(|source| secret(app, source))?;
-                upstream.credential = Some(Credential { header: header(app, name)?, value });
+            for (name, source) in headers {
+                let (header, value) = (header(app, name)?, value(app, source)?);
+                // What the table of headers says of a header is stronger.
+                upstream.credentials.retain(|credential| credential.header != header);
+                upstream.credentials.push(Credential { header, prefix: String::new(), value });
             }
             Upstream::McpHttp(upstream)
         }
@@ -50,33 +53,39 @@ fn upstream(app: &config::App) -> Result<Upstream, AppsError> {
             routes: Arc::new(route_table(app, routes)?),
         }),
         config::Upstream::Demo => {
-            Upstream::Http(HttpUpstream { base: Uri::default(), credential: None })
+            Upstream::Http(HttpUpstream { base: Uri::default(), credentials: Vec::new() })
         }
     })
 }
 
 fn http(app: &config::App, url: &Uri) -> Result<HttpUpstream, AppsError> {
-    let credential = match &app.credential {
-        None => None,
+    let credentials = match &app.credential {
+        None => Vec::new(),
         Some(said) => {
-            let value = said.value.read().map_err(|source| secret(app, source))?;
-            let whole = format!("{}{}", said.prefix, value.expose_secret());
-            Some(Credential { header: said.header.clone(), value: SecretString::from(whole) })
+            let (header, prefix) = (said.header.clone(), said.prefix.clone());
+            vec![Credential { header, prefix, value: value(app, &said.value)? }]
         }
     };
-    Ok(HttpUpstream { base: url.clone(), credential })
+    Ok(HttpUpstream { base: url.clone(), credentials })
+}
+
+fn value(app: &config::App, source: &SecretSource) -> Result<CredentialValue, AppsError> {
+    match source {
+        SecretSource::Vault(name) => Ok(CredentialValue::Lent(name.clone())),
+        SecretSource::Given(reference) => {
+            let source = |source| AppsError::Secret { app: app.id.to_string(), source };
+            reference.read().map(CredentialValue::Fixed).map_err(source)
+        }
+    }
 }
 
 fn environment(
     app: &config::App,
     env: &std::collections::BTreeMap<String, EnvValue>,
-) -> Result<Vec<(String, SecretString)>, AppsError> {
-    let read = |(name, value): (&String, &EnvValue)| match value {
-        EnvValue::Plain(text) => Ok((name.clone(), SecretString::from(text.clone()))),
-        EnvValue::Secret(reference) => {
-            let value = reference.read().map_err(|source| secret(app, source))?;
-            Ok((name.clone(), value))
-        }
+) -> Result<Vec<(String, CredentialValue)>, AppsError> {
+    let read = |(name, said): (&String, &EnvValue)| match said {
+        EnvValue::Plain(text) => Ok((name.clone(), CredentialValue::from(text.clone()))),
+        EnvValue::Secret(source) => Ok((name.clone(), value(app, source)?)),
     };
     env.iter().map(read).collect()
 }
@@ -119,10 +128,6 @@ pub(super) fn wrong(
 ) -> AppsError {
     let lines: Vec<String> = faults.into_iter().map(|fault| fault.to_string()).collect();
     AppsError::Wrong { app: app.id.to_string(), mistakes: lines.join("\n  ") }
-}
-
-fn secret(app: &config::App, source: portcullis_secrets::SecretRefError) -> AppsError {
-    AppsError::Secret { app: app.id.to_string(), source }
 }
 
 fn header(app: &config::App, name: &str) -> Result<HeaderName, AppsError> {

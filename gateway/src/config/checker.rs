@@ -3,6 +3,7 @@
 
 use super::document::{At, Document, looks_secret};
 use super::mistakes::{Kind, Mistake};
+use super::settings::SecretSource;
 use super::units::{Bytes, TimeSpan, show_bytes, show_duration};
 use super::written::SecretForm;
 use http::Uri;
@@ -12,6 +13,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+/// What to do with a secret that was written down.
+pub(super) const BY_REFERENCE: &str = "secrets are given by reference: `{ vault = \"name\" }`, \
+    `{ file = \"path\" }` or `{ env = \"NAME\" }`";
 
 /// Collects mistakes and warnings while the settings are made.
 pub(super) struct Checker<'a> {
@@ -180,11 +185,13 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A reference to a secret that can be read now: better to fail at start than at the first call.
-    pub(super) fn secret(&mut self, at: &At, form: &SecretForm) -> Option<SecretRef> {
-        let reference = match (&form.file, &form.env) {
-            (Some(file), None) => SecretRef::File(self.path(file)),
-            (None, Some(name)) => SecretRef::Env(name.clone()),
+    /// A reference to a secret. One that is no value of the vault must be readable now: better to fail at
+    /// start than at the first call.
+    pub(super) fn secret(&mut self, at: &At, form: &SecretForm) -> Option<SecretSource> {
+        let reference = match (&form.file, &form.env, &form.vault) {
+            (None, None, Some(name)) => return Some(SecretSource::Vault(name.clone())),
+            (Some(file), None, None) => SecretRef::File(self.path(file)),
+            (None, Some(name), None) => SecretRef::Env(name.clone()),
             // The schema allows exactly one of them.
             _ => return None,
         };
@@ -196,16 +203,14 @@ impl<'a> Checker<'a> {
             let message = format!("`{at}`: everybody on this machine can read {reference}");
             self.warn(at, message, "run `chmod 600` on it, unless a mount sets its mode");
         }
-        Some(reference)
+        Some(SecretSource::Given(reference))
     }
 
     /// Plain text for a variable, unless its name promises a secret.
     pub(super) fn plain(&mut self, at: &At, text: String) -> Option<String> {
         if at.last().is_some_and(|name| looks_secret(&name)) {
             let message = format!("`{at}` must not hold the secret itself");
-            let help =
-                "secrets are given by reference: `{ file = \"path\" }` or `{ env = \"NAME\" }`";
-            self.wrong(Kind::Secret, at, message, help);
+            self.wrong(Kind::Secret, at, message, BY_REFERENCE);
             return None;
         }
         Some(text)

@@ -141,11 +141,12 @@ pub(super) fn looks_secret(name: &str) -> bool {
     name == "key" || WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A text under a secret-looking name, a header of an upstream, or a `value` where a reference belongs.
+/// A text under a secret-looking name, a header of an upstream, a `value` where a reference belongs, or
+/// a `vault` that may hold the value in place of its name.
 fn holds_a_secret(at: &At) -> bool {
     let Some(name) = at.last() else { return false };
     let parent = at.parent().and_then(|parent| parent.last()).unwrap_or_default();
-    parent == "headers" || name == "value" || looks_secret(&name)
+    parent == "headers" || matches!(name.as_str(), "value" | "vault") || looks_secret(&name)
 }
 
 fn table_to_json(at: &At, table: &DeTable<'_>, places: &mut HashMap<At, Place>) -> Value {

@@ -25,7 +25,8 @@ mod written;
 pub use mistakes::{Kind, Mistake, Mistakes, Report};
 pub use settings::{
     App, Confirmation, Credential, Data, EnvValue, Identity, KeyProvider, Ledger, Limits,
-    MAX_TIMEOUT, NewTools, Policies, Route, Routes, Server, Settings, Tls, ToolOverride, Upstream,
+    MAX_TIMEOUT, NewTools, Policies, Route, Routes, SecretSource, Server, Settings, Tls,
+    ToolOverride, Upstream,
 };
 pub use shape::schema;
 

@@ -4,7 +4,8 @@
 mod apps;
 
 pub use apps::{
-    App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Route, Routes, ToolOverride, Upstream,
+    App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Route, Routes, SecretSource, ToolOverride,
+    Upstream,
 };
 
 use portcullis_policies::AppId;

@@ -131,6 +131,44 @@ prefix = 7
 }
 
 #[test]
+fn a_credential_may_be_in_the_vault_wherever_one_is_given() {
+    let text = r#"[apps.a1]
+mcp = { url = "http://a", headers = { x-any = { vault = "a_key" } } }
+credential = { value = { vault = "token" } }
+[apps.a2]
+mcp = { command = ["x"], env = { GITHUB_TOKEN = { vault = "github_2" } } }
+"#;
+    let apps = parse("p", text, Path::new("")).unwrap().settings.apps;
+    let vault = |name: &str| SecretSource::Vault(name.to_owned());
+    let app = |id: &str| &apps[&id.parse().unwrap()];
+    assert_eq!(app("a1").credential.as_ref().unwrap().value, vault("token"));
+    let Upstream::McpHttp { headers, .. } = &app("a1").upstream else { panic!("{apps:?}") };
+    assert_eq!(headers["x-any"], vault("a_key"));
+    let Upstream::McpChild { env, .. } = &app("a2").upstream else { panic!("{apps:?}") };
+    assert_eq!(env["GITHUB_TOKEN"], EnvValue::Secret(vault("github_2")));
+}
+
+#[test]
+fn a_name_in_the_vault_is_checked_and_never_shown_when_it_is_none() {
+    let with = |reference: &str| {
+        format!("[apps.ab]\ndemo = true\ncredential = {{ value = {{ {reference} }} }}\n")
+    };
+    let mistakes = mistakes(&with("vault = \"Hunter2-x\""));
+    assert_eq!(mistakes.reports()[0].line, 3, "{mistakes:?}");
+    assert!(mistakes.reports()[0].help.contains("a letter first"), "{mistakes:?}");
+    let shown = format!("{mistakes:?} {}", rendered(&mistakes));
+    assert!(!shown.contains("Hunter2"), "{shown}");
+    assert_eq!(one(&with("vault = \"a\", env = \"PATH\"")).line, 3);
+}
+
+#[test]
+fn the_gateways_own_app_is_not_configured() {
+    let report = one("[apps.secrets]\ndemo = true\n");
+    assert_eq!((report.line, report.kind), (1, Kind::Conflict));
+    assert!(report.message.contains("the gateway's own"), "{report:?}");
+}
+
+#[test]
 fn an_app_runs_in_exactly_one_place() {
     assert_eq!(one("[apps.ab]\nname = \"x\"\n").kind, Kind::Missing);
     assert_eq!(one("[apps.ab]\ndemo = false\n").kind, Kind::Missing);

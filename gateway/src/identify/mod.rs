@@ -56,6 +56,7 @@ pub use token::{AccessClaims, TokenFault};
 
 use crate::directory::Directory;
 use credential::Credential;
+use extension::HandedTokens;
 use keys::SigningKeys;
 use limit::LoginLimiter;
 use token::TokenTerms;
@@ -106,6 +107,7 @@ pub struct Identity {
     directory: Directory,
     keys: SigningKeys,
     verified: VerifiedTokens,
+    handed: HandedTokens,
     passwords: Passwords,
     logins: LoginLimiter,
     terms: TokenTerms,
@@ -123,6 +125,7 @@ impl Identity {
             directory,
             keys,
             verified: VerifiedTokens::new(),
+            handed: HandedTokens::new(),
             passwords: Passwords::new()?,
             logins: LoginLimiter::new(settings.login_limits),
             terms: TokenTerms::new(settings.issuer, settings.token_lifetime),

@@ -151,6 +151,23 @@ async fn a_new_role_counts_although_the_old_token_still_lives() {
 }
 
 #[tokio::test]
+async fn a_worker_is_handed_the_same_token_until_the_users_standing_changes() {
+    let f = Fixture::new().await;
+    let (notes, bank) = ("notes".parse().unwrap(), "bank".parse().unwrap());
+    let handed = async |app| {
+        let token = f.identity.handed_token(&f.user.id, app).await.unwrap();
+        token.expose_secret().to_owned()
+    };
+    let first = handed(&notes).await;
+    assert_eq!(handed(&notes).await, first);
+    assert_ne!(handed(&bank).await, first);
+    let caller = f.bearer(&first).await.unwrap();
+    assert_eq!(caller.extension(), Some(&notes));
+    f.identity.directory().set_user_role(&f.user.id, "admin", &by()).await.unwrap();
+    assert_ne!(handed(&notes).await, first);
+}
+
+#[tokio::test]
 async fn a_token_that_claims_more_than_the_directory_grants_gets_no_more() {
     let f = Fixture::new().await;
     let mut claims = f.claims().await;

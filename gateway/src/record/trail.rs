@@ -1,9 +1,9 @@
 //! What is known about one call so far, so that a refusal at any step is recorded with all of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_audit::{CallFields, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who};
-use portcullis_policies::{ActionType, CapsuleText, Decision, SECRETS_APP, TenantId};
+use portcullis_policies::{ActionType, AppId, CapsuleText, Decision, SECRETS_APP, TenantId};
 use uuid::Uuid;
 
 use super::log_of;
@@ -53,6 +53,32 @@ impl Trail {
             user: None,
             who: Who::default(),
             tool: None,
+            pol: None,
+            capsule: None,
+            shadow: Vec::new(),
+            confirmation: None,
+            claimed: false,
+            intent: None,
+            secret: None,
+            sec: Vec::new(),
+        }
+    }
+
+    /// The trail of a deed of the gateway itself: it lists the tools of an app.
+    #[must_use]
+    pub fn of_gateway(op: Uuid, app: &AppId) -> Self {
+        let who = Who { subject: Some("gateway".to_owned()), ..Who::default() };
+        let (server, name) = (app.to_string(), "tools/list".to_owned());
+        let tool = ToolRef { server, name, schema: String::new() };
+        Self {
+            op,
+            channel: "gateway",
+            source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            asked: None,
+            tenant: None,
+            user: None,
+            who,
+            tool: Some(tool),
             pol: None,
             capsule: None,
             shadow: Vec::new(),
@@ -133,6 +159,12 @@ impl Trail {
     /// The call used or changed this version of a secret.
     pub fn used(&mut self, secret: UsedSecret) {
         self.sec.push(secret);
+    }
+
+    /// The tool that is called, `app/function`, once it is known.
+    #[must_use]
+    pub fn tool_name(&self) -> Option<String> {
+        self.tool.as_ref().map(|tool| format!("{}/{}", tool.server, tool.name))
     }
 
     /// The operation id.

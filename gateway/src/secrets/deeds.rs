@@ -64,7 +64,7 @@ async fn lend(
         return from_environment(gateway, receipt, trail, secret).await;
     };
     trail.used(used(&stored, EXTENSION));
-    if let Err(refusal) = record::secret_use(gateway, trail, receipt).await {
+    if let Err(refusal) = record::secret_use(&gateway.ledger, trail, receipt).await {
         return ended(Outcome::failed(Class::Storage, refusal));
     }
     let Ok(context) = context_of(&secret.place) else {
@@ -92,7 +92,7 @@ async fn from_environment(
     };
     let (name, purpose) = (secret.declared.name.clone(), "extension_environment".to_owned());
     trail.used(UsedSecret { id: "0".repeat(32), name, version: 0, purpose });
-    match record::secret_use(gateway, trail, receipt).await {
+    match record::secret_use(&gateway.ledger, trail, receipt).await {
         Ok(()) => Dispatched::Lent(LentValue::from_environment(value)),
         Err(refusal) => ended(Outcome::failed(Class::Storage, refusal)),
     }

@@ -21,6 +21,7 @@ mod lent;
 mod open;
 mod own;
 mod place;
+mod upstream;
 mod uses;
 
 pub use deeds::carry_out;
@@ -28,6 +29,7 @@ pub use lent::LentValue;
 pub use open::{Absent, OpenedVault, VaultOpenError, open_vault};
 pub use own::OwnTools;
 pub use place::context_of;
+pub use upstream::{UpstreamLender, Upstreams};
 pub use uses::{SecretUses, keep_noting};
 
 /// The vault as the gateway uses it: a secret costs the receipt of a durable intent.

@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 use crate::tool::{ActionSource, ToolState};
 
 fn http() -> HttpUpstream {
-    HttpUpstream { base: Uri::from_static("http://127.0.0.1:1"), credential: None }
+    HttpUpstream { base: Uri::from_static("http://127.0.0.1:1"), credentials: Vec::new() }
 }
 
 fn app(id: &str) -> App {

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use portcullis_policies::ActionType;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::time::timeout_at;
 
@@ -17,12 +18,15 @@ use super::Body;
 use super::pool::{Pool, full};
 use crate::app::HttpUpstream;
 use crate::call::ResolvedCall;
+use crate::lend::{Borrower, Headers};
 use crate::outcome::{Class, Outcome, bounded};
 
 /// Names of the headers that tell a worker about the call.
 pub(crate) const OP: &str = "x-portcullis-op";
 pub(crate) const TENANT: &str = "x-portcullis-tenant";
 pub(crate) const USER: &str = "x-portcullis-user";
+/// Carries the token by which the app's own code acts for the caller.
+const EXTENSION_TOKEN: &str = "x-portcullis-extension-token";
 
 /// How one attempt ended.
 enum Attempt {
@@ -41,10 +45,15 @@ pub(crate) async fn call(
     upstream: &HttpUpstream,
     call: &ResolvedCall,
     max_answer: usize,
+    borrower: Borrower<'_>,
 ) -> Outcome {
+    let credentials = match credentials(upstream, call, borrower).await {
+        Ok(credentials) => credentials,
+        Err(nothing_sent) => return nothing_sent,
+    };
     let mut retries = u8::from(call.tool().spec.action_type == ActionType::Read);
     loop {
-        let request = match request(upstream, call) {
+        let request = match request(upstream, call, &credentials) {
             Ok(request) => request,
             Err(why) => return Outcome::failed(Class::BadRequest, why),
         };
@@ -58,7 +67,23 @@ pub(crate) async fn call(
     }
 }
 
-fn request(upstream: &HttpUpstream, call: &ResolvedCall) -> Result<Request<Body>, String> {
+/// The credentials for one call, within its deadline.
+pub(crate) async fn credentials(
+    upstream: &HttpUpstream,
+    call: &ResolvedCall,
+    borrower: Borrower<'_>,
+) -> Result<Headers, Outcome> {
+    match timeout_at(call.deadline(), borrower.headers(upstream)).await {
+        Ok(borrowed) => Ok(borrowed?.what),
+        Err(_) => Err(Outcome::failed(Class::TooLate, "the credential was not lent in time")),
+    }
+}
+
+fn request(
+    upstream: &HttpUpstream,
+    call: &ResolvedCall,
+    credentials: &Headers,
+) -> Result<Request<Body>, String> {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(join(&upstream.base, &format!("/{}", call.tool().name().function()))?)
@@ -67,9 +92,13 @@ fn request(upstream: &HttpUpstream, call: &ResolvedCall) -> Result<Request<Body>
         .header(OP, call.op().to_string())
         .header(TENANT, call.caller().tenant.as_str())
         .header(USER, user(call)?);
-    if let Some(credential) = &upstream.credential {
-        let value = credential.header_value().map_err(|e| e.to_string())?;
-        request = request.header(&credential.header, value);
+    if let Some(token) = call.extension_token() {
+        let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|e| e.to_string())?;
+        token.set_sensitive(true);
+        request = request.header(EXTENSION_TOKEN, token);
+    }
+    for (name, value) in credentials {
+        request = request.header(name, value);
     }
     request.body(full(call.args().clone())).map_err(|e| e.to_string())
 }

@@ -4,8 +4,11 @@
 //! that digest is the one in the catalogue, so a tool that changed since the operator looked is not
 //! called, whatever the catalogue still says.
 
+mod answer;
 mod child;
 mod http_client;
+mod live;
+mod loan;
 mod session;
 
 use std::collections::HashMap;
@@ -18,6 +21,7 @@ use tokio::time::Instant;
 use crate::app::{App, Upstream};
 use crate::call::ResolvedCall;
 use crate::catalogue::mcp::McpTool;
+use crate::lend::{Borrower, NotLent};
 use crate::outcome::{Class, Outcome};
 use session::{Session, fingerprint};
 
@@ -44,6 +48,12 @@ pub enum DiscoverError {
     /// It did not answer in time.
     #[error("no answer within the deadline")]
     Timeout,
+    /// A credential would have to be lent for it, and no intent was written down.
+    #[error("its credential is lent only once an intent is durable")]
+    NeedsReceipt,
+    /// Its credential was not lent.
+    #[error(transparent)]
+    NotLent(#[from] NotLent),
     /// It answered nonsense.
     #[error("its answer cannot be used: {0}")]
     Protocol(String),
@@ -65,13 +75,14 @@ impl Sessions {
         &self,
         app: &Arc<App>,
         deadline: Instant,
+        borrower: Borrower<'_>,
     ) -> Result<Vec<McpTool>, DiscoverError> {
-        self.session(app).await?.list(deadline).await
+        self.session(app).await?.list(deadline, borrower).await
     }
 
-    pub(crate) async fn call(&self, call: &ResolvedCall) -> Outcome {
+    pub(crate) async fn call(&self, call: &ResolvedCall, borrower: Borrower<'_>) -> Outcome {
         match self.session(call.app()).await {
-            Ok(session) => session.call(call, self.max_answer).await,
+            Ok(session) => session.call(call, self.max_answer, borrower).await,
             Err(e) => Outcome::failed(Class::WrongUpstream, e),
         }
     }

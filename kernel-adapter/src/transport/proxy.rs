@@ -22,6 +22,7 @@ use super::pool::{Pool, full};
 use super::{Body, http as function};
 use crate::app::ProxyUpstream;
 use crate::call::ResolvedCall;
+use crate::lend::Borrower;
 use crate::outcome::{Class, Outcome};
 use metered::{Ending, Metered};
 
@@ -98,20 +99,21 @@ fn by_status(status: StatusCode) -> Outcome {
     }
 }
 
-/// Forwards one request.
+/// Forwards one request; `within` are the idle limit and who lends its credentials.
 pub(crate) async fn forward(
     pool: &Pool,
     upstream: &ProxyUpstream,
     call: &ResolvedCall,
     request: Request<Body>,
     inbound: &Inbound,
-    idle: Duration,
+    (idle, borrower): (Duration, Borrower<'_>),
 ) -> Result<Forwarded, Outcome> {
     let bad = |why: String| Outcome::failed(Class::BadRequest, why);
     let target = target(upstream, call, &request)?;
     let uri = function::join(&upstream.http.base, &target).map_err(bad)?;
+    let credentials = function::credentials(&upstream.http, call, borrower).await?;
     let (head, body) = request.into_parts();
-    let headers = headers::to_upstream(head.headers, upstream, call, inbound).map_err(bad)?;
+    let headers = headers::to_upstream(head.headers, credentials, call, inbound).map_err(bad)?;
     let outgoing = Outgoing { method: head.method, uri, headers };
     let (answer, sent) = send(pool, call, &outgoing, body, idle).await?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_kernel_adapter::{
-    Class, Cleared, Dispatcher, DispatcherOptions, NotTheSameCall, Outcome,
+    Class, Cleared, Dispatcher, DispatcherOptions, NoLender, NotTheSameCall, Outcome,
 };
 use serde_json::json;
 
@@ -43,7 +43,7 @@ async fn refuses_to_dispatch_a_clearance_for_another_call() {
     let dispatcher = Dispatcher::new(DispatcherOptions::default());
     let cleared = house.clear(&house.call("notes/list", &json!({}), LONG)).await;
     let other = house.call("notes/delete", &json!({}), LONG);
-    let outcome = dispatcher.call(cleared, other).await;
+    let outcome = dispatcher.call(cleared, other, &NoLender).await;
     assert_eq!(outcome.class(), Some(Class::NotTheSameCall));
     assert_eq!(outcome.status(), "failed");
     assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 0);
@@ -55,7 +55,7 @@ async fn a_call_whose_deadline_passed_is_not_sent() {
     let house = notes(at(address));
     let dispatcher = Dispatcher::new(DispatcherOptions::default());
     let call = house.call("notes/save", &json!({}), Duration::ZERO);
-    let outcome = dispatcher.call(house.clear(&call).await, call).await;
+    let outcome = dispatcher.call(house.clear(&call).await, call, &NoLender).await;
     assert!(matches!(outcome, Outcome::Failed { class: Class::TooLate, .. }), "{outcome:?}");
     assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 0);
 }

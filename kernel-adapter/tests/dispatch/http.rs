@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use http_body_util::BodyExt;
-use portcullis_kernel_adapter::{Class, Dispatcher, DispatcherOptions, Outcome};
+use portcullis_kernel_adapter::{Class, Dispatcher, DispatcherOptions, NoLender, Outcome};
 use serde_json::json;
 
 use crate::support::{House, at, nobody, notes, scripted, serve};
@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(10);
 async fn run(house: &House, tool: &str, patience: Duration) -> Outcome {
     let options = DispatcherOptions { max_answer: 1000, ..DispatcherOptions::default() };
     let call = house.call(tool, &json!({"a": 1}), patience);
-    Dispatcher::new(options).call(house.clear(&call).await, call).await
+    Dispatcher::new(options).call(house.clear(&call).await, call, &NoLender).await
 }
 
 /// An upstream that answers every request with this status and body.
@@ -43,7 +43,7 @@ async fn sends_the_exact_bytes_with_our_headers_and_the_credential_of_the_app() 
     let call = house.call_bytes("notes/save", bytes.clone(), LONG);
     let op = call.op().to_string();
     let dispatcher = Dispatcher::new(DispatcherOptions::default());
-    let outcome = dispatcher.call(house.clear(&call).await, call).await;
+    let outcome = dispatcher.call(house.clear(&call).await, call, &NoLender).await;
     let value = bytes::Bytes::from_static(b"{\"status\":\"success\"}");
     assert_eq!(outcome, Outcome::Done { value });
     let heard = heard.lock().unwrap();

@@ -12,6 +12,7 @@
 
 mod cleared;
 mod http;
+mod lent;
 mod mcp;
 mod proxy;
 mod proxy_headers;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use portcullis_kernel_adapter::catalogue::overrides::Overrides;
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::{
-    App, CatalogueBuilder, Class, DiscoverError, Dispatcher, DispatcherOptions, McpStdio, Outcome,
-    ToolState, Upstream,
+    App, CatalogueBuilder, Class, DiscoverError, Dispatcher, DispatcherOptions, McpStdio, NoLender,
+    Outcome, ToolState, Upstream,
 };
 use rustix::process::{Pid, test_kill_process_group};
 use serde_json::json;
@@ -83,7 +83,11 @@ impl Bench {
     }
 
     async fn house(&self) -> House {
-        let tools = self.dispatcher.discover(&self.app, Instant::now() + LONG).await.unwrap();
+        let tools = self
+            .dispatcher
+            .discover(&self.app, Instant::now() + LONG, &NoLender, None)
+            .await
+            .unwrap();
         let mut builder = CatalogueBuilder::new(AcceptedTools::default(), NewTools::Quarantine);
         builder.add_mcp_app(App::clone(&self.app), &tools);
         House::new(built(builder))
@@ -91,7 +95,7 @@ impl Bench {
 
     async fn call(&self, house: &House, function: &str, patience: Duration) -> Outcome {
         let call = house.call(&format!("srv/{function}"), &json!({}), patience);
-        self.dispatcher.call(house.clear(&call).await, call).await
+        self.dispatcher.call(house.clear(&call).await, call, &NoLender).await
     }
 
     fn group(&self) -> Pid {
@@ -187,7 +191,11 @@ async fn a_tool_that_changed_upstream_is_not_called_whatever_the_catalogue_says(
 #[tokio::test]
 async fn a_quarantined_tool_is_not_called() {
     let bench = Bench::new();
-    let tools = bench.dispatcher.discover(&bench.app, Instant::now() + LONG).await.unwrap();
+    let tools = bench
+        .dispatcher
+        .discover(&bench.app, Instant::now() + LONG, &NoLender, None)
+        .await
+        .unwrap();
     let mut builder = CatalogueBuilder::new(AcceptedTools::default(), NewTools::Quarantine);
     builder.add_mcp_app(App::clone(&bench.app), &tools);
     let accepted = builder.build(&Overrides::default()).accepted;
@@ -223,8 +231,10 @@ async fn a_server_that_does_not_start_is_left_alone_for_a_while() {
     };
     let dispatcher = Dispatcher::new(DispatcherOptions::default());
     let app = Arc::new(app("srv", Upstream::McpStdio(how)));
-    let first = dispatcher.discover(&app, Instant::now() + LONG).await.unwrap_err();
+    let first =
+        dispatcher.discover(&app, Instant::now() + LONG, &NoLender, None).await.unwrap_err();
     assert!(matches!(&first, DiscoverError::Connect(why) if why.contains("excuse")), "{first}");
-    let second = dispatcher.discover(&app, Instant::now() + LONG).await.unwrap_err();
+    let second =
+        dispatcher.discover(&app, Instant::now() + LONG, &NoLender, None).await.unwrap_err();
     assert!(matches!(second, DiscoverError::BackingOff { failures: 1, .. }), "{second}");
 }

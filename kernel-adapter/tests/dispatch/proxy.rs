@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::catalogue::routes::{RouteSpec, RouteTable};
 use portcullis_kernel_adapter::{
-    Body, CatalogueBuilder, Class, Dispatcher, DispatcherOptions, Forwarded, Inbound, Outcome,
-    ProxyUpstream, Upstream,
+    Body, CatalogueBuilder, Class, Dispatcher, DispatcherOptions, Forwarded, Inbound, NoLender,
+    Outcome, ProxyUpstream, Upstream,
 };
 use sha2::{Digest, Sha256};
 
@@ -70,7 +70,7 @@ pub async fn forward(house: &House, request: http::Request<Body>) -> Result<Forw
         stream_idle: Duration::from_millis(400),
         ..DispatcherOptions::default()
     };
-    Dispatcher::new(options).forward(cleared, call, request, inbound).await
+    Dispatcher::new(options).forward(cleared, call, request, inbound, &NoLender).await
 }
 
 #[tokio::test]
@@ -189,7 +189,8 @@ async fn refuses_a_request_that_is_not_the_one_decided() {
         let inbound = Inbound { source: "::1".parse().unwrap(), scheme: "http", host: "g".into() };
         let dispatcher = Dispatcher::new(DispatcherOptions::default());
         let swapped = request(method, target, full(b""));
-        let outcome = dispatcher.forward(cleared, call, swapped, inbound).await.unwrap_err();
+        let outcome =
+            dispatcher.forward(cleared, call, swapped, inbound, &NoLender).await.unwrap_err();
         assert_eq!(outcome.class(), Some(Class::NotTheSameCall), "{target}");
     }
     assert_eq!(seen.load(Ordering::SeqCst), 0);

@@ -127,10 +127,11 @@ pub fn app(id: &str, upstream: Upstream) -> App {
 pub fn at(address: SocketAddr) -> HttpUpstream {
     HttpUpstream {
         base: format!("http://{address}/base").parse().unwrap(),
-        credential: Some(Credential {
+        credentials: vec![Credential {
             header: http::header::AUTHORIZATION,
-            value: "Bearer of-the-app".to_owned().into(),
-        }),
+            prefix: "Bearer ".into(),
+            value: "of-the-app".to_owned().into(),
+        }],
     }
 }
 

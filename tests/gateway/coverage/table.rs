@@ -37,7 +37,7 @@ fn demo_tools() -> Vec<ToolSpec> {
         tenant: None,
         tenant_argument: None,
         secrets: std::sync::Arc::default(),
-        upstream: Upstream::Http(HttpUpstream { base, credential: None }),
+        upstream: Upstream::Http(HttpUpstream { base, credentials: Vec::new() }),
     };
     let mut builder = CatalogueBuilder::new(AcceptedTools::default(), NewTools::Quarantine);
     builder.add_manifest_app(app, &Manifest::parse(MANIFEST.as_bytes()).unwrap());

@@ -1,7 +1,7 @@
 //! The `[apps.<id>]` tables.
 
 use super::all_or_none;
-use crate::config::checker::Checker;
+use crate::config::checker::{BY_REFERENCE, Checker};
 use crate::config::document::At;
 use crate::config::mistakes::Kind;
 use crate::config::settings::{
@@ -9,7 +9,7 @@ use crate::config::settings::{
 };
 use crate::config::written;
 use http::{HeaderName, Method};
-use portcullis_policies::{AppId, ToolName};
+use portcullis_policies::{AppId, SECRETS_APP, ToolName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -52,6 +52,11 @@ fn app(c: &mut Checker<'_>, at: &At, id: &str, mut written: written::App) -> Opt
 }
 
 fn app_id(c: &mut Checker<'_>, at: &At, id: &str) -> Option<AppId> {
+    if id == SECRETS_APP {
+        let message = format!("the app id `{id}` is the gateway's own");
+        c.wrong_key(Kind::Conflict, at, message, "rename the table");
+        return None;
+    }
     match id.parse() {
         Ok(id) => Some(id),
         Err(why) => {
@@ -277,8 +282,7 @@ fn credential(c: &mut Checker<'_>, at: &At, form: written::Credential) -> Option
     let name = form.header.as_deref().unwrap_or("authorization");
     let header = header(c, &at.key("header"), name);
     let at_value = at.key("value");
-    let help = "secrets are given by reference: `{ file = \"path\" }` or `{ env = \"NAME\" }`";
-    let value = c.required(&at_value, form.value, help);
+    let value = c.required(&at_value, form.value, BY_REFERENCE);
     let value = value.and_then(|form| c.secret(&at_value, &form));
     let prefix = form.prefix.unwrap_or_default();
     if prefix.chars().any(|letter| letter.is_control() || !letter.is_ascii()) {

@@ -59,7 +59,7 @@ pub enum Upstream {
         /// Its address, http or https.
         url: Uri,
         /// Headers of every request, by reference.
-        headers: BTreeMap<String, SecretRef>,
+        headers: BTreeMap<String, SecretSource>,
     },
     /// Any HTTP service, behind `/proxy/{app}/...`.
     Proxy {
@@ -101,8 +101,8 @@ pub struct Route {
 pub enum EnvValue {
     /// Nothing secret.
     Plain(String),
-    /// Read when the child starts.
-    Secret(SecretRef),
+    /// Given when the child starts.
+    Secret(SecretSource),
 }
 
 /// What the gateway shows to an upstream.
@@ -113,7 +113,16 @@ pub struct Credential {
     /// Text before the secret, such as `Bearer `.
     pub prefix: String,
     /// Where the secret is.
-    pub value: SecretRef,
+    pub value: SecretSource,
+}
+
+/// Where a credential is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file or a variable, read at the start.
+    Given(SecretRef),
+    /// In the vault under this name, lent for each use.
+    Vault(String),
 }
 
 /// What the operator says about one tool; stronger than its manifest.

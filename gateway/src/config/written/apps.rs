@@ -136,20 +136,26 @@ pub(crate) enum MethodForm {
     Options,
 }
 
-/// Where a secret is: `{ file = "path" }` or `{ env = "NAME" }`.
+/// Where a secret is: `{ vault = "name" }`, `{ file = "path" }` or `{ env = "NAME" }`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "minProperties" = 1,
     "maxProperties" = 1,
     "x-secret" = true,
-    "x-help" = "secrets are given by reference: `{ file = \"path\" }` or `{ env = \"NAME\" }`",
+    "x-help" = "secrets are given by reference: `{ vault = \"name\" }`, `{ file = \"path\" }` or `{ env = \"NAME\" }`",
 ))]
 pub(crate) struct SecretForm {
     /// A file that holds the secret; one final line break is not part of it.
     pub(crate) file: Option<String>,
     /// An environment variable of the gateway.
     pub(crate) env: Option<String>,
+    /// A value of the vault, lent for each use; `portcullis secret set APP NAME --upstream` stores it.
+    #[schemars(
+        regex(pattern = r"^[a-z][a-z0-9_]{0,62}$"),
+        extend("x-help" = "name it with 1 to 63 of a-z, 0-9 and `_`, a letter first")
+    )]
+    pub(crate) vault: Option<String>,
 }
 
 /// The value of an environment variable: plain text, or where a secret is.

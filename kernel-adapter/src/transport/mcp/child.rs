@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -32,14 +32,17 @@ pub(super) struct Group {
     listening: Option<JoinHandle<()>>,
 }
 
-/// Starts the server; returns its group, output and input.
-pub(super) fn start(how: &McpStdio) -> std::io::Result<(Group, ChildStdout, ChildStdin)> {
+/// Starts the server with an environment; returns its group, output and input.
+pub(super) fn start(
+    how: &McpStdio,
+    env: &[(String, SecretString)],
+) -> std::io::Result<(Group, ChildStdout, ChildStdin)> {
     let mut command = Command::new(&how.command);
     command
         .args(&how.args)
         .env_clear()
         .envs(INHERITED.iter().filter_map(|k| std::env::var_os(k).map(|v| (k, v))))
-        .envs(how.env.iter().map(|(k, v)| (k, v.expose_secret())))
+        .envs(env.iter().map(|(k, v)| (k, v.expose_secret())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,29 +1,26 @@
 //! One session with one MCP server.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use portcullis_policies::{ActionType, AppId};
-use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ErrorCode, Implementation};
-use rmcp::model::{JsonObject, PaginatedRequestParams};
-use rmcp::service::{NotificationContext, RunningService};
-use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::{ClientHandler, RoleClient, ServiceError, ServiceExt};
+use portcullis_policies::ActionType;
+use rmcp::model::{CallToolRequestParams, JsonObject};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::child::{self, Group};
-use super::http_client::{self, HttpClient, is_lost, was_not_begun};
+use super::answer::{answered, failed};
+use super::http_client::is_lost;
+use super::live::{Listener, Live, over_http, over_stdio};
+use super::loan::{OnLoan, Shown};
 use super::{DiscoverError, OnToolsChanged};
-use crate::app::{App, HttpUpstream, McpStdio, Upstream};
+use crate::app::{App, HttpUpstream, Upstream};
 use crate::call::ResolvedCall;
 use crate::catalogue::mcp::McpTool;
-use crate::outcome::{Class, Outcome, bounded};
+use crate::lend::{Borrowed, Borrower, CredentialValue, Headers, NotLent};
+use crate::outcome::{Class, Outcome};
 
 /// Longest that starting, greeting and listing may take together.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -31,11 +28,6 @@ const CONNECT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
-/// Most tools of one server.
-const MAX_TOOLS: usize = 2_000;
-/// Most pages of one listing: a server that never ends it must not keep us.
-const MAX_PAGES: usize = 200;
-
 /// A server that is connected, or was, or will be.
 pub(super) struct Session {
     app: Arc<App>,
@@ -53,14 +45,6 @@ struct State {
     not_before: Option<Instant>,
 }
 
-/// A connection that was greeted and listed.
-struct Live {
-    service: RunningService<RoleClient, Listener>,
-    group: StdMutex<Option<Group>>,
-    tools: StdMutex<Arc<HashMap<String, McpTool>>>,
-    stale: Arc<AtomicBool>,
-}
-
 /// Identity of an upstream's configuration, credentials included, without keeping them.
 pub(super) fn fingerprint(upstream: &Upstream) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -75,19 +59,62 @@ pub(super) fn fingerprint(upstream: &Upstream) -> [u8; 32] {
             s.args.iter().for_each(|a| part(a.as_bytes()));
             for (name, value) in &s.env {
                 part(name.as_bytes());
-                part(value.expose_secret().as_bytes());
+                part_of_value(&mut part, value);
             }
         }
         Upstream::McpHttp(h) => {
             part(h.base.to_string().as_bytes());
-            if let Some(c) = &h.credential {
+            for c in &h.credentials {
                 part(c.header.as_str().as_bytes());
-                part(c.value.expose_secret().as_bytes());
+                part(c.prefix.as_bytes());
+                part_of_value(&mut part, &c.value);
             }
         }
         Upstream::Http(_) | Upstream::Proxy(_) | Upstream::Own => {}
     }
     hash.finalize().into()
+}
+
+fn part_of_value(part: &mut impl FnMut(&[u8]), value: &CredentialValue) {
+    match value {
+        CredentialValue::Fixed(value) => part(value.expose_secret().as_bytes()),
+        CredentialValue::Lent(name) => {
+            part(b"lent");
+            part(name.as_bytes());
+        }
+    }
+}
+
+/// One use of a session: for a call, or to list tools. What is lent for it is lent once.
+struct Use<'a> {
+    borrower: Borrower<'a>,
+    headers: OnceCell<Borrowed<Arc<Headers>>>,
+}
+
+impl<'a> Use<'a> {
+    fn new(borrower: Borrower<'a>) -> Use<'a> {
+        Use { borrower, headers: OnceCell::new() }
+    }
+
+    async fn headers(&self, how: &HttpUpstream) -> Result<&Borrowed<Arc<Headers>>, NotLent> {
+        let borrow = async || {
+            let Borrowed { what, versions } = self.borrower.headers(how).await?;
+            Ok(Borrowed { what: Arc::new(what), versions })
+        };
+        self.headers.get_or_try_init(borrow).await
+    }
+
+    /// Shows a connection its lent headers for as long as the guard lives; `None` when it is open
+    /// with other values by now. A connection without lent headers needs no showing.
+    async fn show(&self, live: &Live) -> Result<Option<Shown>, NotLent> {
+        let (Some(on_loan), Upstream::McpHttp(how)) = (&live.on_loan, &self.borrower.app.upstream)
+        else {
+            return Ok(Some(Shown::default()));
+        };
+        let headers = self.headers(how).await?;
+        let same = headers.versions == live.lent;
+        Ok(same.then(|| on_loan.show(Arc::clone(&headers.what))))
+    }
 }
 
 impl Session {
@@ -105,35 +132,43 @@ impl Session {
     }
 
     /// The tools as the server lists them now.
-    pub(super) async fn list(&self, deadline: Instant) -> Result<Vec<McpTool>, DiscoverError> {
-        let live =
-            timeout_at(deadline, self.live()).await.map_err(|_| DiscoverError::Timeout)??;
+    pub(super) async fn list(
+        &self,
+        deadline: Instant,
+        borrower: Borrower<'_>,
+    ) -> Result<Vec<McpTool>, DiscoverError> {
+        let using = Use::new(borrower);
+        let live = timeout_at(deadline, self.live(&using)).await;
+        let live = live.map_err(|_| DiscoverError::Timeout)??;
         let mut tools: Vec<McpTool> = live.tools().values().cloned().collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tools)
     }
 
     /// Calls a tool; a read is tried once more on a new connection when the old one was lost.
-    pub(super) async fn call(&self, call: &ResolvedCall, max_answer: usize) -> Outcome {
+    pub(super) async fn call(
+        &self,
+        call: &ResolvedCall,
+        max_answer: usize,
+        borrower: Borrower<'_>,
+    ) -> Outcome {
         let Ok(arguments) = serde_json::from_slice::<JsonObject>(call.args()) else {
             return Outcome::failed(Class::BadRequest, "the arguments are no JSON object");
         };
+        let using = Use::new(borrower);
         let mut retries = u8::from(call.tool().spec.action_type == ActionType::Read);
         loop {
-            let live = match timeout_at(call.deadline(), self.live()).await {
-                Ok(Ok(live)) => live,
-                Ok(Err(e)) => return Outcome::failed(Class::Unreachable, e),
+            let (live, shown) = match timeout_at(call.deadline(), self.ready(call, &using)).await {
+                Ok(Ok(ready)) => ready,
+                Ok(Err(nothing_sent)) => return nothing_sent,
                 Err(_) => return Outcome::failed(Class::TooLate, "not connected in time"),
             };
-            if let Err(changed) = live.unchanged(call) {
-                (self.on_tools_changed)(&self.app.id);
-                return changed;
-            }
             let function = call.tool().name().function().to_owned();
             let params = CallToolRequestParams::new(function).with_arguments(arguments.clone());
             portcullis_audit::crash_point!("dispatch_before_send");
             let answer = timeout_at(call.deadline(), live.service.call_tool(params)).await;
             portcullis_audit::crash_point!("dispatch_after_send_before_reply");
+            drop(shown);
             match answer {
                 Err(_) => return Outcome::unknown(Class::Timeout, "no answer within the deadline"),
                 Ok(Ok(result)) => return answered(&result, max_answer),
@@ -147,6 +182,29 @@ impl Session {
                     retries -= 1;
                 }
             }
+        }
+    }
+
+    /// A connection on which the call's tool is what the catalogue says, with its credentials shown.
+    async fn ready(
+        &self,
+        call: &ResolvedCall,
+        using: &Use<'_>,
+    ) -> Result<(Arc<Live>, Shown), Outcome> {
+        loop {
+            let live = self.live(using).await.map_err(|why| match why {
+                DiscoverError::NotLent(why) => why.into(),
+                why => Outcome::failed(Class::Unreachable, why),
+            })?;
+            if let Err(changed) = live.unchanged(call) {
+                (self.on_tools_changed)(&self.app.id);
+                return Err(changed);
+            }
+            if let Some(shown) = using.show(&live).await? {
+                return Ok((live, shown));
+            }
+            // The value was set again between two looks: the connection is one of before.
+            self.forget(&live).await;
         }
     }
 
@@ -171,27 +229,14 @@ impl Session {
     }
 
     /// The connection, made or listed anew where needed. Waiters share one attempt.
-    async fn live(&self) -> Result<Arc<Live>, DiscoverError> {
+    async fn live(&self, using: &Use<'_>) -> Result<Arc<Live>, DiscoverError> {
         let mut state = self.state.lock().await;
-        if let Some(live) = state.live.clone().filter(|l| l.is_open()) {
-            if !live.stale.swap(false, Ordering::AcqRel) {
-                return Ok(live);
-            }
-            // A caller that gives up in the middle drops this future: then nothing is live, and the
-            // next one connects anew. What is not known to be unchanged is not called.
-            state.live = None;
-            match timeout(CONNECT, live.relist()).await.unwrap_or(Err(DiscoverError::Timeout)) {
-                Ok(()) => {
-                    state.live = Some(Arc::clone(&live));
-                    return Ok(live);
-                }
-                Err(e) => tracing::warn!(app = %self.app.id, error = %e, "listing anew failed"),
-            }
+        if let Some(live) = self.kept(&mut state, using).await? {
+            return Ok(live);
         }
-        state.live = None;
         state.wait_for_pause()?;
-        let made = timeout(CONNECT, self.connect()).await.unwrap_or(Err(DiscoverError::Timeout));
-        match made {
+        let made = timeout(CONNECT, self.connect(using)).await;
+        match made.unwrap_or(Err(DiscoverError::Timeout)) {
             Ok(live) => {
                 let again = state.was_connected;
                 *state = State {
@@ -204,6 +249,8 @@ impl Session {
                 }
                 Ok(live)
             }
+            // That is not the server's fault, and passes at once when the operator sets the value.
+            Err(e @ (DiscoverError::NotLent(_) | DiscoverError::NeedsReceipt)) => Err(e),
             Err(e) => {
                 state.pause();
                 Err(e)
@@ -211,57 +258,80 @@ impl Session {
         }
     }
 
-    async fn connect(&self) -> Result<Arc<Live>, DiscoverError> {
-        let stale = Arc::new(AtomicBool::new(false));
+    /// The connection of before, if it is still good for this use. When it is not, or when the caller
+    /// gives up in the middle, nothing is live, and the next one connects anew: what is not known to be
+    /// unchanged is not called.
+    async fn kept(
+        &self,
+        state: &mut State,
+        using: &Use<'_>,
+    ) -> Result<Option<Arc<Live>>, DiscoverError> {
+        let Some(live) = state.live.take().filter(|l| l.is_open()) else { return Ok(None) };
+        // A value that was set again or deleted ends the connection that was opened with it, once the
+        // calls on it have ended.
+        if using.borrower.versions().await? != live.lent {
+            return Ok(None);
+        }
+        if live.stale.load(Ordering::Acquire) {
+            if live.on_loan.is_some() && using.borrower.receipt.is_none() {
+                state.live = Some(live);
+                return Err(DiscoverError::NeedsReceipt);
+            }
+            if !self.relist(&live, using).await {
+                return Ok(None);
+            }
+        }
+        state.live = Some(Arc::clone(&live));
+        Ok(Some(live))
+    }
+
+    /// Asks a connection whose tools changed for its list; false when it is of no use any more.
+    async fn relist(&self, live: &Live, using: &Use<'_>) -> bool {
+        let listing = async {
+            let Some(_shown) = using.show(live).await? else { return Ok(false) };
+            live.stale.store(false, Ordering::Release);
+            live.relist().await.map(|()| true)
+        };
+        match timeout(CONNECT, listing).await.unwrap_or(Err(DiscoverError::Timeout)) {
+            Ok(listed) => listed,
+            Err(e) => {
+                tracing::warn!(app = %self.app.id, error = %e, "listing anew failed");
+                false
+            }
+        }
+    }
+
+    async fn connect(&self, using: &Use<'_>) -> Result<Arc<Live>, DiscoverError> {
+        let is_lent = !self.app.upstream.lent().is_empty();
+        // Before an intent is asked for: one that has no value would only be one more record.
+        using.borrower.versions().await?;
+        if is_lent && using.borrower.receipt.is_none() {
+            return Err(DiscoverError::NeedsReceipt);
+        }
         let listener = Listener {
             app: self.app.id.clone(),
-            stale: Arc::clone(&stale),
+            stale: Arc::default(),
             on_tools_changed: Arc::clone(&self.on_tools_changed),
         };
-        let (service, group) = match &self.app.upstream {
+        let (live, _shown) = match &self.app.upstream {
             Upstream::McpStdio(how) => {
-                let (service, group) = over_stdio(how, listener, self.max_answer).await?;
-                (service, Some(group))
+                let live = over_stdio(how, listener, self.max_answer, using.borrower).await?;
+                (live, Shown::default())
             }
-            Upstream::McpHttp(how) => (over_http(how, listener, self.max_answer).await?, None),
+            Upstream::McpHttp(how) => {
+                let headers = using.headers(how).await?;
+                let on_loan = is_lent.then(OnLoan::default);
+                let shown = on_loan.as_ref().map(|on_loan| on_loan.show(Arc::clone(&headers.what)));
+                let live = over_http(how, listener, self.max_answer, headers, on_loan).await?;
+                (live, shown.unwrap_or_default())
+            }
             Upstream::Http(_) | Upstream::Proxy(_) | Upstream::Own => {
                 return Err(DiscoverError::NotMcp);
             }
         };
-        let live = Live { service, group: StdMutex::new(group), tools: StdMutex::default(), stale };
         live.relist().await?;
         Ok(Arc::new(live))
     }
-}
-
-async fn over_stdio(
-    how: &McpStdio,
-    listener: Listener,
-    max_answer: usize,
-) -> Result<(RunningService<RoleClient, Listener>, Group), DiscoverError> {
-    let (group, stdout, stdin) = child::start(how).map_err(|e| {
-        DiscoverError::Connect(format!("{} does not start: {e}", how.command.display()))
-    })?;
-    // Room for the envelope around the answer.
-    let limit = max_answer.saturating_add(64 * 1024);
-    let transport = AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(limit);
-    match listener.serve(transport).await {
-        Ok(service) => Ok((service, group)),
-        Err(e) => {
-            let words = group.last_words().await;
-            Err(DiscoverError::Connect(bounded(format!("{e}; its last words: {words:?}"))))
-        }
-    }
-}
-
-async fn over_http(
-    how: &HttpUpstream,
-    listener: Listener,
-    max_answer: usize,
-) -> Result<RunningService<RoleClient, Listener>, DiscoverError> {
-    let config = http_client::config(how, max_answer)?;
-    let transport = StreamableHttpClientTransport::with_client(HttpClient::new()?, config);
-    listener.serve(transport).await.map_err(|e| DiscoverError::Connect(bounded(e)))
 }
 
 impl State {
@@ -280,132 +350,5 @@ impl State {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(Instant::now() + doubled.min(LAST_PAUSE));
-    }
-}
-
-impl Live {
-    fn is_open(&self) -> bool {
-        // A grandchild may hold the pipe of a server that has ended.
-        let ended = |g: &Group| g.leader_has_ended();
-        let child_ended = self.group.lock().is_ok_and(|g| g.as_ref().is_some_and(ended));
-        !child_ended && !self.service.is_closed() && !self.service.peer().is_transport_closed()
-    }
-
-    fn tools(&self) -> Arc<HashMap<String, McpTool>> {
-        self.tools.lock().map(|t| Arc::clone(&t)).unwrap_or_default()
-    }
-
-    /// Whether the tool is still what the catalogue says.
-    fn unchanged(&self, call: &ResolvedCall) -> Result<(), Outcome> {
-        let tools = self.tools();
-        let is = tools.get(call.tool().name().function()).map(McpTool::digest);
-        if is == Some(call.tool().schema_digest) {
-            return Ok(());
-        }
-        let why = if is.is_some() {
-            "the tool changed upstream; it is called again once it is accepted"
-        } else {
-            "the server no longer has this tool"
-        };
-        Err(Outcome::failed(Class::Quarantined, why))
-    }
-
-    async fn relist(&self) -> Result<(), DiscoverError> {
-        let protocol = |e: &dyn std::fmt::Display| DiscoverError::Protocol(bounded(e));
-        let mut tools = HashMap::new();
-        let mut cursor = None;
-        for _ in 0..MAX_PAGES {
-            let mut params = PaginatedRequestParams::default();
-            params.cursor = cursor;
-            let page =
-                self.service.peer().list_tools(Some(params)).await.map_err(|e| protocol(&e))?;
-            for tool in page.tools {
-                let tool = ours(tool);
-                if let Some(twice) = tools.insert(tool.name.clone(), tool) {
-                    let why = format!("it lists the tool {:?} twice", twice.name);
-                    return Err(protocol(&why));
-                }
-            }
-            cursor = page.next_cursor;
-            if tools.len() > MAX_TOOLS || cursor.is_none() {
-                break;
-            }
-        }
-        if tools.len() > MAX_TOOLS || cursor.is_some() {
-            return Err(protocol(&"it lists more tools or pages than are read"));
-        }
-        if let Ok(mut known) = self.tools.lock() {
-            *known = Arc::new(tools);
-        }
-        Ok(())
-    }
-}
-
-/// The SDK's tool as ours.
-fn ours(tool: rmcp::model::Tool) -> McpTool {
-    McpTool {
-        input_schema: tool.schema_as_json_value(),
-        description: tool.description.map(|d| d.into_owned()).unwrap_or_default(),
-        read_only: tool.annotations.as_ref().and_then(|a| a.read_only_hint),
-        destructive: tool.annotations.as_ref().and_then(|a| a.destructive_hint),
-        name: tool.name.into_owned(),
-    }
-}
-
-/// A result of the tool: its own error is a refusal by the worker (MCP "Tools", error handling).
-fn answered(result: &CallToolResult, max_answer: usize) -> Outcome {
-    let value = match serde_json::to_vec(result) {
-        Ok(value) if value.len() <= max_answer => bytes::Bytes::from(value),
-        Ok(_) => return Outcome::unknown(Class::TooLarge, "the answer is larger than allowed"),
-        Err(e) => return Outcome::unknown(Class::Protocol, e),
-    };
-    if result.is_error != Some(true) {
-        return Outcome::Done { value };
-    }
-    let text = result.content.iter().find_map(|c| c.as_text()).map(|t| t.text.as_str());
-    let message = bounded(text.unwrap_or("the tool reports an error"));
-    Outcome::Refused { class: Class::WorkerError, message, value: Some(value) }
-}
-
-fn failed(e: &ServiceError) -> Outcome {
-    match e {
-        ServiceError::McpError(said) => {
-            let message = bounded(&said.message);
-            let refused = [
-                ErrorCode::INVALID_PARAMS,
-                ErrorCode::METHOD_NOT_FOUND,
-                ErrorCode::INVALID_REQUEST,
-                ErrorCode::RESOURCE_NOT_FOUND,
-            ];
-            if refused.contains(&said.code) {
-                Outcome::Refused { class: Class::WorkerError, message, value: None }
-            } else {
-                Outcome::failed(Class::WorkerError, message)
-            }
-        }
-        e if was_not_begun(e) => Outcome::failed(Class::Unreachable, e),
-        e if is_lost(e) => Outcome::unknown(Class::Disconnected, e),
-        e => Outcome::unknown(Class::Protocol, e),
-    }
-}
-
-/// Our side of the conversation: listens for changed tools, offers the server nothing (no roots,
-/// no sampling, no elicitation: the defaults decline).
-struct Listener {
-    app: AppId,
-    stale: Arc<AtomicBool>,
-    on_tools_changed: OnToolsChanged,
-}
-
-impl ClientHandler for Listener {
-    fn get_info(&self) -> ClientConfig {
-        let mut info = ClientConfig::default();
-        info.client_info = Implementation::new("portcullis", env!("CARGO_PKG_VERSION"));
-        info
-    }
-
-    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        self.stale.store(true, Ordering::Release);
-        (self.on_tools_changed)(&self.app);
     }
 }

@@ -4,8 +4,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::super::http as function;
 use super::Inbound;
-use crate::app::ProxyUpstream;
 use crate::call::ResolvedCall;
+use crate::lend::Headers;
 
 /// Headers of one connection (RFC 9110 7.6.1), whatever `Connection` says.
 const HOP_BY_HOP: [&str; 10] = [
@@ -65,7 +65,7 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
 /// The headers for the upstream.
 pub(super) fn to_upstream(
     mut headers: HeaderMap,
-    upstream: &ProxyUpstream,
+    credentials: Headers,
     call: &ResolvedCall,
     inbound: &Inbound,
 ) -> Result<HeaderMap, String> {
@@ -89,9 +89,9 @@ pub(super) fn to_upstream(
     set(function::OP, &call.op().to_string())?;
     set(function::TENANT, call.caller().tenant.as_str())?;
     headers.insert(HeaderName::from_static(function::USER), function::user(call)?);
-    if let Some(credential) = &upstream.http.credential {
-        let value = credential.header_value().map_err(|e| e.to_string())?;
-        headers.insert(credential.header.clone(), value);
+    // In place of what the caller wrote under that name, never beside it.
+    for (name, value) in credentials {
+        headers.insert(name, value);
     }
     Ok(headers)
 }
