@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{
     Context, Effect, Eid, Entity, EntityType, EntityUID, EntityUIDEntry, Expr, ExtensionFunction,
-    Literal, Name, PartialValue, Policy, PolicySet, Request, Value,
+    Literal, Name, PartialValue, Policy, PolicySet, Request, Value, ValueKind,
 };
 use cedar_policy_core::authorizer::{AuthorizationError, Authorizer, Decision};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
@@ -175,12 +175,11 @@ impl Engine {
         let evaluator = Evaluator::new(request, entities, Extensions::all_available());
         let mut ruling = Ruling::default();
         for rule in groups.into_iter().flat_map(|group| &group.0) {
-            let satisfied = evaluator.interpret(&rule.condition, rule.policy.env());
-            match (satisfied.and_then(|value| value.get_as_bool()), rule.policy.effect()) {
+            match (rule.satisfied(&evaluator), rule.policy.effect()) {
                 (Ok(false), _) => {}
                 (Ok(true), Effect::Permit) => ruling.permits.push(rule.id()),
                 (Ok(true), Effect::Forbid) => ruling.forbids.push(rule.id()),
-                (Err(error), _) => ruling.errors.push((rule.id(), error.to_string())),
+                (Err(why), _) => ruling.errors.push((rule.id(), why)),
             }
         }
         if !ruling.forbids.is_empty() {
@@ -219,6 +218,15 @@ impl FromIterator<Policy> for ReadyRules {
 }
 
 impl ReadyRule {
+    fn satisfied(&self, evaluator: &Evaluator<'_>) -> Result<bool, String> {
+        match evaluator.interpret(&self.condition, self.policy.env()) {
+            Ok(Value { value: ValueKind::Lit(Literal::Bool(satisfied)), .. }) => Ok(satisfied),
+            // A condition is a conjunction, which is a Boolean or an error; anything else refuses.
+            Ok(_) => Err("the condition is no Boolean".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     fn id(&self) -> String {
         self.policy.id().as_ref().to_owned()
     }
