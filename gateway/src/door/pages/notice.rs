@@ -16,14 +16,12 @@ pub(super) enum Notice {
 pub(super) const EMPTY: &str = "EMPTY";
 /// A value was to be forgotten, but the box was not ticked.
 pub(super) const NOT_SURE: &str = "NOT_SURE";
-/// The rules ask somebody else first.
-pub(super) const ASKED: &str = "ASKED";
 
 const REASONS: &[(&str, &str)] = &[
     (EMPTY, "Nothing was stored: type the value first."),
     (NOT_SURE, "Nothing was forgotten: tick the box first."),
     (
-        ASKED,
+        "CONFIRM_ON_PAGE", // what was typed here was confirmed, so they want another person
         "Nothing was changed: the rules want somebody else to confirm this, which a page cannot do yet.",
     ),
     ("PERMISSION_DENIED", "Nothing was changed: the rules do not let you change this secret."),

@@ -102,7 +102,7 @@ pub async fn change(
     match pipeline::run(gateway, knock).await.told {
         Told::Done(_) => back(&page, word, &name),
         Told::Refused(refusal) => back(&page, "refused", refusal.code()),
-        _ => back(&page, "refused", notice::ASKED),
+        _ => back(&page, "refused", "UNAVAILABLE"),
     }
 }
 
