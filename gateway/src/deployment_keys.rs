@@ -1,5 +1,5 @@
 //! Keys of the deployment itself, sealed by the vault: the token signing keys in the directory, the
-//! pseudonym key in a file.
+//! keys of pseudonyms and of forms in a file each.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct DeploymentKeys {
     vault: Arc<Vault>,
 }
 
-/// The file of the pseudonym key can't be used.
+/// The file of a key can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentKeyError {
     /// It can't be read or written.

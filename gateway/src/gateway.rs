@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::Dispatcher;
+use portcullis_policies::Channel;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 use crate::directory::Directory;
 use crate::edge::{JsonLimits, PerTenant, StrictJson};
-use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity};
+use crate::forms::FormTokens;
+use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity, Proof};
 use crate::in_force::InForce;
 use crate::knock::Knock;
 use crate::pseudonym::Pseudonyms;
@@ -46,6 +48,8 @@ pub struct Gateway {
     pub secret_uses: SecretUses,
     /// Names for people in the ledger.
     pub pseudonyms: Pseudonyms,
+    /// Tokens of the forms of our own pages.
+    pub forms: FormTokens,
     /// How many refusals of unknown callers get a record of their own.
     pub strangers: Strangers,
     /// Calls that go on although their client may be gone; the end of the gateway waits for them.
@@ -60,6 +64,11 @@ impl Gateway {
     pub async fn identify(&self, knock: &Knock) -> Result<Caller, Refusal> {
         let facts = PresentedFrom { source: knock.request.source, query: knock.query.as_deref() };
         let caller = self.identity.identify(&knock.credentials, &facts).await?;
+        // A page is for the person who signed in: no program, and no app in the person's name.
+        let signed_in = matches!(caller.proof(), Proof::AccessToken { .. });
+        if knock.request.channel == Channel::Page && !signed_in {
+            return Err(Refusal::InvalidCredential("no_session"));
+        }
         if let Some(user) = &knock.hints.user {
             caller.agrees_on_user("user_id", user)?;
         }

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use sync_wrapper::SyncWrapper;
 
 use crate::edge::{CanonicalPath, ConnectionFacts};
+use crate::forms::SignedForm;
 use crate::refusal::Refusal;
 
 /// One request at a door, before anything about it is believed.
@@ -89,6 +90,8 @@ pub struct SecretWanted {
     pub deed: SecretDeed,
     /// When, from where, by which door: a list asks the rules about each secret.
     pub request: RequestFacts,
+    /// The form of the gateway's own page that it came in by; none at any other door.
+    pub form: Option<SignedForm>,
 }
 
 /// What to do about secrets. `Debug` shows no value.

@@ -45,6 +45,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod door;
 pub mod edge;
+pub mod forms;
 pub mod gateway;
 pub mod harden;
 pub mod identify;

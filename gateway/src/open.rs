@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::deployment_keys::{DeploymentKeyError, DeploymentKeys};
 use crate::directory::{Directory, DirectoryError};
 use crate::edge::{Bounds, PerTenant};
+use crate::forms::FormTokens;
 use crate::gateway::Gateway;
 use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::pseudonym::Pseudonyms;
@@ -78,8 +79,9 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     make_private_dir(&settings.data.keys_dir())?;
     let vault = open_vault(&settings, Absent::Make).await?.vault;
     let keys = DeploymentKeys::new(Arc::clone(&vault));
-    let names = settings.data.keys_dir().join("pseudonyms");
-    let pseudonyms = Pseudonyms::new(&keys.in_file(&names, "pseudonyms").await?);
+    let dir = settings.data.keys_dir();
+    let pseudonyms = Pseudonyms::new(&keys.in_file(&dir.join("pseudonyms"), "pseudonyms").await?);
+    let forms = FormTokens::new(&keys.in_file(&dir.join("forms"), "forms").await?);
     let (ledger, opened) = Ledger::open(ledger_options(&settings))?;
     tracing::info!(?opened, "ledger open");
     let directory = Directory::open(&settings.data.directory_db()).await?;
@@ -108,6 +110,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         own: OwnTools::new().map_err(OpenError::OwnTools)?,
         secret_uses,
         pseudonyms,
+        forms,
         strangers: Strangers::new(),
         tasks: TaskTracker::new(),
         settings,

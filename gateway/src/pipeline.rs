@@ -78,6 +78,14 @@ impl Visit {
         }
     }
 
+    /// Records that the one who looked has signed out.
+    ///
+    /// # Errors
+    /// That it could not be recorded.
+    pub async fn signed_out(self, gateway: &Gateway) -> Result<(), Refusal> {
+        record::signed_out(gateway, &self.trail).await
+    }
+
     /// Gives what was found, or records why it was not shown.
     ///
     /// # Errors

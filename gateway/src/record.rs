@@ -239,6 +239,14 @@ pub async fn signed_in(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> 
     decision(gateway, trail, "signed_in").await
 }
 
+/// Records that a person signed out of the gateway's pages.
+///
+/// # Errors
+/// [`Refusal::AuditUnavailable`]; the cookie is taken back all the same, since that can harm nobody.
+pub async fn signed_out(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
+    decision(gateway, trail, "signed_out").await
+}
+
 async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), Refusal> {
     let mut fields = trail.fields();
     fields.res = Some(ResultRef { status: status.to_owned(), error: None });

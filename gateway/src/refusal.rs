@@ -44,6 +44,10 @@ pub enum Refusal {
     #[error("`{0}` names somebody else than the credential")]
     HintMismatch(&'static str),
 
+    /// A form was not sent by the page of the gateway that this session was shown.
+    #[error("this form was not sent by the gateway's own page; open the page again")]
+    ForeignForm,
+
     // --- what is asked ---
     /// The bytes on the wire are not one unambiguous HTTP request.
     #[error("the request is malformed or ambiguous: {0}")]
@@ -252,6 +256,7 @@ impl Refusal {
             Self::InvalidCredential(_) => (401, "INVALID_CREDENTIAL", "errors.auth.invalid"),
             Self::AmbiguousCredential => (400, "AMBIGUOUS_CREDENTIAL", "errors.auth.ambiguous"),
             Self::HintMismatch(_) => (403, "IDENTITY_MISMATCH", "errors.auth.identity_mismatch"),
+            Self::ForeignForm => (403, "FOREIGN_FORM", "errors.auth.foreign_form"),
             Self::MalformedRequest(_) => (400, "MALFORMED_REQUEST", "errors.request.malformed"),
             Self::MalformedBody(_) => (400, "MALFORMED_BODY", "errors.request.malformed_body"),
             Self::BodyTooLarge { .. } => (413, "BODY_TOO_LARGE", "errors.request.too_large"),

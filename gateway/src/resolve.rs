@@ -30,7 +30,7 @@ use crate::in_force::InForce;
 use crate::knock::{Hints, RouteWanted, Wanted};
 use crate::refusal::{Refusal, Violation};
 
-pub use secret::{OwnCall, OwnSecret};
+pub use secret::{Changeable, OwnCall, OwnSecret, changeable};
 
 /// A call that makes sense: what would run, on whose things, with which bytes.
 ///
@@ -227,7 +227,11 @@ pub fn resolve(
             Ok(call)
         }
         Wanted::Route(route) => route_call(in_force, caller, *route),
-        Wanted::Secret(wanted) => secret::call(gateway, in_force, caller, wanted),
+        Wanted::Secret(wanted) => {
+            let confirmation = secret::confirmed(&wanted, caller);
+            let call = secret::call(gateway, in_force, caller, wanted)?;
+            return Ok((call, confirmation));
+        }
         Wanted::Malformed(refusal) => Err(refusal),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } | Wanted::Nothing => {
             Err(Refusal::NoSuchRoute)

@@ -26,6 +26,11 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("PUT", "/v1/secrets/{app}/{name}", "/v1/secrets/vaulty/api_key", 401),
     ("DELETE", "/v1/secrets/{app}/{name}", "/v1/secrets/vaulty/api_key", 401),
     ("GET", "/v1/secrets/{app}/{name}/meta", "/v1/secrets/vaulty/api_key/meta", 401),
+    ("GET", "/signin", "/signin", 200),
+    ("POST", "/signin", "/signin", 400),
+    ("POST", "/signout", "/signout", 303),
+    ("GET", "/ext/{app}/secrets", "/ext/vaulty/secrets", 303),
+    ("POST", "/ext/{app}/secrets/{name}", "/ext/vaulty/secrets/api_key", 303),
     ("POST", "/mcp", "/mcp", 401),
     ("ANY", "/proxy/{app}/{*path}", "/proxy/bank/invoices", 401),
     ("GET", "/healthz", "/healthz", 200),
@@ -52,7 +57,9 @@ async fn every_route_without_credentials() {
         let listed = STRANGERS.iter().find(|row| (row.0, row.1) == (*method, *pattern));
         let (_, _, path, wanted) =
             listed.unwrap_or_else(|| panic!("{method} {pattern} is not listed in STRANGERS"));
-        assert!(*wanted == 401 || *effect == Effect::Public, "{pattern} is open, but not public");
+        let is_page = ["/signin", "/signout"].contains(pattern) || pattern.starts_with("/ext/");
+        let is_closed = *wanted == 401 || (is_page && [303, 400].contains(wanted));
+        assert!(is_closed || *effect == Effect::Public, "{pattern} is open, but not public");
         let methods = match *method {
             "ANY" => vec!["GET", "POST", "PUT", "PATCH", "DELETE"],
             one => vec![one],
@@ -62,6 +69,8 @@ async fn every_route_without_credentials() {
             let request = gate.request(method.clone(), path).json(&body());
             let answer = gate.send(request).await;
             assert_eq!(answer.status, *wanted, "{method} {path}: {answer:?}");
+            // A page leads a stranger to the sign-in, and nowhere else.
+            assert_eq!(answer.status == 303, answer.header("location").starts_with("/signin?"));
         }
     }
     assert_eq!(ROUTES.len(), STRANGERS.len(), "STRANGERS lists a route that is gone");

@@ -15,6 +15,7 @@ mod confirms;
 mod coverage;
 mod leaks;
 mod limits;
+mod pages;
 mod parts;
 mod permits;
 mod providers;

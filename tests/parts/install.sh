@@ -51,6 +51,7 @@ install_parts() {
     install_debian git git
     install_debian softhsm2-util softhsm2
     install_postgres
+    install_debian chromium chromium
     install_python
     install_npm
     export PORTCULLIS_TEST_PARTS="$PARTS"

@@ -64,7 +64,7 @@ pub async fn login(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<
         };
         Ok(door.identity.sign_in(attempt).await?)
     };
-    session(gateway, knock, issue).await
+    respond(issued(gateway, knock, issue).await)
 }
 
 /// `POST /v1/auth/refresh`: spends a refresh token for a new pair.
@@ -75,7 +75,7 @@ pub async fn refresh(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respons
         let body: RefreshBody = read(&door, body).await?;
         Ok(door.identity.refresh(&SecretString::from(body.refresh_token)).await?)
     };
-    session(gateway, knock, issue).await
+    respond(issued(gateway, knock, issue).await)
 }
 
 /// `GET /v1/auth/me`
@@ -104,11 +104,14 @@ pub async fn jwks(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
 }
 
 /// Issues a pair of tokens; both the issue and its refusal are recorded before they are answered.
-async fn session(
+///
+/// # Errors
+/// Why there are none.
+pub async fn issued(
     gateway: Arc<Gateway>,
     knock: Knock,
     issue: impl Future<Output = Result<Issued, Refusal>> + Send + 'static,
-) -> Response<Body> {
+) -> Result<Issued, Refusal> {
     let task = tokio::spawn(async move {
         let mut trail = Trail::begin(Uuid::now_v7(), &knock);
         let issued = async {
@@ -122,13 +125,16 @@ async fn session(
             Err(refusal) => Err(record::refusal(&gateway, trail, refusal).await.into_refusal()),
         }
     });
-    match task.await {
-        Ok(Ok(issued)) => token_response(&issued),
-        Ok(Err(refusal)) => refusal_response(&refusal),
-        Err(fault) => {
-            tracing::error!(%fault, "a sign-in's task ended abnormally");
-            refusal_response(&Refusal::Unavailable("task".into()))
-        }
+    task.await.unwrap_or_else(|fault| {
+        tracing::error!(%fault, "a sign-in's task ended abnormally");
+        Err(Refusal::Unavailable("task".into()))
+    })
+}
+
+fn respond(issued: Result<Issued, Refusal>) -> Response<Body> {
+    match issued {
+        Ok(issued) => token_response(&issued),
+        Err(refusal) => refusal_response(&refusal),
     }
 }
 

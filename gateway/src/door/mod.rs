@@ -8,6 +8,7 @@ pub mod confirmations;
 pub mod entry;
 pub mod health;
 pub mod mcp;
+pub mod pages;
 pub mod proxy;
 pub mod secrets;
 pub mod v1;
@@ -57,6 +58,11 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("PUT", "/v1/secrets/{app}/{name}", Effect::Pipeline),
     ("DELETE", "/v1/secrets/{app}/{name}", Effect::Pipeline),
     ("GET", "/v1/secrets/{app}/{name}/meta", Effect::Pipeline),
+    ("GET", "/signin", Effect::Public),
+    ("POST", "/signin", Effect::Own),
+    ("POST", "/signout", Effect::Own),
+    ("GET", "/ext/{app}/secrets", Effect::Pipeline),
+    ("POST", "/ext/{app}/secrets/{name}", Effect::Pipeline),
     ("POST", "/mcp", Effect::Pipeline),
     ("ANY", "/proxy/{app}/{*path}", Effect::Pipeline),
     ("GET", "/healthz", Effect::Public),
@@ -81,6 +87,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/secrets/{app}", get(secrets::list))
         .route("/v1/secrets/{app}/{name}", secrets::one())
         .route("/v1/secrets/{app}/{name}/meta", get(secrets::meta))
+        .route("/signin", get(pages::session::ask).post(pages::session::begin))
+        .route("/signout", post(pages::session::end))
+        .route("/ext/{app}/secrets", get(pages::secrets::show))
+        .route("/ext/{app}/secrets/{name}", post(pages::secrets::change))
         .route("/mcp", mcp::service(Arc::clone(&gateway)))
         .route("/proxy/{app}/{*path}", any(proxy::forward))
         .route("/healthz", get(health::healthz))

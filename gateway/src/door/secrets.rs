@@ -92,7 +92,7 @@ async fn read_value(body: Body) -> Result<SecretString, Refusal> {
 }
 
 async fn run(gateway: Arc<Gateway>, knock: Knock, app: String, deed: SecretDeed) -> Response<Body> {
-    let wanted = SecretWanted { app, deed, request: knock.request };
+    let wanted = SecretWanted { app, deed, request: knock.request, form: None };
     let knock = Knock { wanted: Wanted::Secret(wanted), ..knock };
     respond(pipeline::run(gateway, knock).await)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_kernel_adapter::{App, SecretDeclaration, SecretScope, call_digest};
-use portcullis_policies::{AppId, Confirmation, TenantId, Verdict};
-use secrecy::ExposeSecret;
+use portcullis_policies::{AppId, Channel, Confirmation, RequestFacts, TenantId, Verdict};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -59,14 +59,19 @@ pub(super) fn call(
     caller: &Caller,
     wanted: SecretWanted,
 ) -> Result<ToolCall, Refusal> {
-    let SecretWanted { app, deed, request } = wanted;
+    let SecretWanted { app, deed, request, .. } = wanted;
     let asked = deed.name().unwrap_or("*");
     let undeclared = || Refusal::SecretNotDeclared(shown(&format!("{app}/{asked}")));
     let id: AppId = app.parse().map_err(|_| undeclared())?;
     let app = Arc::clone(in_force.catalogue.app(&id).ok_or_else(undeclared)?);
     let tenant = target_tenant(&app, None, None, caller)?;
     let Some(name) = deed.name() else {
-        let known = |secret: &OwnSecret| may_know(gateway, in_force, caller, &app, request, secret);
+        // Whoever may ask whether one secret has a value may see it listed.
+        let known = |secret: &OwnSecret| {
+            let deed = SecretDeed::Meta { name: secret.declared.name.clone() };
+            let asked = (deed, request, Confirmation::default());
+            would_permit(gateway, in_force, caller, &app, &secret.declared, asked)
+        };
         let secrets =
             app.secrets.iter().map(|declared| own_secret(&app, declared, &tenant, caller));
         let secrets = secrets.filter(known).collect();
@@ -74,46 +79,105 @@ pub(super) fn call(
         return own_call(gateway, own, json!({ "app": app.id }), tenant);
     };
     let declared = app.secret(name).ok_or_else(undeclared)?;
-    let mut args = facts(&app, declared);
-    if let SecretDeed::Set { value, .. } = &deed {
-        let bytes = value.expose_secret().len();
-        if bytes > declared.max_bytes {
-            return Err(Refusal::SecretTooLarge { limit: declared.max_bytes });
-        }
-        args["bytes"] = json!(bytes);
+    if bytes_of(&deed).is_some_and(|bytes| bytes > declared.max_bytes) {
+        return Err(Refusal::SecretTooLarge { limit: declared.max_bytes });
     }
+    let args = facts(&app, declared, &deed);
     let secrets = vec![own_secret(&app, declared, &tenant, caller)];
     own_call(gateway, OwnCall { app, deed, secrets }, args, tenant)
 }
 
-/// Whether the caller may be told that a secret has a value; the rule of the single question decides.
-fn may_know(
+/// What counts as confirmed when a change comes in. A form of the gateway's own page is the confirmation of
+/// a person who wants to be asked: what was typed into it is what is stored.
+///
+/// INVARIANT: only a form that this very session was shown confirms, and only at a page
+/// (`pages::the_api_cannot_claim_that_a_form_was_filled_in`).
+pub(super) fn confirmed(wanted: &SecretWanted, caller: &Caller) -> Confirmation {
+    let changes = matches!(wanted.deed, SecretDeed::Set { .. } | SecretDeed::Delete { .. });
+    let ours = wanted.form.as_ref().is_some_and(|form| form.is_of(caller.session()));
+    let given = changes && ours && wanted.request.channel == Channel::Page;
+    Confirmation { given, by_other: false }
+}
+
+/// What the rules would let somebody do with a secret on a page.
+#[derive(Debug, Clone)]
+pub struct Changeable {
+    /// The secret's name.
+    pub name: String,
+    /// Whether a value may be stored.
+    pub store: bool,
+    /// Whether the value may be forgotten.
+    pub forget: bool,
+}
+
+/// The name of an app, and what the rules would let the caller do with each secret that it declares. A
+/// page shows forms by this; the deed itself is decided anew.
+///
+/// # Errors
+/// [`Refusal::NoSuchRoute`] for an app that is not there.
+pub fn changeable(
+    gateway: &Gateway,
+    in_force: &InForce,
+    caller: &Caller,
+    app: &str,
+    request: RequestFacts,
+) -> Result<(String, Vec<Changeable>), Refusal> {
+    let id: AppId = app.parse().map_err(|_| Refusal::NoSuchRoute)?;
+    let app = in_force.catalogue.app(&id).ok_or(Refusal::NoSuchRoute)?;
+    let given = Confirmation { given: true, by_other: false };
+    let may = |deed, declared: &SecretDeclaration| {
+        would_permit(gateway, in_force, caller, app, declared, (deed, request, given))
+    };
+    let of = |declared: &SecretDeclaration| {
+        let name = declared.name.clone();
+        let value = SecretString::default();
+        Changeable {
+            store: may(SecretDeed::Set { name: name.clone(), value }, declared),
+            forget: may(SecretDeed::Delete { name: name.clone() }, declared),
+            name,
+        }
+    };
+    Ok((app.name.clone(), app.secrets.iter().map(of).collect()))
+}
+
+/// Whether the rules would permit a deed; nothing is done and nothing recorded.
+fn would_permit(
     gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
     app: &Arc<App>,
-    request: portcullis_policies::RequestFacts,
-    secret: &OwnSecret,
+    declared: &SecretDeclaration,
+    (deed, request, confirmation): (SecretDeed, RequestFacts, Confirmation),
 ) -> bool {
-    let deed = SecretDeed::Meta { name: secret.declared.name.clone() };
+    let args = facts(app, declared, &deed);
     let own = OwnCall { app: Arc::clone(app), deed, secrets: Vec::new() };
-    let tenant = caller.tenant().clone();
-    let Ok(call) = own_call(gateway, own, facts(app, &secret.declared), tenant) else {
-        return false;
-    };
+    let Ok(tenant) = target_tenant(app, None, None, caller) else { return false };
+    let Ok(call) = own_call(gateway, own, args, tenant) else { return false };
     let principal = in_force.prepare(caller);
-    let question = call.question(Uuid::nil(), &principal, request, Confirmation::default());
+    let question = call.question(Uuid::nil(), &principal, request, confirmation);
     matches!(in_force.rulebook.decide(&question).verdict, Verdict::Permit(_))
 }
 
-/// What the rules see of one secret.
-fn facts(app: &App, declared: &SecretDeclaration) -> Value {
-    json!({
+/// What the rules see of one secret, and of a value that comes in.
+fn facts(app: &App, declared: &SecretDeclaration, deed: &SecretDeed) -> Value {
+    let mut facts = json!({
         "app": app.id,
         "name": declared.name,
         "scope": declared.scope.as_str(),
         "writeMode": declared.write_mode.as_str(),
-    })
+    });
+    if let (Some(bytes), Some(facts)) = (bytes_of(deed), facts.as_object_mut()) {
+        facts.insert("bytes".to_owned(), json!(bytes));
+    }
+    facts
+}
+
+/// Length of the value that comes in.
+fn bytes_of(deed: &SecretDeed) -> Option<usize> {
+    match deed {
+        SecretDeed::Set { value, .. } => Some(value.expose_secret().len()),
+        _ => None,
+    }
 }
 
 fn own_secret(

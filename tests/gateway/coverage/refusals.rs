@@ -16,6 +16,10 @@ const NOT_HERE: &[(&str, &str)] = &[
         "needs an MCP server whose tools change; kernel-adapter's `quarantine` tests hold it",
     ),
     (
+        "ForeignForm",
+        "only pages give it, as HTML; `pages::a_form_of_another_site_or_session_is_refused` holds it",
+    ),
+    (
         "SecretChanged",
         "needs four lost races in a row; the directory's `of_two_changes_one_counts` holds the race",
     ),

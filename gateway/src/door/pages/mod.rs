@@ -1,0 +1,28 @@
+//! The gateway's own pages, for people with a browser: signing in, and the secrets of an app.
+//!
+//! They are plain HTML that works without a script. What a page changes runs the same seven steps as a
+//! call of the API, by [`Channel::Page`](portcullis_policies::Channel::Page).
+//!
+//! Vocabulary: the *session* is the access token in a cookie; a *form token* ties a form to its session;
+//! *next* is the page to which a person wanted to go before signing in.
+//!
+//! What keeps other sites out, each enough by itself in today's browsers:
+//! 1. the cookie is `SameSite=Strict`, and nothing but these pages reads it (`entry.rs`);
+//! 2. what the browser says about the sender (`Sec-Fetch-Site`, `Origin`) must be this origin (`origin.rs`);
+//! 3. the form token ([`crate::forms`]) must be the one of this session.
+//!
+//! INVARIANT: the cookie opens pages only (`pages::the_cookie_opens_pages_only`).
+//! INVARIANT: no value that was typed comes back (`pages::browser::a_person_keeps_secrets_in_a_real_browser`).
+//!
+//! Begin reading at [`secrets::show`].
+
+pub mod entry;
+mod form;
+mod html;
+mod next;
+mod notice;
+mod origin;
+pub mod secrets;
+pub mod session;
+mod sign_in_view;
+mod view;
