@@ -8,7 +8,7 @@ use portcullis_secrets::{KeyFile, KeyFileError, Pkcs11Settings, SecretRef, Trans
 use super::super::checker::Checker;
 use super::super::document::At;
 use super::super::mistakes::Kind;
-use super::super::settings::{Data, KEY_CACHE, KeyProvider};
+use super::super::settings::{Data, KEY_CACHE, KeyProvider, SecretSource};
 use super::super::written::SecretForm;
 use super::super::written::keys::{self as written, KeyProviderKind};
 
@@ -98,7 +98,8 @@ fn aws_kms(c: &mut Checker<'_>, at: &At, written: written::AwsKms) -> Option<Key
         written.endpoint.map(|text| c.url(&at.key("endpoint"), &text).map(|_| text.clone()));
     let access_key_id = secret(c, &at.key("access_key_id"), written.access_key_id);
     let secret_access_key = secret(c, &at.key("secret_access_key"), written.secret_access_key);
-    let session_token = written.session_token.map(|form| c.secret(&at.key("session_token"), &form));
+    let session_token =
+        written.session_token.map(|form| outside(c, &at.key("session_token"), &form));
     Some(KeyProvider::AwsKms(portcullis_secrets::AwsKmsSettings {
         region: region?,
         endpoint: match endpoint {
@@ -127,5 +128,18 @@ fn aws_kms(c: &mut Checker<'_>, at: &At, _: written::AwsKms) -> Option<KeyProvid
 fn secret(c: &mut Checker<'_>, at: &At, form: Option<SecretForm>) -> Option<SecretRef> {
     let help = "give it by reference: `{ file = \"path\" }` or `{ env = \"NAME\" }`";
     let form = c.required(at, form, help)?;
-    c.secret(at, &form)
+    outside(c, at, &form)
+}
+
+/// A reference to a place outside the vault: what opens the vault cannot be in it.
+fn outside(c: &mut Checker<'_>, at: &At, form: &SecretForm) -> Option<SecretRef> {
+    match c.secret(at, form)? {
+        SecretSource::Given(reference) => Some(reference),
+        SecretSource::Vault(_) => {
+            let message = format!("`{at}` cannot be in the vault: it is what opens the vault");
+            let help = "give it as `{ file = \"path\" }` or as `{ env = \"NAME\" }`";
+            c.wrong(Kind::Value, at, message, help);
+            None
+        }
+    }
 }
