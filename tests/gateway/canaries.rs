@@ -84,12 +84,29 @@ fn a_planted_leak_is_found_in_every_spelling() {
     let planted = canary("planted");
     for (how, spelling) in spellings(&planted) {
         let noise = [b"before ".as_slice(), &spelling, b" after"].concat();
-        let found = leaks(&[("a log".to_owned(), noise)], &[planted.clone()]);
+        let found = leaks(&[("a log".to_owned(), noise)], std::slice::from_ref(&planted));
         assert!(!found.is_empty(), "{how} was not found");
     }
     let offset = base64::engine::general_purpose::STANDARD.encode(format!("xy{planted}z"));
     let found = leaks(&[("a log".to_owned(), offset.into_bytes())], &[planted]);
     assert!(!found.is_empty(), "base64 in the middle of something was not found");
+}
+
+/// What an operator's commands print.
+fn outputs_of_commands(gate: &Deployment, value: &str, surfaces: &mut Vec<(String, Vec<u8>)>) {
+    let id = gate.user_id("sue");
+    let args = ["secret", "set", "vaulty", "pin", "--user", &id, "--stdin"];
+    let said = gate.portcullis_with_input(&args, value);
+    surfaces.push(("output of `secret set`".to_owned(), [said.stdout, said.stderr].concat()));
+    for args in [
+        &["secret", "list", "vaulty", "--user", &id, "--json"][..],
+        &["vault", "rotate", "--json"],
+        &["vault", "rotate-scopes"],
+        &["vault", "status", "--json"],
+        &["ledger", "show", "--json", "--limit", "100000"],
+    ] {
+        surfaces.push((format!("{args:?}"), gate.must(args).into_bytes()));
+    }
 }
 
 #[tokio::test]
@@ -132,19 +149,7 @@ async fn no_value_leaves_the_process() {
     answers.push(gate.send(at(Method::GET, &person, "api_key")).await);
     let lent = gate.send(at(Method::GET, &ext, "api_key")).await;
     assert_eq!(lent.body, json!({ "value": by_ext }), "it is lent to its app: {lent:?}");
-    let id = gate.user_id("sue");
-    let args = ["secret", "set", "vaulty", "pin", "--user", &id, "--stdin"];
-    let said = gate.portcullis_with_input(&args, by_command);
-    surfaces.push(("output of `secret set`".to_owned(), [said.stdout, said.stderr].concat()));
-    for args in [
-        &["secret", "list", "vaulty", "--user", &id, "--json"][..],
-        &["vault", "rotate", "--json"],
-        &["vault", "rotate-scopes"],
-        &["vault", "status", "--json"],
-        &["ledger", "show", "--json", "--limit", "100000"],
-    ] {
-        surfaces.push((format!("{args:?}"), gate.must(args).into_bytes()));
-    }
+    outputs_of_commands(&gate, by_command, &mut surfaces);
     for (number, answer) in answers.iter().enumerate() {
         surfaces.push((format!("answer {number}"), format!("{answer:?}").into_bytes()));
     }

@@ -88,13 +88,14 @@ fn under_one_version_each(gate: &Deployment, at_least: usize) {
 }
 
 async fn read(request: reqwest::RequestBuilder, value: String, reads: Arc<Reads>) {
+    let wanted = json!({ "value": value }).to_string();
     while !reads.stop.load(Ordering::Relaxed) {
         let answer = request.try_clone().unwrap().send().await;
         let body = match answer {
             Ok(answer) => answer.text().await.unwrap_or_default(),
             Err(fault) => fault.to_string(),
         };
-        if body == json!({ "value": value }).to_string() {
+        if body == wanted {
             reads.good.fetch_add(1, Ordering::Relaxed);
         } else {
             reads.bad.lock().unwrap().push(body);

@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 pub const MANIFEST: &str = portcullis::demo::MANIFEST;
 
 /// The manifest of the app `vaulty`: one secret of each kind.
-pub const VAULTY: &str = include_str!("vaulty.json");
+const VAULTY: &str = include_str!("vaulty.json");
 
 /// Routes of the service `bank` behind the proxy, as [`Builder::bank`] configures them.
 pub const BANK: &str = r#"routes = [

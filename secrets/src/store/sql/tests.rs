@@ -62,7 +62,7 @@ async fn keeps_its_promises(store: &SqlStore) {
     assert!(store.replace(&one, &new).await.unwrap());
     assert!(!store.replace(&one, &new).await.unwrap(), "the row is no longer what was read");
     let old = KeyRef { kek_id: "k".into(), kek_ver: 1 };
-    assert_eq!(store.page_by_kek(&old, None, 9).await.unwrap(), [two.clone()]);
+    assert_eq!(store.page_by_kek(&old, None, 9).await.unwrap(), std::slice::from_ref(&two));
     assert_eq!(store.page_by_kek(&old, Some(two.sk_id), 9).await.unwrap(), []);
     assert_eq!(store.page_by_kek(&new.key, None, 9).await.unwrap().len(), 1);
     let uses = store.kek_use().await.unwrap();
