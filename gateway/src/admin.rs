@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Who};
 use uuid::Uuid;
 
-use crate::directory::{Actor, Change, Directory, ERASED};
+use crate::directory::{Actor, Change, Directory, ERASED, SCOPES_ROTATED};
 use crate::gateway::Gateway;
 
 /// How often the outbox is looked at.
@@ -29,7 +29,7 @@ pub async fn carry(gateway: Arc<Gateway>) {
                 if carried.tool_accepted {
                     gateway.freshness.news.notify_one();
                 }
-                if carried.keys_erased {
+                if carried.keys_changed {
                     gateway.vault.purge_all();
                 }
             }
@@ -43,8 +43,8 @@ pub async fn carry(gateway: Arc<Gateway>) {
 pub struct Carried {
     /// Whether an operator accepted a tool: the catalogue is out of date.
     pub tool_accepted: bool,
-    /// Whether keys were destroyed: what is unwrapped in memory must go.
-    pub keys_erased: bool,
+    /// Whether scope keys were destroyed or replaced: what is unwrapped in memory must go.
+    pub keys_changed: bool,
 }
 
 /// Carries what waits, oldest first.
@@ -56,7 +56,7 @@ pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carrie
     let mut carried = Carried::default();
     for change in waiting {
         let version = change.version;
-        carried.keys_erased |= change.action == ERASED;
+        carried.keys_changed |= [ERASED, SCOPES_ROTATED].contains(&change.action.as_str());
         carried.tool_accepted |=
             change.action == "tool.accept" && change.actor != Actor::gateway().to_string();
         ledger.append(entry(change)).await.map_err(|fault| fault.to_string())?;

@@ -109,10 +109,12 @@ pub trait ScopeKeyStore: Send + Sync {
         to: KeyState,
     ) -> Result<bool, StoreError>;
 
-    /// Overwrites the wrapped bytes of every key in `what` and says which these were.
+    /// Overwrites the wrapped bytes of every key in `what` and says which these were, those that were
+    /// destroyed before among them: who was broken off asks again and can certify all of it.
     ///
     /// # Errors
-    /// [`StoreError`] when the change is not durable; asking again is safe and gives what is left.
+    /// [`StoreError`] when the change is not durable, [`StoreError::JournalKept`] when old bytes are left;
+    /// asking again is safe.
     async fn destroy(&self, what: &Erasure) -> Result<Destroyed, StoreError>;
 
     /// The versions of the key-encryption key that were seen here, with their states.
@@ -255,6 +257,11 @@ pub enum StoreError {
         /// What the library said.
         detail: String,
     },
+    /// The keys are overwritten, and their old bytes are still in the journal of the database.
+    #[error(
+        "the keys are overwritten, but another connection keeps their old bytes in the journal: end it (a backup, a reader) and ask again"
+    )]
+    JournalKept,
     /// A change of state that no key may make.
     #[error("a scope key never goes from {from} to {to}")]
     State {

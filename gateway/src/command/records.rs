@@ -16,6 +16,8 @@ use crate::config::Settings;
 use crate::directory::{Actor, Directory, DirectoryError};
 use crate::identify::PasswordFault;
 
+/// A terminal's line is cut there (Linux, canonical mode), in bytes.
+const MAX_TYPED: usize = 4095;
 /// Longest password that is read, in bytes.
 const MAX_PASSWORD_BYTES: u64 = 4 * 1024;
 
@@ -91,6 +93,10 @@ pub(super) enum CommandError {
     /// The value is too long, or empty.
     #[error("a value of this secret has 1 to {0} bytes")]
     Length(usize),
+    /// The terminal may have cut the line.
+    #[error("a terminal takes no line of {MAX_TYPED} bytes or more")]
+    #[diagnostic(help("pipe it in with --stdin"))]
+    TooLongToType,
     /// Two changed the secret at once.
     #[error("somebody else changed this secret at the same moment")]
     #[diagnostic(help("look who did, then try again"))]
@@ -103,6 +109,10 @@ pub(super) enum CommandError {
     #[error("this destroys the keys of {0} for good: what they sealed can never be read again")]
     #[diagnostic(help("add --yes when that is what you want"))]
     NotSure(String),
+    /// The certificate's file cannot be made; nothing was destroyed.
+    #[error("the certificate's file cannot be made, so nothing was destroyed")]
+    #[diagnostic(help("name a file that is not there yet, in a folder that is"))]
+    NoCertificate(#[source] std::io::Error),
     /// A backup could not be written.
     #[error("the backup {} cannot be written", path.display())]
     #[diagnostic(help("name a folder that is not there yet, on a disk with room"))]
@@ -248,7 +258,11 @@ fn typed(prompt: &str) -> Result<SecretString, CommandError> {
     print::prompt(prompt);
     tcsetattr(&stdin, OptionalActions::Flush, &silent)
         .map_err(|e| CommandError::NoPassword(e.into()))?;
-    let password = read_line();
+    let password = read_line().and_then(|typed| match typed.expose_secret().len() {
+        // The terminal cuts a longer line without a word.
+        0..MAX_TYPED => Ok(typed),
+        _ => Err(CommandError::TooLongToType),
+    });
     let restored = tcsetattr(&stdin, OptionalActions::Flush, &before);
     print::error("");
     restored.map_err(|e| CommandError::NoPassword(e.into()))?;

@@ -74,8 +74,8 @@ struct Whose {
     /// The credential that the gateway shows the app's upstream, `{ vault = "NAME" }` in the configuration
     #[arg(long)]
     upstream: bool,
-    /// The tenant of a shared value or an upstream credential [default: the app's own, else `deployment`]
-    #[arg(long)]
+    /// The tenant of a shared value [default: the app's own]
+    #[arg(long, requires = "shared")]
     tenant: Option<TenantId>,
 }
 

@@ -14,6 +14,9 @@ use sqlx::{Any, AnyConnection, Transaction};
 use super::row::{Columns, json_text};
 use super::{Directory, DirectoryError, now_ms};
 
+/// The action of a note that scopes have new keys.
+pub const SCOPES_ROTATED: &str = "vault.rotate_scopes";
+
 /// The action of a note that keys were destroyed.
 pub const ERASED: &str = "vault.erase";
 

@@ -40,7 +40,7 @@ mod tests;
 mod users;
 
 pub use accepted::AcceptedTool;
-pub use change::{Actor, Change, ERASED};
+pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};
 pub use error::DirectoryError;
 pub use keys::{ApiKey, NewApiKey};

@@ -126,6 +126,13 @@ pub async fn read_bytes(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
+/// Wipes a body that nobody else holds; the connection's own buffers are not ours to wipe.
+fn wipe(bytes: Bytes) {
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        zeroize::Zeroize::zeroize(bytes.as_mut());
+    }
+}
+
 async fn no_such_route(Extension(_): Extension<Edge>) -> Response<Body> {
     refusal_response(&Refusal::NoSuchRoute)
 }

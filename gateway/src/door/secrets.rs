@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::entry::AtDoor;
-use super::read_bytes;
+use super::{read_bytes, wipe};
 use crate::answer::{Answer, Told, json_response, refusal_response};
 use crate::gateway::Gateway;
 use crate::knock::{Knock, SecretDeed, SecretWanted, Wanted};
@@ -87,6 +87,7 @@ pub async fn set(
 async fn read_value(body: Body) -> Result<SecretString, Refusal> {
     let bytes = read_bytes(body, MAX_BODY).await?;
     let body: Result<SetBody, _> = serde_json::from_slice(&bytes);
+    wipe(bytes);
     let wanted = || Refusal::MalformedBody("send {\"value\": \"...\"}, a text".to_owned());
     body.map(|body| body.value).map_err(|_| wanted())
 }

@@ -13,7 +13,7 @@
 //!
 //! # Invariants
 //! - INVARIANT: a value is opened only after a durable intent and a durable `secret_use` record
-//!   (`secrets::every_lent_value_has_its_record`).
+//!   (`secrets::are_written_down_with_name_version_and_purpose_before_their_value_is_lent`).
 //! - INVARIANT: no value is in a log, an error, a record or a database (`canaries::no_value_leaves_the_process`).
 
 mod deeds;

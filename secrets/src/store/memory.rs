@@ -165,7 +165,7 @@ impl ScopeKeyStore for MemoryStore {
         let mut inner = self.inner();
         let mut keys = Vec::new();
         for row in inner.rows.values_mut() {
-            if row.state == KeyState::Destroyed || !what.covers(&row.scope) {
+            if !what.covers(&row.scope) {
                 continue;
             }
             row.wrapped.fill(0);

@@ -1,5 +1,5 @@
-//! `portcullis vault backup`: copies of what is sealed and of the keys that sealed it, taken while calls
-//! go on. The key-encryption key is not among them: a backup alone opens nothing.
+//! `portcullis vault backup`: copies of the sealed secrets and of the keys that sealed them, taken while
+//! calls go on; the ledger is not among them, it is exported. The key-encryption key is not among them: a backup alone opens nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(super) async fn run(
 ) -> Result<Shown, CommandError> {
     let current = opened.vault.current_kek().await?;
     new_folder(to).map_err(|source| CommandError::Backup { path: to.to_owned(), source })?;
-    // Keys before values: a value that is newer than every copied key would not open.
+    // Values before keys: a value that is newer than every copied key would not open.
     let mut made = Vec::new();
     for file in [settings.data.directory_db(), settings.data.scope_keys()] {
         made.push(copy_database(&file, to).await?);
@@ -38,7 +38,8 @@ pub(super) async fn run(
 fn words(made: &[PathBuf], current: &KeyRef) -> String {
     let mut lines: Vec<String> = made.iter().map(|file| file.display().to_string()).collect();
     lines.push(format!(
-        "\nTo restore: stop the gateway, put `directory.sqlite` into the data folder and the others into its `keys/`, start.\n\
+        "\nTo restore: stop the gateway; remove the `-wal` and `-shm` files beside the databases; put `directory.sqlite` into the data\n\
+         folder and the others into its `keys/`; start. The ledger is not in it: export that, it is what an auditor keeps.\n\
          It opens with key {current} only; back that up elsewhere. Let this copy go within 30 days: keys that are\n\
          destroyed meanwhile live on in it."
     ));

@@ -1,6 +1,8 @@
 //! `portcullis vault erase`: keys are destroyed for good, and a certificate says which.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use portcullis_policies::TenantId;
@@ -9,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::super::records::{CommandError, Shown};
-use super::super::time;
+use super::super::{print, time};
 use crate::directory::{Actor, Directory};
 use crate::secrets::OpenedVault;
 
@@ -78,15 +80,21 @@ pub(super) async fn run(
         None => Erasure::Tenant(tenant.clone()),
         Some(user) => Erasure::User { tenant: tenant.clone(), user: user.clone() },
     };
+    // A certificate that could not be kept is found before anything is destroyed.
+    let mut file = open_new(whose.certificate.as_deref())?;
     // Values first: a crash in between leaves keys that open nothing, not values without a certificate.
     let forgotten = directory.forget_secrets_of(&tenant, user.as_deref(), by).await?;
     let destroyed = opened.vault.destroy(&what).await?;
+    // What was set in between is sealed under a key that is gone.
+    let forgotten = forgotten + directory.forget_secrets_of(&tenant, user.as_deref(), by).await?;
     let certificate = certificate(shown, &destroyed, forgotten, by);
     let text = serde_json::to_string_pretty(&certificate).map_err(CommandError::Json)? + "\n";
     let digest = hex::encode(Sha256::digest(text.as_bytes()));
     directory.note_erasure(&tenant, &certificate.whose, &digest, destroyed.keys.len(), by).await?;
-    if let Some(file) = &whose.certificate {
-        std::fs::write(file, &text).map_err(CommandError::Certificate)?;
+    if let Some(file) = &mut file {
+        let kept = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        // Its digest is in the ledger: the text must not be lost.
+        kept.inspect_err(|_| print::line(&text)).map_err(CommandError::Certificate)?;
     }
     let count = destroyed.keys.len();
     let words = match &whose.certificate {
@@ -96,6 +104,11 @@ pub(super) async fn run(
         }
     };
     Shown::line(words, &serde_json::json!({ "sha256": digest, "certificate": certificate }))
+}
+
+fn open_new(path: Option<&Path>) -> Result<Option<File>, CommandError> {
+    let Some(path) = path else { return Ok(None) };
+    File::create_new(path).map(Some).map_err(CommandError::NoCertificate)
 }
 
 fn certificate(whose: String, destroyed: &Destroyed, forgotten: u64, by: &Actor) -> Certificate {

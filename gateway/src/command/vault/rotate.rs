@@ -2,6 +2,7 @@
 //! when broken off.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,9 +12,11 @@ use serde_json::json;
 
 use super::super::records::{CommandError, Shown};
 use super::is_meant;
-use crate::directory::{Actor, Directory, SecretPlace};
+use crate::directory::{Actor, Directory, SCOPES_ROTATED, SecretPlace};
 use crate::secrets::{OpenedVault, context_of};
 
+/// Longer than a running gateway takes to read a note.
+const NOTICED: Duration = Duration::from_millis(750);
 /// Secrets that are read at once.
 const PAGE: u32 = 256;
 
@@ -74,18 +77,28 @@ pub(super) async fn scopes(
         opened.vault.rotate_scope_key(scope).await?;
         bar.inc(1);
     }
-    let mut resealed = 0_u64;
+    let count = scopes.len();
+    directory.note_vault_change(SCOPES_ROTATED, &format!("{count} scopes"), by).await?;
+    // The running gateway reads the note and forgets the old keys; what it sealed until then comes after.
+    tokio::time::sleep(NOTICED).await;
+    let (mut resealed, mut failed) = (0_u64, Vec::new());
     for place in &secrets {
-        resealed += u64::from(reseal(opened, directory, place).await?);
+        match reseal(opened, directory, place).await {
+            Ok(done) => resealed += u64::from(done),
+            // One value that does not open keeps no other one under its old key.
+            Err(fault) => failed.push(format!("{} {place}: {fault}", place.tenant)),
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let (scopes, all) = (scopes.len(), secrets.len());
-    directory.note_vault_change("vault.rotate_scopes", &format!("{scopes} scopes"), by).await?;
-    let words = format!(
-        "{scopes} scopes have new keys; {resealed} of {all} secrets were sealed again, the others were changed meanwhile"
-    );
-    Shown::line(words, &json!({ "scopes": scopes, "resealed": resealed, "secrets": all }))
+    let all = secrets.len();
+    let mut words =
+        format!("{count} scopes have new keys; {resealed} of {all} secrets were sealed again");
+    for failure in &failed {
+        words.push_str(&format!("\nnot sealed again: {failure}"));
+    }
+    let json = json!({ "scopes": count, "resealed": resealed, "secrets": all, "failed": failed });
+    Shown::line(words, &json)
 }
 
 async fn meant(directory: &Directory, which: &Which) -> Result<Vec<SecretPlace>, CommandError> {

@@ -1,12 +1,11 @@
 //! The fields of a form that a page sent. Any of them may be a secret, so all are kept as one and wiped.
 
 use axum::body::Body;
-use bytes::Bytes;
 use percent_encoding::percent_decode;
 use secrecy::SecretString;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::door::read_bytes;
+use crate::door::{read_bytes, wipe};
 use crate::refusal::Refusal;
 
 /// More fields than any form of ours has.
@@ -80,13 +79,6 @@ fn text(bytes: &[u8]) -> Result<&str, Refusal> {
 
 fn malformed(why: &str) -> Refusal {
     Refusal::MalformedBody(why.to_owned())
-}
-
-/// Wipes a body that nobody else holds; the connection's own buffers are not ours to wipe.
-fn wipe(bytes: Bytes) {
-    if let Ok(mut bytes) = bytes.try_into_mut() {
-        bytes.as_mut().zeroize();
-    }
 }
 
 #[cfg(test)]

@@ -135,10 +135,11 @@ fn store(shown: &Shown<'_>, row: &Row) -> Markup {
             input type="hidden" name="action" value="store";
             label for=(id) { (label) }
             div.row {
-                input id=(id) type="password" name="value" autocomplete="off" required
-                    maxlength=(row.max_bytes);
+                // No `maxlength`: a browser would cut what is pasted without a word, and nobody can see it.
+                input id=(id) type="password" name="value" autocomplete="off" required;
                 button { (button) }
             }
+            small { "One line of at most " (row.max_bytes) " bytes." }
         }
     }
 }

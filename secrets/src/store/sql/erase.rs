@@ -3,17 +3,22 @@
 use super::SqlStore;
 use crate::scope_key::WrappedScopeKey;
 use crate::store::{Destroyed, DestroyedKey, Erasure, StoreError, now_ms};
-use sqlx::{Any, AssertSqlSafe, Executor as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Executor as _, Row as _, Transaction};
+use std::time::Duration;
+
+/// How often and how soon the journal is tried again that a reader keeps.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl SqlStore {
     pub(super) async fn overwrite(&self, what: &Erasure) -> Result<Destroyed, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin).await?;
-        let rows = living(&mut transaction, what).await?;
+        let rows = meant(&mut transaction, what).await?;
         let at_ms = now_ms();
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
             // The same length in zeros, so that the row is rewritten where it stands.
-            let done = sqlx::query(
+            sqlx::query(
                 "UPDATE scope_keys SET wrapped = $1, state = 'destroyed', changed_ms = $2 \
                  WHERE sk_id = $3 AND state <> 'destroyed'",
             )
@@ -22,9 +27,7 @@ impl SqlStore {
             .bind(row.sk_id.to_string())
             .execute(&mut *transaction)
             .await?;
-            if done.rows_affected() == 1 {
-                keys.push(DestroyedKey::of(row));
-            }
+            keys.push(DestroyedKey::of(row));
         }
         transaction.commit().await?;
         self.cut_journal().await?;
@@ -34,14 +37,24 @@ impl SqlStore {
     /// SQLite keeps replaced pages in its journal until it is cut; Postgres keeps replaced rows until
     /// they are vacuumed. Archives of either end with the key-encryption key's version only.
     async fn cut_journal(&self) -> Result<(), StoreError> {
-        let statement =
-            if self.sqlite { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "VACUUM scope_keys" };
-        self.pool.execute(statement).await?;
-        Ok(())
+        if !self.sqlite {
+            self.pool.execute("VACUUM scope_keys").await?;
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            // A reader in the way is no error to SQLite: it says so in the first column.
+            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await?;
+            if row.try_get::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(StoreError::JournalKept)
     }
 }
 
-async fn living(
+/// Every key of those, destroyed ones too: one who was broken off asks again and is told all of it.
+async fn meant(
     transaction: &mut Transaction<'_, Any>,
     what: &Erasure,
 ) -> Result<Vec<WrappedScopeKey>, StoreError> {
@@ -54,9 +67,7 @@ async fn living(
         Erasure::User { tenant, user } => ("tenant = $1 AND user_id = $2", vec![tenant, user]),
     };
     // Only our own words above are put together; values are bound.
-    let text = AssertSqlSafe(format!(
-        "SELECT * FROM scope_keys WHERE {filter} AND state <> 'destroyed' ORDER BY sk_id"
-    ));
+    let text = AssertSqlSafe(format!("SELECT * FROM scope_keys WHERE {filter} ORDER BY sk_id"));
     let mut query = sqlx::query(text);
     for value in values {
         query = query.bind(value);
