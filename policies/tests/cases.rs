@@ -115,6 +115,11 @@ bank/pay_invoice    write         -        permit   -
 notes/add_note      write         -        permit   -
 notes/delete_note   destructive   -        ask      -
 notes/list_notes    read          permit   permit   -
+secrets/delete      write         -        -        -
+secrets/get         read          -        -        -
+secrets/list        read          -        -        -
+secrets/meta        read          -        -        -
+secrets/set         write         -        -        -
 
 permit: at once   ask: after a confirmation   other: after somebody else's   -: refused
 ";

@@ -64,6 +64,8 @@ impl Client {
             Err(refused) if refused.fault() == ProviderFault::Denied => {
                 let fresh = self.read_token()?;
                 if fresh.text.expose_secret() != token.text.expose_secret() {
+                    // A new token has a lease of its own.
+                    let fresh = self.renewed(fresh).await;
                     return self.send(path, body.as_ref(), &fresh).await.map(data);
                 }
                 // Refused for this path, or altogether: only the service knows.
@@ -96,9 +98,7 @@ impl Client {
         let text = self.settings.token.read().map_err(|why| {
             error(ProviderFault::CredentialExpired, format!("the token cannot be read: {why}"))
         })?;
-        let token = Token { text, renew_at: None };
-        *self.token() = Some(token.clone());
-        Ok(token)
+        Ok(Token { text, renew_at: None })
     }
 
     /// Renews a token and remembers when to do it again. A token that cannot be renewed is used as it is
