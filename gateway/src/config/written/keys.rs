@@ -60,6 +60,10 @@ pub(crate) struct Transit {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(
+    not(feature = "aws-kms"),
+    expect(dead_code, reason = "checked for its form, and refused by a build without it")
+)]
 pub(crate) struct AwsKms {
     /// Region, such as `eu-central-1`.
     pub(crate) region: Option<String>,
