@@ -1,4 +1,11 @@
-//! RFC 6962 tree hashes over leaf hashes. No I/O, no clock.
+//! RFC 6962 tree hashes over leaf hashes, and the proofs over them. No I/O, no clock.
+
+mod proof;
+
+pub use proof::{
+    BadProof, MAX_PROOF_HASHES, MakeError, Subtree, prove_consistency, prove_inclusion, tree_root,
+    verify_consistency, verify_inclusion,
+};
 
 use crate::chain::{Hash, digest, node};
 
