@@ -1,6 +1,9 @@
 use super::*;
 use portcullis_audit::{InvalidEntry, Unavailable};
 
+/// Long enough that only a stalled disk passes it, also on a busy machine; half of what SQLite waits for a lock.
+const DEADLINE_MS: u64 = 1_000;
+
 /// Holds the database's write lock, so that the writer stands still as it would on a dead disk.
 struct Stall(rusqlite::Connection);
 
@@ -36,7 +39,7 @@ async fn settled(ledger: &Ledger, wanted: impl Fn(&portcullis_audit::Status) -> 
 #[tokio::test]
 async fn an_intent_refused_by_deadline_never_stays_open() {
     let house = House::new();
-    let ledger = patient_for(&house, 50, 64);
+    let ledger = patient_for(&house, DEADLINE_MS, 64);
     fill(&ledger, "default", 1).await;
     let stall = Stall::begin(&house);
     // The first is being written when its caller gives up; the second still waits in the queue.
@@ -63,7 +66,7 @@ async fn an_intent_refused_by_deadline_never_stays_open() {
 #[tokio::test]
 async fn an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk() {
     let house = House::new();
-    let ledger = patient_for(&house, 50, 64);
+    let ledger = patient_for(&house, DEADLINE_MS, 64);
     let receipt = ledger.intent(intent("default")).await.unwrap();
     let stall = Stall::begin(&house);
     let late = ledger.outcome(outcome("default", receipt.op(), receipt.reference())).await;
