@@ -41,8 +41,10 @@ fn read_token(token: &str) -> Option<Token> {
         };
     }
     let value = token.parse::<f64>().ok().filter(|value| value.is_finite())?;
-    let written = Decimal::read(&format!("{value:e}"))?;
-    (written == Decimal::read(token)?).then_some(Token::Float(value))
+    // As serde_json writes it and not as `{:e}` does: of two shortest spellings that are equally
+    // near, serde_json (like JavaScript and Python) takes the even one, the standard library the upper.
+    let written = serde_json::Number::from_f64(value)?.to_string();
+    (Decimal::read(&written)? == Decimal::read(token)?).then_some(Token::Float(value))
 }
 
 /// A decimal number as its significant digits and the power of ten of the first one: equal values
