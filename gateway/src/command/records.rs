@@ -135,6 +135,8 @@ pub(super) enum CommandError {
 pub(super) struct Shown {
     words: String,
     json: serde_json::Value,
+    /// Part of what was asked for could not be done: printed all the same, and no script takes it for done.
+    partly: bool,
 }
 
 impl Shown {
@@ -151,7 +153,12 @@ impl Shown {
     /// Free words.
     pub(super) fn line(words: String, json: &impl Serialize) -> Result<Self, CommandError> {
         let json = serde_json::to_value(json).map_err(CommandError::Json)?;
-        Ok(Self { words, json })
+        Ok(Self { words, json, partly: false })
+    }
+
+    /// The same with exit status 1 where something could not be done.
+    pub(super) fn partly(self, partly: bool) -> Self {
+        Self { partly, ..self }
     }
 }
 
@@ -181,12 +188,16 @@ pub(super) fn with_deployment(
         directory.close().await;
         answer
     });
-    match answer {
-        Ok(shown) if json => print::json(&shown.json),
-        Ok(shown) => print::line(shown.words),
+    let shown = match answer {
+        Ok(shown) => shown,
         Err(fault) => return print::fault(fault),
+    };
+    if json {
+        print::json(&shown.json)
+    } else {
+        print::line(shown.words)
     }
-    ExitCode::SUCCESS
+    if shown.partly { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The word for a switch in a table.

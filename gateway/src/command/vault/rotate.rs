@@ -98,7 +98,7 @@ pub(super) async fn scopes(
         words.push_str(&format!("\nnot sealed again: {failure}"));
     }
     let json = json!({ "scopes": count, "resealed": resealed, "secrets": all, "failed": failed });
-    Shown::line(words, &json)
+    Ok(Shown::line(words, &json)?.partly(!failed.is_empty()))
 }
 
 async fn meant(directory: &Directory, which: &Which) -> Result<Vec<SecretPlace>, CommandError> {
