@@ -4,10 +4,10 @@ use super::SqlStore;
 use crate::scope_key::WrappedScopeKey;
 use crate::store::{Destroyed, DestroyedKey, Erasure, StoreError, now_ms};
 use sqlx::{Any, AssertSqlSafe, Executor as _, Row as _, Transaction};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often and how soon the journal is tried again that a reader keeps.
-const TRIES: u32 = 50;
+/// How long it is tried to cut the journal that a reader keeps; one try may itself wait for SQLite's lock.
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl SqlStore {
@@ -41,7 +41,8 @@ impl SqlStore {
             self.pool.execute("VACUUM scope_keys").await?;
             return Ok(());
         }
-        for _ in 0..TRIES {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
             // A reader in the way is no error to SQLite: it says so in the first column.
             let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await?;
             if row.try_get::<i64, _>(0)? == 0 {

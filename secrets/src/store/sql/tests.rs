@@ -144,6 +144,22 @@ async fn a_destroyed_key_is_not_in_the_file_or_its_journal() {
 }
 
 #[tokio::test]
+async fn a_reader_that_keeps_the_journal_is_told_and_an_erasure_asked_again_is_told_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqlStore::open(&folder.path().join("keys.db")).await.unwrap();
+    let key = row(1, "a", 1);
+    store.insert_if_absent(&key).await.unwrap();
+    // A backup that is being read keeps the pages of before in the journal.
+    let mut reader = store.pool.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM scope_keys").fetch_one(&mut *reader).await.unwrap();
+    let what = Erasure::Scope(key.scope.clone());
+    assert!(matches!(store.destroy(&what).await, Err(StoreError::JournalKept)));
+    reader.rollback().await.unwrap();
+    let destroyed = store.destroy(&what).await.unwrap();
+    assert_eq!(destroyed.keys.iter().map(|key| key.sk_id).collect::<Vec<_>>(), [key.sk_id]);
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_is_an_error_and_not_an_absent_key() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlStore::open(&folder.path().join("keys.db")).await.unwrap();
