@@ -25,9 +25,9 @@ pub(crate) fn part(path: &str) -> String {
     file.display().to_string()
 }
 
-/// A file of this crate's folder.
+/// A file of this crate's folder, in which its tests run.
 pub(crate) fn ours(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    std::env::current_dir().unwrap().join(path)
 }
 
 /// The MCP server `mcp-server-git` (PyPI) over a repository with one commit, as the app `git`.

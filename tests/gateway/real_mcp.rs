@@ -119,7 +119,7 @@ async fn a_server_that_is_away_at_the_start_is_called_once_it_is_there() {
         || async { gate.call("ada", "everything", "echo", json!({ "message": "hi" })).await };
     assert_eq!(hello().await.code(), "UNKNOWN_SUB_FUNCTION");
     let _server = everything(port);
-    for _ in 0..100 {
+    for _ in 0..300 {
         if hello().await.text().contains("Echo: hi") {
             return;
         }

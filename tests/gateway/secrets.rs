@@ -264,6 +264,15 @@ async fn survive_new_keys_while_calls_go_on_and_end_with_destroyed_ones() {
     let id = gate.user_id("sue");
     let unsure = gate.portcullis(&["vault", "erase", "--user", &id]);
     assert!(String::from_utf8_lossy(&unsure.stderr).contains("--yes"));
+    let kept = gate.dir().join("certificate.json");
+    std::fs::write(&kept, "an older one").unwrap();
+    let kept = kept.to_str().unwrap();
+    let no_room =
+        gate.portcullis(&["vault", "erase", "--user", &id, "--yes", "--certificate", kept]);
+    assert!(!no_room.status.success());
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "an older one");
+    let still = by(&gate, &ext, Method::GET, path).await;
+    assert_eq!(still.body, json!({ "value": VALUE }), "nothing is destroyed without a certificate");
     let said = gate.must(&["vault", "erase", "--user", &id, "--yes", "--json"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["certificate"]["secrets_forgotten"], 1, "{said}");
@@ -274,4 +283,30 @@ async fn survive_new_keys_while_calls_go_on_and_end_with_destroyed_ones() {
     let records = gate.records();
     let erased = records.iter().find(|r| r["kind"] == "erase").expect("an erase record");
     assert_eq!(erased["note"]["field_certificate"], said["sha256"]);
+}
+
+#[tokio::test]
+async fn one_damaged_value_keeps_no_other_one_under_its_old_key() {
+    let gate = gate().await;
+    let (sue, own) = (token(&gate, "vaulty", "sue"), gate.user_id("ana"));
+    set(&gate, &sue, "api_key", VALUE).await;
+    let args = ["secret", "set", "vaulty", "api_key", "--user", &own, "--stdin"];
+    assert!(gate.portcullis_with_input(&args, VALUE).status.success());
+    let directory = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let damage = "UPDATE secrets SET sealed = substr(sealed, 1, 300) WHERE owner = ?1";
+    assert_eq!(directory.execute(damage, [&own]).unwrap(), 1);
+    let sealed = || {
+        let select = "SELECT sealed FROM secrets WHERE owner <> ?1";
+        directory.query_row(select, [&own], |row| row.get::<_, String>(0)).unwrap()
+    };
+    let before = sealed();
+    let done = gate.portcullis(&["vault", "rotate-scopes", "--json"]);
+    assert_eq!(done.status.code(), Some(1), "a script hears that one was left");
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&said["resealed"], &said["secrets"]), (&json!(1), &json!(2)), "{said}");
+    assert_eq!(said["failed"].as_array().unwrap().len(), 1, "{said}");
+    assert!(said["failed"][0].as_str().unwrap().contains("vaulty/api_key"), "{said}");
+    assert_ne!(sealed(), before, "the other one is under the new key");
+    let got = by(&gate, &sue, Method::GET, "/v1/secrets/vaulty/api_key").await;
+    assert_eq!(got.body, json!({ "value": VALUE }));
 }

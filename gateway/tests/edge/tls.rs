@@ -1,6 +1,6 @@
 //! TLS at the edge, with a certificate and key that exist for these tests alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::harness::{Edge, read_to_end, statuses, within};
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/edge").join(name)
+    Path::new("tests/edge").join(name)
 }
 
 fn server_tls() -> ServerTls {

@@ -138,7 +138,7 @@ fn child(folder: &std::path::Path) -> Arc<App> {
     let mut env: Vec<(String, CredentialValue)> =
         env.map(|(k, f)| (k.to_owned(), file(f).into())).to_vec();
     env.push(("TOKEN".into(), CredentialValue::Lent("token".into())));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dispatch/server.sh");
+    let script = "tests/dispatch/server.sh";
     let how = McpStdio { command: PathBuf::from("sh"), args: vec![script.into()], env, dir: None };
     Arc::new(app("srv", Upstream::McpStdio(how)))
 }

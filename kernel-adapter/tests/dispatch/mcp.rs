@@ -34,7 +34,7 @@ impl Bench {
         let env = [("TOOLS", "tools.json"), ("PIDFILE", "pid"), ("CALLS", "calls")];
         let how = McpStdio {
             command: PathBuf::from("sh"),
-            args: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dispatch/server.sh").into()],
+            args: vec!["tests/dispatch/server.sh".into()],
             env: env.map(|(k, f)| (k.to_owned(), file(f).into())).to_vec(),
             dir: None,
         };

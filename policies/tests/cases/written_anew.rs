@@ -23,7 +23,7 @@ fn requests_of_the_embedded_cases_are_those_of_their_calls() {
         if std::env::var_os("WRITE_CASES").is_some() {
             let text = serde_json::to_string_pretty(&cases).unwrap() + "\n";
             let name = file.path.strip_prefix("policies/").unwrap();
-            std::fs::write(format!("{}/{name}", env!("CARGO_MANIFEST_DIR")), text).unwrap();
+            std::fs::write(name, text).unwrap();
         }
     }
 }
