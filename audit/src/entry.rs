@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::commitment::Commitment;
+use crate::note::Checkpoint;
 
 /// The log of the deployment itself (boot, rules, administration), as a tenant string.
 pub const DEPLOYMENT: &str = "deployment";
@@ -28,7 +29,7 @@ pub enum Kind {
     Admin,
     /// A log key changed.
     Key,
-    /// A head was shown to somebody outside.
+    /// The heads of other logs, as they stood: no log can be left out or told differently later.
     Anchor,
     /// A subject's keys were destroyed.
     Erase,
@@ -214,6 +215,8 @@ pub struct CallFields {
     pub ret: Option<Retention>,
     /// Secrets that the record is about (`sec`).
     pub sec: Vec<UsedSecret>,
+    /// Heads of other logs (`heads`); only in anchor records, set by the ledger.
+    pub heads: Vec<Checkpoint>,
     /// Result (`res`); set by the ledger for outcomes.
     pub res: Option<ResultRef>,
     /// Further named facts of admin, recover and decision records. Keys are ASCII lower snake case.

@@ -77,6 +77,9 @@ pub struct Status {
     pub queue_depth: usize,
     /// Durable records over all logs.
     pub records: u64,
+    /// Of these, the records under a checkpoint that is signed and shown; the rest follows within
+    /// about a second.
+    pub published: u64,
 }
 
 /// A handle to the one writer. Clones share it.
@@ -133,7 +136,7 @@ impl Ledger {
     /// [`Unavailable`].
     pub async fn append(&self, entry: Entry) -> Result<Appended, Unavailable> {
         let Entry { tenant, kind, op, reference, fields, body } = entry;
-        if matches!(kind, Kind::Intent | Kind::Outcome) {
+        if matches!(kind, Kind::Intent | Kind::Outcome | Kind::Anchor) {
             return Err(InvalidEntry::WrongVerb(kind.as_str()).into());
         }
         let draft = Draft::new(kind, &tenant, op, reference, &fields, body.is_some())?;

@@ -69,6 +69,7 @@ mod key_file;
 mod ledger;
 pub mod merkle;
 pub mod note;
+mod publish;
 mod queue;
 mod read;
 mod receipt;

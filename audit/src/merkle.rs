@@ -12,11 +12,7 @@ use crate::chain::{Hash, digest, node};
 /// The root over `leaves` (RFC 6962 section 2.1); the empty tree has the hash of nothing.
 #[must_use]
 pub fn root(leaves: &[Hash]) -> Hash {
-    let mut tree = Frontier::default();
-    for leaf in leaves {
-        tree.push(*leaf);
-    }
-    tree.root()
+    Frontier::over(leaves).root()
 }
 
 /// The right edge of a growing tree: one hash for each complete subtree, largest first.
@@ -27,6 +23,24 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// The tree over `leaves`.
+    #[must_use]
+    pub fn over(leaves: &[Hash]) -> Self {
+        let mut tree = Self::default();
+        leaves.iter().for_each(|leaf| tree.push(*leaf));
+        tree
+    }
+
+    /// The tree of `size` leaves whose complete subtrees, largest first, have these hashes.
+    pub(crate) const fn of_edge(size: u64, edge: Vec<Hash>) -> Self {
+        Self { size, edge }
+    }
+
+    /// Hashes of the complete subtrees, largest first.
+    pub(crate) fn into_edge(self) -> Vec<Hash> {
+        self.edge
+    }
+
     /// Adds a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut subtree = leaf;

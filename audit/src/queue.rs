@@ -1,7 +1,8 @@
 //! The bounded way from callers to the writer thread, and the answers back.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -92,6 +93,8 @@ impl From<RecordJob> for Job {
 pub(crate) struct Shared {
     depth: AtomicUsize,
     records: AtomicU64,
+    /// Size of each log under the checkpoint that is shown.
+    published: Mutex<BTreeMap<String, u64>>,
     /// Outcomes whose callers were told "not in time" and that are not on disk yet.
     stalled: AtomicU64,
     sealed: OnceLock<String>,
@@ -114,6 +117,18 @@ impl Shared {
 
     pub(crate) fn set_records(&self, records: u64) {
         self.records.store(records, Ordering::Relaxed);
+    }
+
+    /// The checkpoint that is shown covers so many records of a log.
+    pub(crate) fn published(&self, origin: &str, size: u64) {
+        if let Ok(mut published) = self.published.lock() {
+            published.insert(origin.to_owned(), size);
+        }
+    }
+
+    /// Records over all logs that a shown checkpoint covers.
+    fn published_records(&self) -> u64 {
+        self.published.lock().map_or(0, |published| published.values().sum())
     }
 
     /// An outcome is not on disk in time. Counted before its answer is closed, so that the
@@ -214,6 +229,7 @@ impl Queue {
             sealed: self.shared.why_sealed(),
             queue_depth: self.shared.depth.load(Ordering::Relaxed),
             records: self.shared.records.load(Ordering::Relaxed),
+            published: self.shared.published_records(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A record and its one canonical byte form (ledger-and-vault.md 5.2). No I/O, no clock.
 //!
-//! Members in order: `in kind log mono note op out pol prev ref res ret sec seq tool ts v w who`.
+//! Members in order: `heads in kind log mono note op out pol prev ref res ret sec seq tool ts v w who`.
 //! The caller's part is rendered by the caller ([`Draft`]); the one writer only fills in what
 //! depends on the place in the log, because the writer is the only serial part of the gateway.
 
@@ -11,6 +11,7 @@ use crate::chain::Hash;
 use crate::commitment::Commitment;
 use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, UsedSecret, Who};
 use crate::error::InvalidEntry;
+use crate::note::Checkpoint;
 
 /// Version of the format (`v`).
 pub(crate) const VERSION: &str = "1";
@@ -72,6 +73,7 @@ impl Draft {
         let blob = blob.then_some(op.as_str());
         let mut out = Members(Vec::with_capacity(1024));
         out.0.push(b'{');
+        out.heads(&fields.heads);
         out.commitment("in", fields.input.as_ref(), blob);
         out.text("kind", kind.as_str());
         let before_log = out.0.len();
@@ -272,6 +274,25 @@ impl Members {
         self.0.push(b']');
     }
 
+    fn heads(&mut self, heads: &[Checkpoint]) {
+        if heads.is_empty() {
+            return;
+        }
+        self.key("heads");
+        self.0.push(b'[');
+        for (index, head) in heads.iter().enumerate() {
+            if index > 0 {
+                self.0.push(b',');
+            }
+            self.0.push(b'{');
+            self.text("log", &head.origin);
+            self.hash("root", &head.root);
+            self.number("size", Some(head.size));
+            self.close();
+        }
+        self.0.push(b']');
+    }
+
     fn tool(&mut self, tool: Option<&ToolRef>) {
         let Some(tool) = tool else { return };
         self.open("tool");
@@ -328,6 +349,17 @@ pub enum NotARecord {
 }
 
 impl Record {
+    /// The heads of other logs that an anchor record vouches for.
+    #[must_use]
+    pub fn heads(&self) -> Vec<Checkpoint> {
+        match self.value.get("heads") {
+            Some(Value::List(list)) if self.kind == Kind::Anchor => {
+                list.iter().filter_map(head).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Reads a record from its canonical bytes.
     ///
     /// # Errors
@@ -374,6 +406,9 @@ fn has_shape(key: &str, value: &Value) -> bool {
         "note" => {
             return matches!(value, Value::Map(m) if m.iter().all(|(_, v)| v.text().is_some()));
         }
+        "heads" => {
+            return matches!(value, Value::List(list) if list.iter().all(|v| head(v).is_some()));
+        }
         "sec" => return matches!(value, Value::List(list) if list.iter().all(is_secret)),
         "in" | "out" => &["blob", "c", "n"],
         "mono" => &["boot", "ns"],
@@ -388,6 +423,17 @@ fn has_shape(key: &str, value: &Value) -> bool {
     members.iter().all(|(name, value)| {
         known.contains(&name.as_str()) && (value.text().is_some() != (name == "rule"))
     })
+}
+
+/// One entry of `heads`.
+fn head(value: &Value) -> Option<Checkpoint> {
+    let Value::Map(members) = value else { return None };
+    if members.len() != 3 {
+        return None;
+    }
+    let origin = value.text_at("log")?.to_owned();
+    let (root, size) = (hash(value.text_at("root")?)?, number(value.text_at("size")?)?);
+    Some(Checkpoint { origin, size, root })
 }
 
 /// One entry of `sec`.

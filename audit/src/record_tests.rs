@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chain::leaf;
 use crate::entry::{Retention, UsedSecret};
+use crate::note::Checkpoint;
 
 fn stamp() -> Stamp {
     Stamp {
@@ -38,6 +39,7 @@ fn full_fields(text: &str) -> CallFields {
             purpose: "extension".into(),
         }],
         res: Some(ResultRef { status: "done".into(), error: Some(text.into()) }),
+        heads: vec![Checkpoint { origin: text.into(), size: u64::MAX, root: [0xcd; 32] }],
         note: [("key_1".to_owned(), text.to_owned())].into(),
     }
 }
@@ -56,6 +58,9 @@ proptest! {
         prop_assert_eq!((record.seq, record.reference), (seq, Some(seq)));
         prop_assert_eq!((record.kind, record.prev), (Kind::Outcome, leaf(b"x")));
         prop_assert_eq!(record.value.get("who").unwrap().text_at("subject"), Some(text.as_str()));
+        prop_assert!(record.heads().is_empty(), "only an anchor vouches for heads");
+        let anchor = Record::parse(&placed(Kind::Anchor, &full_fields(&text), None, seq)).unwrap();
+        prop_assert_eq!(anchor.heads(), full_fields(&text).heads);
         let mut again = Vec::new();
         record.value.write(&mut again);
         prop_assert_eq!(again, bytes);
@@ -107,6 +112,9 @@ fn members_that_the_format_does_not_have_are_refused() {
         ("\"status\":\"done\"", "\"status\":[\"done\"]"),
         ("\"decision\":\"permit\"", "\"decision\":{\"a\":\"permit\"}"),
         ("-000000000007", "-00000000000A"),
+        ("\"size\":\"18446744073709551615\"", "\"size\":\"018\""),
+        ("\"root\":\"cdcd", "\"root\":\"CDcd"),
+        ("\"heads\":[{\"log\":\"x\",", "\"heads\":[{"),
     ] {
         assert!(good.contains(from), "{from}");
         assert!(Record::parse(good.replace(from, to).as_bytes()).is_err(), "accepted {to}");

@@ -17,29 +17,41 @@ use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Head, HeadFile, Noted};
 use crate::ledger::{LedgerOptions, OpenState, Opened};
+use crate::merkle::Frontier;
 use crate::note::LogKey;
+use crate::publish::Publisher;
 use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
 use crate::store::{LogRow, Store, beside};
 use crate::wal::Checkpointer;
-use crate::writer::{Identity, LogEnd, Writer};
+use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
 /// Opens the ledger and starts its two threads.
 pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError> {
     check(&options)?;
     let lock = take_lock(&options.path)?;
     let found = look(&options.path)?;
-    let key = crate::key_file::load(&options.signing_key, found.may_create_key())?;
+    let key = Arc::new(crate::key_file::load(&options.signing_key, found.may_create_key())?);
     let store = Store::open(&options.path)?;
     let head = compare(&store, &found)?;
-    let logs = open_logs(&store, &options, &key)?;
+    let shared = Arc::new(Shared::default());
+    let mut publisher = Publisher::open(
+        &options.path,
+        &options.signing_key,
+        &options.deployment,
+        Arc::clone(&key),
+        Arc::clone(&shared),
+    )?;
+    let logs = open_logs(&store, &options, &key, &mut publisher)?;
     let orphans = orphans(&logs);
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
-    let shared = Arc::new(Shared::default());
     shared.set_records(head.records);
     let identity = identify(&options, key, &store)?;
     let (checkpoints, checkpointer) = start_checkpointer(&options.path, &head_file, &shared)?;
+    let (heads, new_heads) = mpsc::sync_channel(1);
+    let publisher = spawn("ledger-publisher", move || publisher.run(&new_heads))?;
+    let now = Instant::now();
     let mut writer = Writer {
         store,
         identity,
@@ -49,6 +61,11 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError
         shared: Arc::clone(&shared),
         checkpoints,
         checkpointer,
+        heads,
+        publisher,
+        // At once: what an earlier run did not come to.
+        publish_at: Some(now),
+        anchor_at: now + ANCHOR_EVERY,
         commits: 0,
         marked_at: head.records,
         lock,
@@ -132,6 +149,7 @@ fn open_logs(
     store: &Store,
     options: &LedgerOptions,
     key: &LogKey,
+    publisher: &mut Publisher,
 ) -> Result<HashMap<String, LogEnd>, OpenError> {
     let mut logs = HashMap::new();
     for row in store.logs()? {
@@ -142,7 +160,11 @@ fn open_logs(
             let why = format!("log `{}` was begun under another key", row.origin);
             return Err(OpenError::Key { path: options.signing_key.clone(), why });
         }
-        logs.insert(tenant, verify_tail(store, row)?);
+        let mut end = verify_tail(store, row)?;
+        (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
+        // Closing anchors before it publishes, so what is all shown was anchored.
+        end.anchored = if end.announced == end.size { end.size } else { 0 };
+        logs.insert(tenant, end);
     }
     Ok(logs)
 }
@@ -182,7 +204,8 @@ fn verify_tail(store: &Store, row: LogRow) -> Result<LogEnd, OpenError> {
     }
     let Tail { next: size, prev, open, .. } = tail;
     let leaf = prev.unwrap_or(row.genesis);
-    Ok(LogEnd { row, size, leaf, open })
+    let tree = Frontier::default(); // The publisher knows it.
+    Ok(LogEnd { row, size, leaf, tree, announced: 0, anchored: 0, open })
 }
 
 struct Tail<'a> {
@@ -233,7 +256,11 @@ fn orphans(logs: &HashMap<String, LogEnd>) -> Vec<(String, Uuid, u64)> {
     logs.iter().flat_map(each).collect()
 }
 
-fn identify(options: &LedgerOptions, key: LogKey, store: &Store) -> Result<Identity, OpenError> {
+fn identify(
+    options: &LedgerOptions,
+    key: Arc<LogKey>,
+    store: &Store,
+) -> Result<Identity, OpenError> {
     let mut boot = [0_u8; 8];
     aws_lc_rs::rand::fill(&mut boot)
         .map_err(|_| OpenError::Storage(crate::NoRandomness.to_string()))?;

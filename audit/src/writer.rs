@@ -17,10 +17,12 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::crash_point;
-use crate::entry::{CallFields, Kind, OutcomeStatus, RecordRef, ResultRef};
+use crate::entry::{CallFields, DEPLOYMENT, Kind, OutcomeStatus, RecordRef, ResultRef, Retention};
 use crate::error::{InvalidEntry, Unavailable};
 use crate::head_file::{Head, HeadFile};
-use crate::note::LogKey;
+use crate::merkle::Frontier;
+use crate::note::{Checkpoint, LogKey};
+use crate::publish::NewHead;
 use crate::queue::{Job, Payload, RecordJob, Reply, Shared};
 use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
@@ -35,6 +37,18 @@ const COMPANY: Duration = Duration::from_millis(2);
 /// Commits between two ticks to the WAL checkpointer.
 const COMMITS_PER_TICK: u32 = 32;
 
+/// How soon after a commit its records are under a signed checkpoint, at most so long.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// How soon a publisher that is still busy is offered the next heads.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often the deployment's log notes the heads of the tenants' logs.
+pub(crate) const ANCHOR_EVERY: Duration = Duration::from_secs(60);
+
+/// Heads in one anchor record: about 220 bytes each.
+const HEADS_PER_ANCHOR: usize = 200;
+
 /// Records between two notes of how far the logs are verified.
 const RECORDS_PER_MARK: u64 = 8192;
 
@@ -46,11 +60,21 @@ pub(crate) struct LogEnd {
     pub(crate) size: u64,
     /// Leaf hash of the last record, or the genesis.
     pub(crate) leaf: Hash,
+    /// The tree over all of them.
+    pub(crate) tree: Frontier,
+    /// How many of them the publisher was told of.
+    pub(crate) announced: u64,
+    /// How many of them an anchor record vouches for.
+    pub(crate) anchored: u64,
     /// Intents without an outcome, by place.
     pub(crate) open: BTreeMap<u64, Uuid>,
 }
 
 impl LogEnd {
+    fn head(&self) -> Checkpoint {
+        Checkpoint { origin: self.row.origin.clone(), size: self.size, root: self.tree.root() }
+    }
+
     fn mark(&self) -> Option<Mark> {
         let seq = self.size.checked_sub(1)?;
         let low = self.open.keys().next().copied().unwrap_or(self.size);
@@ -63,7 +87,7 @@ impl LogEnd {
 pub(crate) struct Identity {
     pub(crate) deployment: String,
     pub(crate) replica: String,
-    pub(crate) key: LogKey,
+    pub(crate) key: Arc<LogKey>,
     pub(crate) boot: String,
     pub(crate) epoch: u64,
     pub(crate) started: Instant,
@@ -82,6 +106,11 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) checkpoints: mpsc::SyncSender<()>,
     pub(crate) checkpointer: JoinHandle<()>,
+    pub(crate) heads: mpsc::SyncSender<Vec<NewHead>>,
+    pub(crate) publisher: JoinHandle<()>,
+    /// When what was written since is to be published.
+    pub(crate) publish_at: Option<Instant>,
+    pub(crate) anchor_at: Instant,
     pub(crate) commits: u32,
     pub(crate) marked_at: u64,
     /// Held as long as the ledger is open.
@@ -130,13 +159,19 @@ impl Writer {
     }
 
     fn serve(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<oneshot::Sender<()>> {
-        while let Ok(first) = jobs.recv() {
-            let batch = gather(first, jobs, &self.shared);
-            if let Some(close) = self.process(batch) {
-                return Some(close);
+        loop {
+            match next_job(jobs, self.publish_at) {
+                Ok(first) => {
+                    let batch = gather(first, jobs, &self.shared);
+                    if let Some(close) = self.process(batch) {
+                        return Some(close);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
+            self.publish_when_due();
         }
-        None
     }
 
     fn process(&mut self, mut batch: Batch) -> Option<oneshot::Sender<()>> {
@@ -230,6 +265,7 @@ impl Writer {
         }
         end.size += 1;
         end.leaf = leaf;
+        end.tree.push(leaf);
         self.head = Head { records: pos, leaf };
         Ok(Ok(Appended { log: end.row.origin.clone(), seq, leaf }))
     }
@@ -239,6 +275,7 @@ impl Writer {
             self.shared.seal(format!("the head file cannot be written ({error})"));
         }
         self.shared.set_records(self.head.records);
+        self.publish_at.get_or_insert_with(|| Instant::now() + PUBLISH_EVERY);
         self.commits = self.commits.wrapping_add(1);
         if self.commits.is_multiple_of(COMMITS_PER_TICK) {
             // A full channel means that a checkpoint is due already.
@@ -285,6 +322,54 @@ impl Writer {
         closed
     }
 
+    fn publish_when_due(&mut self) {
+        let now = Instant::now();
+        if self.publish_at.is_none_or(|due| due > now) || self.shared.sealed().is_some() {
+            return;
+        }
+        // A log that the deployment's knows nothing of could be left out unnoticed.
+        let is_new = |(tenant, end): (&String, &LogEnd)| tenant != DEPLOYMENT && end.anchored == 0;
+        if self.anchor_at <= now || self.logs.iter().any(is_new) {
+            self.anchor();
+            self.anchor_at = now + ANCHOR_EVERY;
+        }
+        let new = self.new_heads();
+        self.publish_at = match self.heads.try_send(new) {
+            Ok(()) => None,
+            // It is still busy, and later heads say all that these do.
+            Err(mpsc::TrySendError::Full(_)) => Some(now + PUBLISH_AGAIN),
+            Err(mpsc::TrySendError::Disconnected(_)) => {
+                self.shared.seal("the publisher has ended".to_owned());
+                None
+            }
+        };
+        if self.publish_at.is_none() {
+            self.logs.values_mut().for_each(|end| end.announced = end.size);
+        }
+    }
+
+    /// Heads of the logs that have grown.
+    fn new_heads(&self) -> Vec<NewHead> {
+        let grown = self.logs.values().filter(|end| end.announced < end.size);
+        grown.map(|end| NewHead { log: end.row.id, head: end.head() }).collect()
+    }
+
+    /// Notes the heads of the tenants' logs in the deployment's own, so that none can be left out
+    /// or told differently to somebody else later.
+    fn anchor(&mut self) {
+        let tenants = self.logs.iter().filter(|(tenant, _)| *tenant != DEPLOYMENT);
+        let grown = tenants.filter(|(_, end)| end.anchored < end.size);
+        let heads: Vec<Checkpoint> = grown.map(|(_, end)| end.head()).collect();
+        for heads in heads.chunks(HEADS_PER_ANCHOR) {
+            let Some(record) = anchor_job(heads) else { continue };
+            self.commit_and_answer(Batch { records: vec![record], ..Batch::default() });
+        }
+        if self.shared.sealed().is_none() {
+            let anchored = self.logs.iter_mut().filter(|(tenant, _)| *tenant != DEPLOYMENT);
+            anchored.for_each(|(_, end)| end.anchored = end.size);
+        }
+    }
+
     fn stamp(&self) -> Stamp {
         let who = &self.identity;
         Stamp {
@@ -309,13 +394,20 @@ impl Writer {
     /// Notes how far the logs are verified, moves the WAL into the database, lets go of the file.
     fn finish(mut self) {
         if self.shared.sealed().is_none() {
+            self.anchor();
+            // Waits for the publisher: what is acknowledged is to be under a head that is shown.
+            let _ = self.heads.send(self.new_heads());
             let marked = self.store.begin().and_then(|()| self.mark());
             if let Err(error) = marked.and_then(|()| self.store.commit()) {
                 self.shared.seal(format!("the last commit failed ({error})"));
             }
         }
-        let Self { store, checkpoints, checkpointer, head_file, lock, .. } = self;
+        let Self { store, checkpoints, checkpointer, heads, publisher, head_file, lock, .. } = self;
         drop(store);
+        drop(heads);
+        if publisher.join().is_err() {
+            tracing::error!("the publisher ended by a panic");
+        }
         drop(checkpoints);
         if checkpointer.join().is_err() {
             tracing::error!("the WAL checkpointer ended by a panic");
@@ -339,7 +431,15 @@ fn new_log(
     let id = i64::try_from(id).unwrap_or(i64::MAX);
     let row = LogRow { id, origin, vkey, genesis };
     store.insert_log(&row)?;
-    Ok(LogEnd { row, size: 0, leaf: genesis, open: BTreeMap::new() })
+    Ok(LogEnd {
+        row,
+        size: 0,
+        leaf: genesis,
+        tree: Frontier::default(),
+        announced: 0,
+        anchored: 0,
+        open: BTreeMap::new(),
+    })
 }
 
 /// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.
@@ -369,6 +469,17 @@ fn next(jobs: &mpsc::Receiver<Job>, until: Option<Instant>) -> Option<Job> {
     }
 }
 
+/// The next job, or a timeout when it is time to publish.
+fn next_job(
+    jobs: &mpsc::Receiver<Job>,
+    until: Option<Instant>,
+) -> Result<Job, mpsc::RecvTimeoutError> {
+    match until {
+        Some(until) => jobs.recv_timeout(until.saturating_duration_since(Instant::now())),
+        None => jobs.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+    }
+}
+
 fn refuse(batch: Batch, why: &str) {
     let replies = batch.records.into_iter().filter_map(|job| job.reply);
     for reply in replies.chain(batch.policy_sets.into_iter().map(|(_, _, reply)| reply)) {
@@ -383,4 +494,12 @@ fn recover_job((tenant, op, seq): (String, Uuid, u64), why: &str) -> Option<Reco
     let intent = RecordRef(seq);
     let draft = Draft::new(Kind::Recover, &tenant, op, Some(intent), &fields, false).ok()?;
     Some(RecordJob::new(tenant, draft, None, Payload::Closes { op, intent }))
+}
+
+fn anchor_job(heads: &[Checkpoint]) -> Option<RecordJob> {
+    let op = Uuid::now_v7();
+    let fields =
+        CallFields { heads: heads.to_vec(), ret: Some(Retention::Hold), ..CallFields::default() };
+    let draft = Draft::new(Kind::Anchor, DEPLOYMENT, op, None, &fields, false).ok()?;
+    Some(RecordJob::new(DEPLOYMENT.to_owned(), draft, None, Payload::Other { op }))
 }

@@ -12,6 +12,7 @@
 mod appends;
 mod crashes;
 mod opens;
+mod publishes;
 mod refuses;
 mod tampering;
 mod triggers;

@@ -68,7 +68,7 @@ async fn an_untouched_export_is_whole() {
     let (_house, folder) = exported().await;
     let report = verify(&folder, &Trust::default());
     assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
-    assert_eq!((report.records(), report.logs.len()), (14, 2));
+    assert_eq!((report.records(), report.logs.len()), (15, 3));
     assert_eq!((report.logs[0].intents, report.logs[0].outcomes, report.logs[0].open), (6, 6, 0));
 }
 
@@ -225,7 +225,7 @@ async fn absent_and_empty_have_exit_codes_of_their_own() {
 async fn a_key_from_elsewhere_is_what_a_resigned_history_cannot_pass() {
     let (house, folder) = exported().await;
     let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
-    let keys = ["test/t/default", "test/t/imp_t_x", "test/export"]
+    let keys = ["test/t/default", "test/t/imp_t_x", "test/deployment", "test/export"]
         .map(|name| portcullis_audit::note::VerifierKey::parse(&key.vkey(name)).unwrap());
     let trust = Trust { keys: keys.to_vec() };
     assert_eq!(verify(&folder, &trust).verdict, Verdict::Whole);

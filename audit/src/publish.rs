@@ -1,0 +1,274 @@
+//! Publishes the logs: hash tiles and signed checkpoints as static files (c2sp.org/tlog-tiles,
+//! c2sp.org/tlog-checkpoint), on a thread of its own, so that no caller waits for it.
+//!
+//! ```text
+//! <ledger>.published/t/<tenant>/checkpoint     the newest signed head
+//! <ledger>.published/t/<tenant>/tile/<level>/  hash tiles
+//! <log key>.signed/t/<tenant>/head             what was signed last
+//! ```
+//!
+//! For each head, in this order: read the new leaves, rebuild the root and hold it against the one
+//! that the writer has in memory; make the tiles durable; note what is about to be signed; sign;
+//! show. A crash in between leaves files that say less than they could, never something wrong.
+//! All of it is derived: what is missing is made again from the records.
+//!
+//! INVARIANT: no two roots are ever signed for one size
+//! (`no_two_roots_are_signed_for_one_size`, `an_older_copy_of_the_database_is_refused`,
+//! `another_history_of_the_same_length_is_never_signed`).
+
+mod edge;
+pub(crate) mod folder;
+mod signed;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::chain::Hash;
+use crate::crash_point;
+use crate::error::OpenError;
+use crate::fault::{Fault, FaultKind};
+use crate::merkle::Frontier;
+use crate::note::{Checkpoint, LogKey, VerifierKey};
+use crate::queue::Shared;
+use crate::store::LogRow;
+use edge::{Tile, TileEdge};
+use signed::{LastSigned, NotSigned};
+
+/// A head that the writer has made durable.
+#[derive(Clone, Debug)]
+pub(crate) struct NewHead {
+    /// The log's row in the database.
+    pub(crate) log: i64,
+    pub(crate) head: Checkpoint,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    conn: Connection,
+    root: PathBuf,
+    deployment: String,
+    key: Arc<LogKey>,
+    guard: LastSigned,
+    logs: HashMap<String, Published>,
+    shared: Arc<Shared>,
+}
+
+/// How far a log is published.
+#[derive(Clone, Debug, Default)]
+struct Published {
+    edge: TileEdge,
+    signed: Option<Checkpoint>,
+    /// Partial tiles of the head that is shown: taken away when the next but one is.
+    partial: Vec<PathBuf>,
+    /// Those of the one before.
+    stale: Vec<PathBuf>,
+}
+
+/// Why a head was not published.
+#[derive(Debug, thiserror::Error)]
+enum NotPublished {
+    #[error("the leaves that are stored are not those that were written")]
+    OtherLeaves,
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
+    #[error("a published file cannot be written: {0}")]
+    Io(#[from] io::Error),
+    #[error("the new records cannot be read: {0}")]
+    Storage(#[from] rusqlite::Error),
+}
+
+impl NotPublished {
+    /// True for what no later try can mend, and what must stop the ledger.
+    const fn is_fatal(&self) -> bool {
+        match self {
+            Self::OtherLeaves => true,
+            Self::NotSigned(why) => !matches!(why, NotSigned::Io(_)),
+            Self::Io(_) | Self::Storage(_) => false,
+        }
+    }
+}
+
+impl Publisher {
+    /// The publisher of the ledger at `path`, without a log yet.
+    pub(crate) fn open(
+        path: &Path,
+        key_file: &Path,
+        deployment: &str,
+        key: Arc<LogKey>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(Self {
+            conn,
+            root: folder::published(path),
+            deployment: deployment.to_owned(),
+            key,
+            guard: LastSigned::of_key(key_file, deployment),
+            logs: HashMap::new(),
+            shared,
+        })
+    }
+
+    /// Takes up a log where it was left, and gives its tree over all `size` records and how many
+    /// of them the shown checkpoint covers.
+    ///
+    /// # Errors
+    /// Torn when fewer records are here than were signed, forged when others are.
+    pub(crate) fn take_up(
+        &mut self,
+        row: &LogRow,
+        size: u64,
+    ) -> Result<(Frontier, u64), OpenError> {
+        let shown = self.shown(row)?;
+        let signed = self.guard.read(&row.origin).map_err(refuse_start)?;
+        let edge = match &signed {
+            None if shown > 0 => {
+                let why = format!("the note of what was signed for `{}` is gone", row.origin);
+                return Err(OpenError::Torn { why });
+            }
+            None => TileEdge::default(),
+            Some(head) if head.size > size => {
+                let (log, signed) = (&row.origin, head.size);
+                let why = format!("{signed} records of `{log}` were signed, here are {size}");
+                return Err(OpenError::Torn { why });
+            }
+            Some(head) => self.edge_at(row.id, head)?,
+        };
+        let mut tree = edge.frontier();
+        each_leaf(&self.conn, row.id, edge.size(), size, |leaf| tree.push(leaf))?;
+        let published = Published { edge, signed, ..Published::default() };
+        self.logs.insert(row.origin.clone(), published);
+        Ok((tree, shown))
+    }
+
+    /// Size of the checkpoint that is shown; 0 when none is.
+    fn shown(&self, row: &LogRow) -> Result<u64, OpenError> {
+        let path = self.folder_of(&row.origin).join("checkpoint");
+        let note = match std::fs::read_to_string(path) {
+            Ok(note) => note,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(OpenError::Storage(error.to_string())),
+        };
+        // Derived, so a damaged one is made anew; what was signed is noted elsewhere.
+        let key = VerifierKey::parse(&row.vkey).ok();
+        let head = key.and_then(|key| Checkpoint::open(&note, &key).ok());
+        Ok(head.map_or(0, |head| head.size))
+    }
+
+    /// The edge of the tiles at the head that was signed last: from the tiles, or from the records
+    /// where a tile is missing or damaged.
+    fn edge_at(&self, log: i64, head: &Checkpoint) -> Result<TileEdge, OpenError> {
+        let folder = self.folder_of(&head.origin);
+        let read = TileEdge::read(head.size, |path| folder::read_tile(&folder.join(path)));
+        let storage = |error: io::Error| OpenError::Storage(error.to_string());
+        if let Some(edge) = read.map_err(storage)?
+            && edge.root() == head.root
+        {
+            let mut tail = Vec::new();
+            let from = head.size - edge.tail();
+            each_leaf(&self.conn, log, from, head.size, |leaf| tail.push(leaf))?;
+            return if edge.ends_with(&tail) { Ok(edge) } else { Err(rewritten(head)) };
+        }
+        tracing::warn!(log = head.origin, "its tiles are made again from its records");
+        let (mut edge, mut full) = (TileEdge::default(), Vec::new());
+        each_leaf(&self.conn, log, 0, head.size, |leaf| edge.push(leaf, &mut full))?;
+        if edge.root() != head.root {
+            return Err(rewritten(head));
+        }
+        full.extend(edge.partial());
+        self.write_tiles(&folder, &full).map_err(storage)?;
+        Ok(edge)
+    }
+
+    /// Works until the writer lets go of its end.
+    pub(crate) fn run(mut self, heads: &Receiver<Vec<NewHead>>) {
+        while let Ok(heads) = heads.recv() {
+            for new in heads {
+                match self.publish(&new) {
+                    Ok(()) => self.shared.published(&new.head.origin, new.head.size),
+                    Err(why) if why.is_fatal() => {
+                        self.shared.seal(format!("`{}` cannot be signed: {why}", new.head.origin));
+                    }
+                    Err(why) => {
+                        tracing::error!(log = new.head.origin, %why, "a head was not published");
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, new: &NewHead) -> Result<(), NotPublished> {
+        let head = &new.head;
+        let before = self.logs.get(&head.origin).cloned().unwrap_or_default();
+        let (mut edge, mut tiles) = (before.edge, Vec::new());
+        each_leaf(&self.conn, new.log, edge.size(), head.size, |leaf| edge.push(leaf, &mut tiles))?;
+        if edge.size() != head.size || edge.root() != head.root {
+            return Err(NotPublished::OtherLeaves);
+        }
+        let folder = self.folder_of(&head.origin);
+        tiles.extend(edge.partial());
+        self.write_tiles(&folder, &tiles)?;
+        self.guard.note(before.signed.as_ref(), head)?;
+        crash_point!("publish_before_sign");
+        let note = head.sign(&self.key);
+        folder::write_whole(&folder.join("checkpoint"), note.as_bytes())?;
+        let partial = tiles.iter().filter(|tile| !tile.is_full());
+        let partial: Vec<PathBuf> = partial.map(|tile| folder.join(&tile.path)).collect();
+        let old = before.stale.iter().filter(|path| !partial.contains(path));
+        old.for_each(|path| folder::remove_partial(path));
+        let stale = before.partial.into_iter().filter(|path| !partial.contains(path)).collect();
+        let published = Published { edge, signed: Some(head.clone()), partial, stale };
+        self.logs.insert(head.origin.clone(), published);
+        Ok(())
+    }
+
+    fn write_tiles(&self, folder: &Path, tiles: &[Tile]) -> io::Result<()> {
+        for tile in tiles {
+            folder::write_whole(&folder.join(&tile.path), tile.hashes.as_flattened())?;
+        }
+        Ok(())
+    }
+
+    fn folder_of(&self, origin: &str) -> PathBuf {
+        folder::of_log(&self.root, &self.deployment, origin)
+    }
+}
+
+/// Calls `each` with the stored leaf hashes of a log from `from` up to `to`, in order.
+fn each_leaf(
+    conn: &Connection,
+    log: i64,
+    from: u64,
+    to: u64,
+    mut each: impl FnMut(Hash),
+) -> rusqlite::Result<()> {
+    let mut select = conn.prepare_cached(
+        "SELECT leaf FROM records WHERE log = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq",
+    )?;
+    let mut rows = select.query(params![log, from, to])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?);
+    }
+    Ok(())
+}
+
+fn rewritten(head: &Checkpoint) -> OpenError {
+    let why = "the records are not those under the head that was signed last".to_owned();
+    let (log, kind) = (head.origin.clone(), FaultKind::Rewritten);
+    OpenError::Forged { fault: Fault { log, seq: None, kind, why } }
+}
+
+fn refuse_start(why: NotSigned) -> OpenError {
+    match why {
+        NotSigned::Io(error) => OpenError::Storage(error.to_string()),
+        why => OpenError::Torn { why: why.to_string() },
+    }
+}
