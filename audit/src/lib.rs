@@ -69,6 +69,7 @@ mod key_file;
 mod ledger;
 pub mod merkle;
 pub mod note;
+pub mod policy;
 mod queue;
 mod read;
 mod receipt;
@@ -76,8 +77,10 @@ mod record;
 mod recover;
 mod store;
 pub mod tiles;
+pub mod tlog_proof;
 pub mod verify;
 mod wal;
+pub mod witness;
 mod writer;
 
 pub use canonical::MAX_RECORD_BYTES;
