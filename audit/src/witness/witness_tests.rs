@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chain::{Hash, leaf};
+use crate::fork::ForkProof;
 use crate::merkle::{BadProof, prove_consistency, root};
 use crate::note::{BadNote, Checkpoint, Cosigner, LogKey, SignedNote, VerifierKey, append};
+use crate::policy::Policy;
 
 /// 2026-01-01T00:00:00Z.
 const NOW: u64 = 1_767_225_600;
@@ -147,6 +149,29 @@ fn a_log_that_was_rolled_back_is_not_cosigned() {
     assert_eq!(witness.add(request), Err(Refusal::Sizes));
     let told = read(&witness, &log.request(0, 5), &Err(Refusal::OtherSize { size: 9 }));
     assert_eq!(told, Err(BadAnswer::Ahead(9)));
+}
+
+/// Whoever has the log's key can sign another history; what others saw is all that speaks against.
+#[test]
+fn a_history_rewritten_under_the_real_key_is_caught_by_its_witness_alone() {
+    let (log, rewritten) = (Log::new("a", 9), Log::new("b", 12));
+    let mut witness = Witness::of(&log);
+    witness.add(log.request(0, 9)).unwrap();
+    let (log_key, witness_key) = (log.vkey(), witness.key.key());
+    let alone = Policy::of_logs([log_key.clone()]);
+    let text = format!("log {log_key}\nwitness W {witness_key}\nquorum W\n");
+    let witnessed = Policy::parse(&text).unwrap();
+    for size in [8, 9, 12] {
+        let head = rewritten.head(size).sign(&rewritten.key);
+        assert!(alone.evaluate(&head, NOW).unwrap().quorum, "nothing shows without a witness");
+        assert!(!witnessed.evaluate(&head, NOW).unwrap().quorum);
+        for old in 0..=size {
+            let refused = witness.add(rewritten.request(old, size)).unwrap_err();
+            assert!([409, 422].contains(&refused.status()), "{refused}");
+        }
+    }
+    let (seen, shown) = (log.head(9).sign(&log.key), rewritten.head(9).sign(&rewritten.key));
+    assert!(ForkProof::find(&log_key, &seen, &shown).unwrap().is_some());
 }
 
 /// The race of the specification: both requests are checked before either is stored.
