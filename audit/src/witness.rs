@@ -5,7 +5,7 @@
 //! # The witness
 //!
 //! 1. [`AddCheckpoint::parse`] reads the body of a request.
-//! 2. [`decide`] compares it with the stored [`TreeHead`] of that origin: a [`Refusal`], or what
+//! 2. [`decide()`] compares it with the stored [`TreeHead`] of that origin: a [`Refusal`], or what
 //!    is [`Pending`].
 //! 3. The caller replaces the stored head, [`Pending::expected`] by [`Pending::next`], in one
 //!    atomic and durable step, and says with [`Pending::persisted`] what is stored now.
