@@ -23,6 +23,8 @@ pub enum FaultKind {
     Foreign,
     /// Everything hangs together, but not under the signed head.
     Rewritten,
+    /// The deployment's log vouches for another history of this log, or for one that is not here.
+    Forked,
     /// The signed head itself is not valid.
     BadCheckpoint,
     /// A hash tile does not fit the signed head.
@@ -45,6 +47,7 @@ impl FaultKind {
             Self::NotCanonical => "not_canonical",
             Self::Foreign => "foreign",
             Self::Rewritten => "rewritten",
+            Self::Forked => "forked",
             Self::BadCheckpoint => "bad_checkpoint",
             Self::BadTile => "bad_tile",
             Self::BadReference => "bad_reference",

@@ -27,10 +27,12 @@ pub struct LedgerOptions {
     pub queue: usize,
     /// How long a caller waits for durability before it hears [`Unavailable::Deadline`].
     pub deadline: Duration,
+    /// How soon a record is under a signed checkpoint that is shown.
+    pub publish_every: Duration,
 }
 
 impl LedgerOptions {
-    /// Options with the default bounds: 4,096 waiting records, 2 s.
+    /// Options with the default bounds: 4,096 waiting records, 2 s, a checkpoint a second.
     #[must_use]
     pub fn new(path: PathBuf, deployment: &str, signing_key: PathBuf) -> Self {
         Self {
@@ -40,6 +42,7 @@ impl LedgerOptions {
             replica: "0".to_owned(),
             queue: 4096,
             deadline: Duration::from_secs(2),
+            publish_every: Duration::from_secs(1),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - **receipt**: proof that an intent is durable; an action needs one, only the ledger makes one.
 //! - **sealed**: the ledger takes no new intents, and says why.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
+//! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
 //! # The life of an intent
 //!
@@ -41,6 +42,10 @@
 //! - INVARIANT: a value has one byte form (`whatever_parses_is_already_canonical`).
 //! - INVARIANT: absent, empty, torn, forged and locked are never confused
 //!   (`absent_empty_and_whole_are_three_answers`, `a_vanished_database_is_torn_and_not_absent`).
+//! - INVARIANT: what is written is accepted by verifiers that share no code with us, and what was
+//!   changed is rejected by them (`go_accepts_a_written_log_and_rejects_every_change` and its
+//!   sisters).
+//! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
 //!
@@ -54,7 +59,9 @@
 //! # Where to begin
 //!
 //! [`entry`](Intent) for what goes in, `ledger.rs` for the verbs, `writer.rs` for the order of
-//! things, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on.
+//! things, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on. What an
+//! outsider can check alone is in [`merkle`], [`note`], [`policy`], [`tlog_proof`] and [`witness`]:
+//! C2SP and RFC 9162 as pure functions, under the names that they have there.
 
 pub mod canonical;
 pub mod chain;
@@ -64,11 +71,13 @@ mod entry;
 mod error;
 mod export;
 mod fault;
+pub mod fork;
 mod head_file;
 mod key_file;
 mod ledger;
 pub mod merkle;
 pub mod note;
+pub mod policy;
 mod publish;
 mod queue;
 mod read;
@@ -77,8 +86,10 @@ mod record;
 mod recover;
 mod store;
 pub mod tiles;
+pub mod tlog_proof;
 pub mod verify;
 mod wal;
+pub mod witness;
 mod writer;
 
 pub use canonical::MAX_RECORD_BYTES;

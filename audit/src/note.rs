@@ -10,8 +10,10 @@ mod key;
 mod signed;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::{decimal, parse_hash, write_hash};
 pub use cosignature::{Cosigner, CosignerKey};
 pub use key::{BadKey, LogKey, VerifierKey};
+pub(crate) use signed::parse_lines;
 pub use signed::{MAX_NOTE_BYTES, MAX_SIGNATURES, Signature, SignedNote, append};
 
 /// Why a note does not count.

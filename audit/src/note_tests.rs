@@ -143,6 +143,20 @@ fn a_key_id_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn no_changed_bit_of_a_verifier_key_opens_anything() {
+    let (vkey, note) = (key().vkey("d/t/default"), head().sign(&key()));
+    for at in 0..vkey.len() {
+        for bit in 0..8 {
+            let mut changed = vkey.clone().into_bytes();
+            changed[at] ^= 1 << bit;
+            let changed = String::from_utf8(changed).ok();
+            let key = changed.and_then(|text| VerifierKey::parse(&text).ok());
+            assert!(key.is_none_or(|key| key.open(&note).is_err()), "byte {at} bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn the_seed_never_shows_in_debug() {
     assert!(!format!("{:?}", key()).contains(&hex::encode([7; 32])));
 }

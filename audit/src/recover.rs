@@ -44,6 +44,7 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError
     )?;
     let logs = open_logs(&store, &options, &key, &mut publisher)?;
     let orphans = orphans(&logs);
+    let behind = logs.values().any(|end| end.announced < end.size);
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
@@ -63,8 +64,9 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError
         checkpointer,
         heads,
         publisher,
-        // At once: what an earlier run did not come to.
-        publish_at: Some(now),
+        // At once what an earlier run did not come to.
+        publish_at: behind.then_some(now),
+        publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
         commits: 0,
         marked_at: head.records,

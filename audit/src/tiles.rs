@@ -1,5 +1,11 @@
 //! Names and contents of C2SP tiles and entry bundles (c2sp.org/tlog-tiles). No I/O, no clock.
 
+mod hashes;
+mod path;
+
+pub use hashes::{BadTile, TileHashes};
+pub use path::{MAX_LEVEL, NotATile, TileKind, TilePath};
+
 use crate::chain::Hash;
 use crate::merkle::root;
 

@@ -37,9 +37,6 @@ const COMPANY: Duration = Duration::from_millis(2);
 /// Commits between two ticks to the WAL checkpointer.
 const COMMITS_PER_TICK: u32 = 32;
 
-/// How soon after a commit its records are under a signed checkpoint, at most so long.
-const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-
 /// How soon a publisher that is still busy is offered the next heads.
 const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
 
@@ -110,6 +107,7 @@ pub(crate) struct Writer {
     pub(crate) publisher: JoinHandle<()>,
     /// When what was written since is to be published.
     pub(crate) publish_at: Option<Instant>,
+    pub(crate) publish_every: Duration,
     pub(crate) anchor_at: Instant,
     pub(crate) commits: u32,
     pub(crate) marked_at: u64,
@@ -275,7 +273,7 @@ impl Writer {
             self.shared.seal(format!("the head file cannot be written ({error})"));
         }
         self.shared.set_records(self.head.records);
-        self.publish_at.get_or_insert_with(|| Instant::now() + PUBLISH_EVERY);
+        self.publish_at.get_or_insert_with(|| Instant::now() + self.publish_every);
         self.commits = self.commits.wrapping_add(1);
         if self.commits.is_multiple_of(COMMITS_PER_TICK) {
             // A full channel means that a checkpoint is due already.

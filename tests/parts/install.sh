@@ -21,6 +21,12 @@ install_postgres() {
     install_debian initdb postgresql
 }
 
+# The library of the Go verifier has no command by which it could be found.
+install_go_mod() {
+    [ -e /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go ] && return
+    install_debian golang-golang-x-mod-dev golang-golang-x-mod-dev
+}
+
 install_python() {
     local want="$PWD/tests/parts/requirements.txt" have="$PARTS/venv/requirements.txt"
     cmp -s "$want" "$have" && return
@@ -50,6 +56,8 @@ install_parts() {
     install_debian curl curl
     install_debian git git
     install_debian softhsm2-util softhsm2
+    install_debian go golang-go
+    install_go_mod
     install_postgres
     install_debian chromium chromium
     install_python

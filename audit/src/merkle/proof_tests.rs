@@ -176,6 +176,22 @@ fn a_proof_asks_for_at_most_two_hashes_per_level() {
     }
 }
 
+/// How a proof is made when the hashes are behind an `await`.
+#[test]
+fn a_first_run_tells_what_a_second_run_needs() {
+    let tree = Tree::new(1_000);
+    let mut needed = Vec::new();
+    prove_inclusion(700, 1_000, |at| {
+        needed.push(at);
+        Ok::<_, Infallible>([0; 32])
+    })
+    .unwrap();
+    let fetched: std::collections::BTreeMap<Subtree, Hash> =
+        needed.into_iter().map(|at| (at, tree.hash(at).unwrap())).collect();
+    let proof = prove_inclusion(700, 1_000, |at| fetched.get(&at).copied().ok_or(at)).unwrap();
+    assert_eq!(proof, tree.inclusion(700, 1_000));
+}
+
 #[test]
 fn the_empty_tree_has_no_leaf_and_begins_every_tree() {
     let empty = digest(&[]);

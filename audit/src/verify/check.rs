@@ -1,13 +1,13 @@
 //! The check of one log, record by record. Pure: bytes in, report or first fault out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::entry::Kind;
 use crate::fault::{Fault, FaultKind};
-use crate::merkle;
+use crate::merkle::{self, Frontier};
 use crate::note::Checkpoint;
 use crate::record::{NotARecord, Record};
 
@@ -30,6 +30,23 @@ pub struct LogReport {
     pub clock_backwards: u64,
     /// Root over all leaf hashes.
     pub root: Hash,
+    /// Heads of other logs that its anchor records vouch for.
+    pub anchored: Vec<Anchor>,
+}
+
+/// A head that an anchor record of the deployment's log vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The head.
+    pub head: Checkpoint,
+    /// Place of the record in the deployment's log.
+    pub seq: u64,
+}
+
+impl std::fmt::Display for Anchor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "record {} of the deployment's log", self.seq)
+    }
 }
 
 /// Takes the records of one log in order.
@@ -39,6 +56,11 @@ pub struct Checker {
     /// Leaf hashes that the signed head vouches for, when they are known.
     vouched: Option<Vec<Hash>>,
     leaves: Vec<Hash>,
+    tree: Frontier,
+    /// Heads of this log that the deployment's log vouches for, the smallest first.
+    anchors: VecDeque<Anchor>,
+    /// Heads of other logs that this one vouches for.
+    anchored: Vec<Anchor>,
     prev: Hash,
     last_ts: String,
     open: BTreeMap<u64, Uuid>,
@@ -72,16 +94,28 @@ impl Checker {
             open: 0,
             clock_backwards: 0,
             root: genesis,
+            anchored: Vec::new(),
         };
         Self {
             report,
             vouched,
             leaves: Vec::new(),
+            tree: Frontier::default(),
+            anchors: VecDeque::new(),
+            anchored: Vec::new(),
             prev: genesis,
             last_ts: String::new(),
             open: BTreeMap::new(),
             trouble: None,
         }
+    }
+
+    /// Holds the log also against the heads that anchor records of the deployment's log vouch for.
+    #[must_use]
+    pub fn against(mut self, mut anchors: Vec<Anchor>) -> Self {
+        anchors.sort_by_key(|anchor| anchor.head.size);
+        self.anchors = anchors.into();
+        self
     }
 
     /// Number of records taken so far.
@@ -95,9 +129,13 @@ impl Checker {
         let at = self.leaves.len();
         let leaf = chain::leaf(bytes);
         self.leaves.push(leaf);
+        self.tree.push(leaf);
         match self.trouble.take() {
             None => self.trouble = self.examine(at, &leaf, bytes).err(),
             Some(trouble) => self.trouble = Some(self.learn(trouble, bytes)),
+        }
+        if self.trouble.is_none() {
+            self.trouble = self.meets_anchors().err();
         }
         self.prev = leaf;
     }
@@ -119,10 +157,15 @@ impl Checker {
             return Err(self.name(trouble, head));
         }
         let size = self.taken();
-        let root = merkle::root(&self.leaves);
+        let root = self.tree.root();
         if let Some(head) = head {
             self.compare(head, size, &root)?;
         }
+        if let Some(anchor) = self.anchors.pop_front() {
+            let why = format!("{anchor} vouches for {} records", anchor.head.size);
+            return Err(self.fault(Some(size), FaultKind::Truncated, why));
+        }
+        self.report.anchored = std::mem::take(&mut self.anchored);
         self.report.open = self.open.len() as u64;
         Ok(LogReport { records: size, root, ..self.report })
     }
@@ -157,7 +200,25 @@ impl Checker {
         if record.ts < self.last_ts {
             self.report.clock_backwards += 1;
         }
+        let heads = record.heads().into_iter();
+        self.anchored.extend(heads.map(|head| Anchor { head, seq: record.seq }));
         self.last_ts = record.ts;
+        Ok(())
+    }
+
+    /// The heads that the deployment's log vouches for must be those of the records so far.
+    fn meets_anchors(&mut self) -> Result<(), Trouble> {
+        while self.anchors.front().is_some_and(|anchor| anchor.head.size <= self.tree.size()) {
+            let Some(anchor) = self.anchors.pop_front() else { break };
+            if anchor.head.root != self.tree.root() {
+                let at = anchor.head.size.saturating_sub(1);
+                let why = format!(
+                    "{anchor} vouches for another history of its first {} records",
+                    anchor.head.size
+                );
+                return Err(self.certain(at, FaultKind::Forked, why));
+            }
+        }
         Ok(())
     }
 

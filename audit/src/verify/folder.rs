@@ -1,10 +1,10 @@
 //! Reads an export folder and checks every log of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::{Checker, LogReport};
+use super::check::{Anchor, Checker, LogReport};
 use super::report::{Report, Verdict};
 use crate::chain::{self, Hash};
 use crate::export::INDEX_TITLE;
@@ -46,10 +46,53 @@ fn check_folder(folder: &Path, trust: &Trust, logs: &mut Vec<LogReport>) -> Resu
     }
     let export = Export { folder, trust };
     let listed = export.index()?;
-    for head in &listed {
-        logs.push(export.check_log(head)?);
+    let mut anchors = Anchors::default();
+    for head in anchors.first_in(&listed) {
+        let report = export.check_log(head, anchors.of(&head.origin))?;
+        anchors.take(&report);
+        logs.push(report);
     }
+    anchors.none_left()?;
     export.nothing_unlisted(&listed)
+}
+
+/// Heads that the deployment's log vouches for, by the log that they are of.
+#[derive(Default)]
+struct Anchors(BTreeMap<String, Vec<Anchor>>);
+
+impl Anchors {
+    /// The deployment's log comes first: the others are held against what it says.
+    fn first_in<'a>(&self, listed: &'a [Checkpoint]) -> Vec<&'a Checkpoint> {
+        let mut listed: Vec<&Checkpoint> = listed.iter().collect();
+        listed.sort_by_key(|head| is_tenants(&head.origin));
+        listed
+    }
+
+    fn take(&mut self, report: &LogReport) {
+        for anchor in report.anchored.iter().filter(|_| !is_tenants(&report.origin)) {
+            self.0.entry(anchor.head.origin.clone()).or_default().push(anchor.clone());
+        }
+    }
+
+    fn of(&mut self, origin: &str) -> Vec<Anchor> {
+        self.0.remove(origin).unwrap_or_default()
+    }
+
+    /// A log that is vouched for must be there.
+    fn none_left(self) -> Result<(), Verdict> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((origin, anchors)) => {
+                let by = anchors.first().map(ToString::to_string).unwrap_or_default();
+                let why = format!("the whole log is missing; {by} vouches for it");
+                Err(fault(&origin, None, FaultKind::Deleted, &why).into())
+            }
+        }
+    }
+}
+
+fn is_tenants(origin: &str) -> bool {
+    origin.split_once('/').is_some_and(|(_, within)| within.starts_with("t/"))
 }
 
 struct Export<'a> {
@@ -70,7 +113,7 @@ impl Export<'_> {
             .ok_or_else(|| bad(FaultKind::BadCheckpoint, "it is signed, but not a list of logs"))
     }
 
-    fn check_log(&self, listed: &Checkpoint) -> Result<LogReport, Verdict> {
+    fn check_log(&self, listed: &Checkpoint, anchors: Vec<Anchor>) -> Result<LogReport, Verdict> {
         let origin = listed.origin.as_str();
         let folder = self.log_folder(origin);
         let key = self.key(&folder, origin, |name| name == origin)?;
@@ -83,7 +126,7 @@ impl Export<'_> {
         let tiles = read_tiles(&folder, &head)?;
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
-        let mut checker = Checker::new(origin, genesis, vouched.clone());
+        let mut checker = Checker::new(origin, genesis, vouched.clone()).against(anchors);
         read_records(&folder, &head, &mut checker)?;
         let report = checker.finish(Some(&head)).map_err(Verdict::from)?;
         match vouched {

@@ -7,7 +7,7 @@ mod folder;
 mod report;
 mod store;
 
-pub use check::{Checker, LogReport};
+pub use check::{Anchor, Checker, LogReport};
 pub use folder::{Trust, verify};
 pub use report::{Report, Verdict};
 pub use store::verify_ledger;

@@ -48,7 +48,8 @@ async fn published(ledger: &Ledger) {
 #[tokio::test]
 async fn a_checkpoint_follows_within_a_second_or_so_while_the_ledger_is_open() {
     let house = House::new();
-    let (ledger, _) = house.open();
+    let soon = LedgerOptions { publish_every: Duration::from_secs(1), ..house.options() };
+    let (ledger, _) = Ledger::open(soon).unwrap();
     for pairs in [1, 150, 200] {
         fill(&ledger, "default", pairs).await;
         published(&ledger).await;

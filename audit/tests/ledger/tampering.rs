@@ -69,7 +69,8 @@ async fn an_untouched_export_is_whole() {
     let report = verify(&folder, &Trust::default());
     assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
     assert_eq!((report.records(), report.logs.len()), (15, 3));
-    assert_eq!((report.logs[0].intents, report.logs[0].outcomes, report.logs[0].open), (6, 6, 0));
+    let default = report.logs.iter().find(|log| log.origin == "test/t/default").unwrap();
+    assert_eq!((default.intents, default.outcomes, default.open), (6, 6, 0));
 }
 
 #[tokio::test]
@@ -234,6 +235,49 @@ async fn a_key_from_elsewhere_is_what_a_resigned_history_cannot_pass() {
     let (_forger, forged) = exported().await;
     assert_eq!(verify(&forged, &Trust::default()).verdict, Verdict::Whole);
     assert_eq!(verify(&forged, &trust).verdict.exit_code(), 1);
+}
+
+/// What somebody who has the real key signs: the list of logs with other lines for one tenant.
+fn sign_index_anew(house: &House, folder: &Path, tenant: &str, line: Option<&str>) {
+    let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
+    let index = std::fs::read_to_string(folder.join("index")).unwrap();
+    let (text, _) = index.split_once("\n\n").unwrap();
+    let ours = |line: &&str| !line.starts_with(&format!("test/t/{tenant} "));
+    let mut heads: Vec<&str> = text.lines().skip(2).filter(ours).collect();
+    heads.extend(line);
+    let text = format!("portcullis/export/v1\nlogs {}\n{}\n", heads.len(), heads.join("\n"));
+    std::fs::write(folder.join("index"), key.sign("test/export", &text)).unwrap();
+}
+
+#[tokio::test]
+async fn a_whole_log_left_out_by_the_operator_is_missed_by_the_deployments_log() {
+    let (house, folder) = exported().await;
+    std::fs::remove_dir_all(folder.join("t/imp_t_x")).unwrap();
+    sign_index_anew(&house, &folder, "imp_t_x", None);
+    let fault = fault(&folder);
+    assert_eq!((fault.log.as_str(), fault.kind), ("test/t/imp_t_x", FaultKind::Deleted));
+    assert!(fault.why.contains("record 0 of the deployment's log"), "{fault}");
+}
+
+/// The operator has the key, so a history written anew is whole in itself and signed; only the heads
+/// that the deployment's log has noted, or a witness, tell.
+#[tokio::test]
+async fn a_log_written_and_signed_anew_is_forked_from_what_the_deployments_log_noted() {
+    let (house, folder) = exported().await;
+    let forger = House::new();
+    std::fs::copy(house.path("log.key"), forger.path("log.key")).unwrap();
+    let (ledger, _) = forger.open();
+    fill(&ledger, "imp_t_x", 1).await;
+    ledger.close().await.unwrap();
+    let forged = forger.export("forged");
+    assert_eq!(verify(&forged, &Trust::default()).verdict, Verdict::Whole);
+    std::fs::remove_dir_all(folder.join("t/imp_t_x")).unwrap();
+    std::fs::rename(forged.join("t/imp_t_x"), folder.join("t/imp_t_x")).unwrap();
+    let index = std::fs::read_to_string(forged.join("index")).unwrap();
+    let line = index.lines().find(|line| line.starts_with("test/t/imp_t_x ")).unwrap();
+    sign_index_anew(&house, &folder, "imp_t_x", Some(line));
+    let fault = fault(&folder);
+    assert_eq!((fault.log.as_str(), fault.kind), ("test/t/imp_t_x", FaultKind::Forked), "{fault}");
 }
 
 #[tokio::test]
