@@ -118,13 +118,12 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
 }
 
 fn ledger_options(settings: &Settings) -> LedgerOptions {
+    let (path, key) = (settings.data.ledger_db(), settings.data.ledger_key());
     LedgerOptions {
-        path: settings.data.ledger_db(),
-        deployment: settings.ledger.deployment.clone(),
-        signing_key: settings.data.ledger_key(),
         replica: settings.server.replica.clone(),
         queue: settings.ledger.queue,
         deadline: settings.ledger.intent_deadline,
+        ..LedgerOptions::new(path, &settings.ledger.deployment, key)
     }
 }
 
