@@ -123,6 +123,16 @@ pub enum ReadError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The record is not there, or not under a signed head yet.
+    #[error(
+        "record {seq} of log `{log}` is not under a signed head; a running gateway signs one a second"
+    )]
+    NotYet {
+        /// Origin of the log.
+        log: String,
+        /// Its place.
+        seq: u64,
+    },
     /// A stored record is not in the format.
     #[error("record {seq} of log `{log}` is not in the format: {why}")]
     Record {

@@ -6,30 +6,45 @@
 //! index             signed list of all logs, so that a log cannot be left out unnoticed
 //! deployment/       one folder for each log
 //!   policy          its verifier key (C2SP tlog-policy)
-//!   checkpoint      its head, a signed note
+//!   checkpoint      its head, a signed note, with the cosignatures of its witnesses
+//!   proofs/         a proof for itself (C2SP tlog-proof) of each certificate and of the last record
 //!   tile/entries/   records in bundles of 256, each with a uint16 length before it
 //!   tile/<level>/   hash tiles
 //! t/<tenant>/       the same
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::chain::Hash;
+use crate::entry::Kind;
 use crate::error::ReadError;
-use crate::merkle;
 use crate::note::{Checkpoint, LogKey};
+use crate::publish::folder::of_log;
+use crate::published::{PublishedLogs, ShownHead, prove_from};
 use crate::read::{LogHead, Reader};
+use crate::record::Record;
 use crate::tiles::{WIDTH, entries_path, hash_tiles, push_entry};
+use crate::tlog_proof::EXTENSION;
 
 /// First line of the index; no checkpoint of a log begins so.
 pub(crate) const INDEX_TITLE: &str = "portcullis/export/v1";
+
+/// How long an export waits for heads that a running gateway is about to sign.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records between two words about the progress.
+const PROGRESS_STEP: u64 = 4096;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
     /// The head of each log.
     pub heads: Vec<Checkpoint>,
+    /// Newer records that are not in it, because no signed head covers them yet.
+    pub left: u64,
 }
 
 impl Exported {
@@ -40,8 +55,9 @@ impl Exported {
     }
 }
 
-/// Writes every log of the ledger into `folder`, which must be absent or empty, and signs the
-/// heads with the log key.
+/// Writes every log of the ledger into `folder`, which must be absent or empty: its records up to
+/// the head that the gateway has signed and shown. `key` signs the list of logs; no head is ever
+/// signed here.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -51,43 +67,101 @@ pub fn export(
     deployment: &str,
     folder: &Path,
 ) -> Result<Exported, ReadError> {
-    make_folder(folder)?;
-    let heads = reader.at_one_moment(|| {
-        let logs = reader.logs()?;
-        let heads = logs.iter().map(|log| export_log(reader, key, deployment, folder, log));
-        heads.collect::<Result<Vec<_>, _>>()
-    })?;
-    let name = format!("{deployment}/export");
-    write(folder, "README", README.as_bytes())?;
-    write(folder, "policy", policy(&key.vkey(&name)).as_bytes())?;
-    write(folder, "index", key.sign(&name, &index_text(&heads)).as_bytes())?;
-    Ok(Exported { heads })
+    export_with(reader, key, deployment, folder, &mut |_, _| {})
 }
 
-fn export_log(
+/// [`export`], telling now and then how many records of how many are written.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn export_with(
     reader: &Reader,
     key: &LogKey,
     deployment: &str,
     folder: &Path,
-    log: &LogHead,
-) -> Result<Checkpoint, ReadError> {
-    let within = log.origin.strip_prefix(deployment).unwrap_or(&log.origin);
-    let folder = folder.join(within.trim_start_matches('/'));
-    let mut bundles = Bundles { folder: &folder, leaves: Vec::new(), bundle: Vec::new() };
-    reader.each(&log.origin, |_, leaf, bytes| bundles.push(leaf, bytes))?;
-    bundles.flush()?;
-    let leaves = bundles.leaves;
-    for (path, bytes) in hash_tiles(&leaves) {
-        write(&folder, &path, &bytes)?;
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ReadError> {
+    make_folder(folder)?;
+    let published = PublishedLogs::of(reader, deployment);
+    let logs = reader.logs()?;
+    let shown = shown_heads(&published, &logs)?;
+    let all: u64 = shown.iter().map(|(_, shown)| shown.head.size).sum();
+    let stored: u64 = logs.iter().map(|log| log.size).sum();
+    let mut done = 0;
+    for (log, shown) in &shown {
+        let folder = of_log(folder, deployment, &log.origin);
+        export_log(reader, &folder, log, shown, &mut |written| progress(done + written, all))?;
+        done += shown.head.size;
     }
-    let head = Checkpoint {
-        origin: log.origin.clone(),
-        size: leaves.len() as u64,
-        root: merkle::root(&leaves),
-    };
-    write(&folder, "policy", policy(&log.vkey).as_bytes())?;
-    write(&folder, "checkpoint", head.sign(key).as_bytes())?;
-    Ok(head)
+    let heads: Vec<Checkpoint> = shown.into_iter().map(|(_, shown)| shown.head).collect();
+    let name = format!("{deployment}/export");
+    write(folder, "README", README.as_bytes())?;
+    write(folder, "policy", policy(&key.vkey(&name)).as_bytes())?;
+    write(folder, "index", key.sign(&name, &index_text(&heads)).as_bytes())?;
+    Ok(Exported { heads, left: stored.saturating_sub(all) })
+}
+
+/// The heads that are shown, once they cover what is stored now or nobody signs any more.
+fn shown_heads(
+    published: &PublishedLogs,
+    logs: &[LogHead],
+) -> Result<Vec<(LogHead, ShownHead)>, ReadError> {
+    let since = Instant::now();
+    loop {
+        let mut shown = Vec::new();
+        for log in logs {
+            if let Some(head) = published.head(&log.origin)? {
+                shown.push((log.clone(), head));
+            }
+        }
+        let current = shown.iter().filter(|(log, shown)| shown.head.size >= log.size).count();
+        let written = logs.iter().filter(|log| log.size > 0).count();
+        if current >= written || since.elapsed() >= PATIENCE {
+            return Ok(shown);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn export_log(
+    reader: &Reader,
+    folder: &Path,
+    log: &LogHead,
+    shown: &ShownHead,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), ReadError> {
+    let size = shown.head.size;
+    let mut bundles = Bundles { folder, leaves: Vec::new(), bundle: Vec::new() };
+    let mut proved = BTreeMap::new();
+    reader.each(&log.origin, |seq, leaf, bytes| {
+        if seq >= size {
+            return Ok(());
+        }
+        if seq + 1 == size || is_certificate(bytes) {
+            proved.insert(seq, bytes.to_vec());
+        }
+        if seq.is_multiple_of(PROGRESS_STEP) {
+            progress(seq);
+        }
+        bundles.push(leaf, bytes)
+    })?;
+    bundles.flush()?;
+    for (path, bytes) in hash_tiles(&bundles.leaves) {
+        write(folder, &path, &bytes)?;
+    }
+    write(folder, "policy", policy(&log.vkey).as_bytes())?;
+    write(folder, "checkpoint", shown.note.as_bytes())?;
+    for (seq, record) in proved {
+        let proof = prove_from(folder, shown, seq, record)?;
+        write(folder, &format!("proofs/{seq}.{EXTENSION}"), proof.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Records whose proof somebody else may ask for: what was destroyed, and what was pruned.
+fn is_certificate(bytes: &[u8]) -> bool {
+    let kind = Record::parse(bytes).ok().map(|record| record.kind);
+    matches!(kind, Some(Kind::Erase | Kind::Prune))
 }
 
 struct Bundles<'a> {
@@ -162,6 +236,8 @@ root. Each log is a folder:
   checkpoint     origin, size and root, as a signed note (C2SP tlog-checkpoint)
   tile/entries/  records in bundles of 256, each after its length as a big-endian uint16
   tile/0/ ...    hash tiles (C2SP tlog-tiles)
+  proofs/        of some records a proof that can be sent and checked alone (C2SP tlog-proof):
+                 `portcullis-verify --proof FILE`
 
 Hash rules (SHA-256):
 

@@ -25,6 +25,8 @@ pub enum FaultKind {
     Rewritten,
     /// The deployment's log vouches for another history of this log, or for one that is not here.
     Forked,
+    /// The head is signed, and not cosigned as the auditor's policy wants it.
+    NotWitnessed,
     /// The signed head itself is not valid.
     BadCheckpoint,
     /// A hash tile does not fit the signed head.
@@ -48,9 +50,59 @@ impl FaultKind {
             Self::Foreign => "foreign",
             Self::Rewritten => "rewritten",
             Self::Forked => "forked",
+            Self::NotWitnessed => "not_witnessed",
             Self::BadCheckpoint => "bad_checkpoint",
             Self::BadTile => "bad_tile",
             Self::BadReference => "bad_reference",
+        }
+    }
+
+    /// What must have happened for this to be found: what an operator would have to explain.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Edited => {
+                "somebody who can write the files changed these bytes after they were logged; the \
+                 record before and after still vouch for the original"
+            }
+            Self::Swapped => "somebody put the records of two places in each other's place",
+            Self::Inserted => {
+                "somebody put a record in that the ledger never wrote, or a copy of another"
+            }
+            Self::Deleted => {
+                "somebody took this out after it was logged; an erasure never does: it destroys keys \
+                 and leaves the record"
+            }
+            Self::Truncated => {
+                "the end was cut off, or an older copy was put back; ask for what was written since"
+            }
+            Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
+            Self::NotCanonical => {
+                "no version of the ledger writes such bytes, so something else wrote them"
+            }
+            Self::Foreign => "a record of another log was put here",
+            Self::Rewritten => {
+                "somebody wrote the history anew from here on and could not sign it: the signed head \
+                 is that of the true one"
+            }
+            Self::Forked => {
+                "somebody who holds the log key wrote this history anew and signed it; the \
+                 deployment's log still names the head of the true one"
+            }
+            Self::NotWitnessed => {
+                "the witnesses were out of reach when this head was made, or they refused it because \
+                 they know another history: ask them for the head that they have"
+            }
+            Self::BadCheckpoint => {
+                "the head is not one that the log's key signed: it was changed, or it was signed by \
+                 somebody else"
+            }
+            Self::BadTile => {
+                "a hash was changed; the records themselves are what the head vouches for"
+            }
+            Self::BadReference => {
+                "a program other than the ledger wrote this outcome: the ledger closes each intent once"
+            }
         }
     }
 }

@@ -79,6 +79,7 @@ pub mod merkle;
 pub mod note;
 pub mod policy;
 mod publish;
+mod published;
 mod queue;
 mod read;
 mod receipt;
@@ -99,10 +100,11 @@ pub use entry::{
     RecordRef, ResultRef, Retention, ToolRef, UsedSecret, Who,
 };
 pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
-pub use export::{Exported, export};
+pub use export::{Exported, export, export_with};
 pub use fault::{Fault, FaultKind};
 pub use key_file::load_key;
 pub use ledger::{Ledger, LedgerOptions, OpenState, Opened, Status};
+pub use published::{PublishedLogs, ShownHead};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
 pub use record::{Draft, NotARecord, Place, Record, Stamp};

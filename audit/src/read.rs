@@ -244,6 +244,16 @@ impl Reader {
         store::each_from(&self.conn, id, 0, each)
     }
 
+    /// Origin of the log behind an origin, a tenant, or `deployment`.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn origin(&self, name: &str) -> Result<Option<String>, ReadError> {
+        let id = self.log_id(name)?;
+        let row = store::logs(&self.conn)?.into_iter().find(|row| Some(row.id) == id);
+        Ok(row.map(|row| row.origin))
+    }
+
     /// The log behind an origin, a tenant, or `deployment`.
     fn log_id(&self, name: &str) -> Result<Option<i64>, ReadError> {
         let tenant = format!("/t/{name}");

@@ -9,7 +9,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use portcullis_audit::{CallFields, Entry, Kind, Ledger, LedgerOptions, Reader, export, load_key};
+use portcullis_audit::note::{Cosigner, append};
+use portcullis_audit::{
+    CallFields, Entry, Kind, Ledger, LedgerOptions, PublishedLogs, Reader, export, load_key,
+};
 use uuid::Uuid;
 
 fn verify(arguments: &[&str]) -> Output {
@@ -69,6 +72,81 @@ async fn names_the_changed_record_in_text_and_in_json() {
         (json["verdict"].as_str(), json["fault"]["seq"].as_u64()),
         (Some("forged"), Some(2))
     );
+}
+
+/// The keys of a ledger, as an auditor was given them.
+fn policy(folder: &Path, more: &str) -> PathBuf {
+    let key = load_key(&folder.join("log.key")).unwrap();
+    let names = ["test/deployment", "test/export"];
+    let logs: String = names.map(|name| format!("log {}\n", key.vkey(name))).concat();
+    let path = folder.join("auditor.policy");
+    std::fs::write(&path, format!("{logs}{more}")).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn says_who_signed_and_cosigned_and_wants_the_quorum_of_the_auditors_own_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = exported(folder.path()).await;
+    let witness = Cosigner::from_seed("witness.example", &[9; 32]).unwrap();
+    let wants = format!("witness w {}\nquorum w\n", witness.key());
+    let without = policy(folder.path(), "quorum none\n");
+    let args = ["--policy", without.to_str().unwrap(), export.to_str().unwrap()];
+    let output = verify(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("record 0 to 2, signed by test/deployment+"), "{said}");
+    assert!(said.contains("witnessed by nobody, 0 erased, 0 pruned"), "{said}");
+
+    policy(folder.path(), &wants);
+    let output = verify(&args);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("not_witnessed"), "{}", text(&output));
+
+    let path = export.join("deployment/checkpoint");
+    let note = std::fs::read_to_string(&path).unwrap();
+    let (head, _) = note.split_once("\n\n").unwrap();
+    let cosigned = append(&note, &witness.cosign(&format!("{head}\n"), 1_764_000_000)).unwrap();
+    std::fs::write(&path, cosigned).unwrap();
+    let output = verify(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("witnessed by w at 2025-11-24T16:00:00Z"), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn one_record_is_checked_by_its_proof_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = exported(folder.path()).await;
+    let (file, policy) =
+        (folder.path().join("one.tlog-proof"), policy(folder.path(), "quorum none\n"));
+    let reader = Reader::open(&folder.path().join("ledger.db")).unwrap();
+    let logs = PublishedLogs::of(&reader, "test");
+    let proof = logs.prove(&reader, "test/deployment", 1).unwrap();
+    std::fs::write(&file, proof.to_string()).unwrap();
+    std::fs::remove_dir_all(&export).unwrap();
+    let args = ["--proof", file.to_str().unwrap(), "--policy", policy.to_str().unwrap()];
+    let output = verify(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).starts_with("whole: record 1 of test/deployment"), "{}", text(&output));
+    assert!(text(&output).contains("\"kind\":\"admin\""));
+
+    let other = proof.extra().unwrap().iter().map(|b| if *b == b'1' { b'2' } else { *b }).collect();
+    let forged = proof.clone().with_extra(other).unwrap();
+    std::fs::write(&file, forged.to_string()).unwrap();
+    assert_eq!(verify(&args).status.code(), Some(1));
+    std::fs::write(&file, "c2sp.org/tlog-proof@v1\n").unwrap();
+    assert_eq!(verify(&args).status.code(), Some(2));
+    assert_eq!(verify(&["--proof", file.to_str().unwrap()]).status.code(), Some(2), "no key");
+    assert!(logs.prove(&reader, "test/deployment", 3).is_err());
+}
+
+#[tokio::test]
+async fn the_same_is_found_with_one_thread_and_with_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = exported(folder.path()).await;
+    let folder = export.to_str().unwrap();
+    let said = ["1", "2", "7"].map(|n| text(&verify(&["--threads", n, "--json", folder])));
+    assert!(said[0].contains("whole") && said.iter().all(|one| *one == said[0]), "{said:?}");
 }
 
 #[test]

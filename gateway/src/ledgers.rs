@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_audit::{Exported, OpenError, ReadError, Reader, export as write_export, load_key};
+use portcullis_audit::note::VerifierKey;
+use portcullis_audit::policy::Policy;
+use portcullis_audit::tlog_proof::TlogProof;
+use portcullis_audit::{
+    Exported, OpenError, PublishedLogs, ReadError, Reader, export_with, load_key,
+};
 
 use crate::config::Settings;
 
@@ -15,6 +20,12 @@ pub enum LedgerError {
         "name the deployment by --config; `portcullis serve` makes its ledger at the first start"
     ))]
     Absent(PathBuf),
+    /// There is no such log.
+    #[error("there is no log `{0}`")]
+    #[diagnostic(help(
+        "name a tenant, or `deployment`; `portcullis ledger show` lists what there is"
+    ))]
+    NoLog(String),
     /// The ledger, or the folder of an export.
     #[error(transparent)]
     Read(ReadError),
@@ -40,11 +51,41 @@ pub fn reader(settings: &Settings) -> Result<Reader, LedgerError> {
     Ok(Reader::open(&settings.data.ledger_db())?)
 }
 
-/// Writes all logs into a folder that anybody can verify; its heads are signed.
+/// Writes all logs into a folder that anybody can verify; tells now and then how many records of how
+/// many are written.
 ///
 /// # Errors
 /// When the ledger can't be read, the folder not written, or the key not used.
-pub fn export(settings: &Settings, folder: &Path) -> Result<Exported, LedgerError> {
+pub fn export(
+    settings: &Settings,
+    folder: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, LedgerError> {
     let key = load_key(&settings.data.ledger_key())?;
-    Ok(write_export(&reader(settings)?, &key, &settings.ledger.deployment, folder)?)
+    let deployment = &settings.ledger.deployment;
+    Ok(export_with(&reader(settings)?, &key, deployment, folder, progress)?)
+}
+
+/// The proof that one record is in its log, with the record in it.
+///
+/// # Errors
+/// When there is no such log or record, or it is not under a signed head yet.
+pub fn prove(settings: &Settings, log: &str, seq: u64) -> Result<TlogProof, LedgerError> {
+    let reader = reader(settings)?;
+    let origin = reader.origin(log)?.ok_or_else(|| LedgerError::NoLog(log.to_owned()))?;
+    let published = PublishedLogs::of(&reader, &settings.ledger.deployment);
+    Ok(published.prove(&reader, &origin, seq)?)
+}
+
+/// Whom an auditor has to believe to check exports and proofs of this ledger: to be handed over once,
+/// and kept where the operator can't change it.
+///
+/// # Errors
+/// When the ledger can't be read or the key not used.
+pub fn trust(settings: &Settings) -> Result<Policy, LedgerError> {
+    let key = load_key(&settings.data.ledger_key())?;
+    let export = key.vkey(&format!("{}/export", settings.ledger.deployment));
+    let logs = reader(settings)?.logs()?.into_iter().map(|log| log.vkey);
+    let keys = logs.chain([export]).filter_map(|vkey| VerifierKey::parse(&vkey).ok());
+    Ok(Policy::of_logs(keys))
 }

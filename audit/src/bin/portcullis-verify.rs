@@ -1,28 +1,49 @@
-//! `portcullis-verify`: checks a ledger export offline.
+//! `portcullis-verify`: checks a ledger export, or the proof of one record, offline.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use portcullis_audit::note::VerifierKey;
-use portcullis_audit::verify::{Report, Trust, Verdict, verify};
+use portcullis_audit::policy::Policy;
+use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
+use portcullis_audit::verify::{Effort, Report, Trust, Verdict, verify_with};
+use serde_json::json;
 
 /// Checks that a ledger export is as it was written, without trusting whoever made it.
 ///
 /// Recomputes every leaf hash from the record bytes, follows the chain from each log's first
-/// record, rebuilds the Merkle trees, and compares them with the signed heads. Names the first
-/// record that is not as it was logged, and what was done to it.
+/// record, rebuilds the Merkle trees, and compares them with the signed heads and with what the
+/// deployment's own log noted of the others. Names the first record that is not as it was logged,
+/// what was done to it, and what somebody would have to explain.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Arguments {
     /// The folder that `portcullis ledger export` wrote.
-    folder: PathBuf,
+    #[arg(required_unless_present = "proof", conflicts_with = "proof")]
+    folder: Option<PathBuf>,
+
+    /// Check one record by its proof alone (a `.tlog-proof` file of `portcullis ledger proof`).
+    #[arg(long, value_name = "FILE", requires = "trust")]
+    proof: Option<PathBuf>,
+
+    /// The record's bytes, for a proof that does not carry them.
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    record: Option<PathBuf>,
+
+    /// Logs and witnesses that you believe, from elsewhere (c2sp.org/tlog-policy).
+    #[arg(long, value_name = "FILE", group = "trust")]
+    policy: Option<PathBuf>,
 
     /// Verifier key that you have from elsewhere (`name+id+key`). Repeat it for more logs.
     /// Without one the keys in the folder are taken, which shows only that it hangs together.
-    #[arg(long = "vkey", value_parser = parse_key)]
+    #[arg(long = "vkey", value_parser = parse_key, group = "trust")]
     keys: Vec<VerifierKey>,
+
+    /// Threads that hash and read records [default: one for each core].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
 
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -31,31 +52,153 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit status:
-  0  whole: every record is as it was logged
+  0  whole: every record is as it was logged (with --proof: the record is in the log)
   1  forged: a record, head or tile was changed; the first one is named
-  2  the command line is wrong
+  2  the command line is wrong, or a file named there can't be used
   3  torn: a file is missing or ends in the middle
   4  absent: there is nothing to verify
   5  empty: there is a ledger without a record
   6  unreadable: a file could not be read
 
 Examples:
-  portcullis ledger export /tmp/export && portcullis-verify /tmp/export
+  portcullis ledger export --to /tmp/export && portcullis-verify /tmp/export
   portcullis-verify --json /tmp/export | jq .fault
-  portcullis-verify --vkey \"$(cat key-from-last-year)\" /tmp/export";
+  portcullis-verify --policy from-last-year.policy /tmp/export
+  portcullis-verify --proof 17.tlog-proof --policy from-last-year.policy";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let report = verify(&arguments.folder, &Trust { keys: arguments.keys });
+    let trust = match trust(&arguments) {
+        Ok(trust) => trust,
+        Err(why) => return usage(&why),
+    };
+    match (&arguments.proof, &arguments.folder) {
+        (Some(proof), _) => one_record(&arguments, proof, &trust),
+        (None, Some(folder)) => whole_folder(&arguments, folder, &trust),
+        (None, None) => usage("name a folder, or a proof by --proof"),
+    }
+}
+
+/// What the auditor believes: the policy file, or the keys of the command line.
+fn trust(arguments: &Arguments) -> Result<Trust, String> {
+    if let Some(path) = &arguments.policy {
+        let text = std::fs::read_to_string(path).map_err(|why| at(path, &why))?;
+        let policy = Policy::parse(&text).map_err(|why| at(path, &why))?;
+        return Ok(Trust { policy: Some(policy) });
+    }
+    let keys = &arguments.keys;
+    Ok(if keys.is_empty() { Trust::default() } else { Trust::in_keys(keys.iter().cloned()) })
+}
+
+fn whole_folder(arguments: &Arguments, folder: &Path, trust: &Trust) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or(cores, usize::from);
+    let mut bar = Bar::default();
+    let effort = Effort { threads, progress: &mut |done, all| bar.show(done, all) };
+    let report = verify_with(folder, trust, effort);
+    bar.clear();
     let text = if arguments.json {
         format!("{}\n", report.to_json())
     } else {
         coloured(&report, std::io::stdout().is_terminal())
     };
+    say(&text, report.verdict.exit_code())
+}
+
+fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
+    let read = || -> Result<(TlogProof, Vec<u8>), String> {
+        let text = read_bounded(path)?;
+        let proof = TlogProof::parse(&text).map_err(|why| at(path, &why))?;
+        let record = match &arguments.record {
+            Some(record) => std::fs::read(record).map_err(|why| at(record, &why))?,
+            None => proof.extra().map(<[u8]>::to_vec).ok_or_else(|| {
+                at(path, &"it does not carry the record; give its bytes by --record")
+            })?,
+        };
+        Ok((proof, record))
+    };
+    let (proof, record) = match read() {
+        Ok(read) => read,
+        Err(why) => return usage(&why),
+    };
+    let Some(policy) = &trust.policy else {
+        return usage("a proof is checked against keys that you have: --policy or --vkey");
+    };
+    match proof.verify(&record, policy, u64::MAX) {
+        Ok(proved) => {
+            let head = &proved.head.checkpoint;
+            let witnesses: Vec<_> =
+                proved.head.cosignatures.iter().map(|one| one.witness.as_str()).collect();
+            let log = &head.origin;
+            let text = if arguments.json {
+                let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+                format!(
+                    "{}\n",
+                    json!({ "verdict": "whole", "log": log, "seq": proved.index,
+                    "size": head.size, "witnessed_by": witnesses, "record": record })
+                )
+            } else {
+                let by = if witnesses.is_empty() { "nobody".into() } else { witnesses.join(", ") };
+                let record = String::from_utf8_lossy(&record).into_owned();
+                format!(
+                    "whole: record {} of {log} is under its head of {} records, witnessed by {by}\n{record}\n",
+                    proved.index, head.size
+                )
+            };
+            say(&text, 0)
+        }
+        Err(why) if arguments.json => {
+            say(&format!("{}\n", json!({ "verdict": "forged", "why": why.to_string() })), 1)
+        }
+        Err(why) => say(&format!("FORGED: {why}\n"), 1),
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|why| at(path, &why))?.len();
+    if length > MAX_PROOF_BYTES as u64 {
+        return Err(at(path, &"it is larger than any proof"));
+    }
+    std::fs::read_to_string(path).map_err(|why| at(path, &why))
+}
+
+fn at(path: &Path, why: &dyn std::fmt::Display) -> String {
+    format!("`{}`: {why}", path.display())
+}
+
+fn usage(why: &str) -> ExitCode {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {why}");
+    ExitCode::from(2)
+}
+
+fn say(text: &str, code: u8) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::from(report.verdict.exit_code()),
+        Ok(()) => ExitCode::from(code),
         // The answer did not arrive, so no script may take it for "whole".
         Err(_) => ExitCode::from(6),
+    }
+}
+
+/// A line about the progress, on a terminal only.
+#[derive(Default)]
+struct Bar {
+    shown: bool,
+}
+
+impl Bar {
+    fn show(&mut self, done: u64, all: u64) {
+        if std::io::stderr().is_terminal() {
+            let percent = done.saturating_mul(100) / all.max(1);
+            self.shown = true;
+            let _ = write!(std::io::stderr(), "\r{done} of {all} records ({percent} %)");
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
     }
 }
 

@@ -26,6 +26,12 @@ pub struct LogReport {
     pub recovered: u64,
     /// Intents that nothing closed yet.
     pub open: u64,
+    /// Subjects whose keys were destroyed, so that what they did can no longer be read.
+    pub erased: u64,
+    /// Verifier keys that signed the head.
+    pub signed_by: Vec<String>,
+    /// Witnesses of the policy that cosigned the head, each with its time in seconds since 1970.
+    pub witnessed_by: Vec<(String, u64)>,
     /// Times at which the clock went backwards; order is by place, so this is a flag, no fault.
     pub clock_backwards: u64,
     /// Root over all leaf hashes.
@@ -46,6 +52,21 @@ pub struct Anchor {
 impl std::fmt::Display for Anchor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "record {} of the deployment's log", self.seq)
+    }
+}
+
+/// What the bytes of a record tell without their place: the part of the check that many can share.
+#[derive(Debug)]
+pub struct Examined {
+    leaf: Hash,
+    parsed: Result<Record, NotARecord>,
+}
+
+impl Examined {
+    /// Hashes and reads the bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { leaf: chain::leaf(bytes), parsed: Record::parse(bytes) }
     }
 }
 
@@ -92,6 +113,9 @@ impl Checker {
             outcomes: 0,
             recovered: 0,
             open: 0,
+            erased: 0,
+            signed_by: Vec::new(),
+            witnessed_by: Vec::new(),
             clock_backwards: 0,
             root: genesis,
             anchored: Vec::new(),
@@ -126,13 +150,18 @@ impl Checker {
 
     /// Takes the next record.
     pub fn step(&mut self, bytes: &[u8]) {
+        self.take(Examined::of(bytes));
+    }
+
+    /// Takes the next record, of which what it alone can tell is known already.
+    pub fn take(&mut self, record: Examined) {
         let at = self.leaves.len();
-        let leaf = chain::leaf(bytes);
+        let Examined { leaf, parsed } = record;
         self.leaves.push(leaf);
         self.tree.push(leaf);
         match self.trouble.take() {
-            None => self.trouble = self.examine(at, &leaf, bytes).err(),
-            Some(trouble) => self.trouble = Some(self.learn(trouble, bytes)),
+            None => self.trouble = self.examine(at, &leaf, parsed).err(),
+            Some(trouble) => self.trouble = Some(self.learn(trouble, parsed.ok())),
         }
         if self.trouble.is_none() {
             self.trouble = self.meets_anchors().err();
@@ -186,8 +215,12 @@ impl Checker {
         Ok(())
     }
 
-    fn examine(&mut self, at: usize, leaf: &Hash, bytes: &[u8]) -> Result<(), Trouble> {
-        let parsed = Record::parse(bytes);
+    fn examine(
+        &mut self,
+        at: usize,
+        leaf: &Hash,
+        parsed: Result<Record, NotARecord>,
+    ) -> Result<(), Trouble> {
         if self.vouched.as_ref().is_some_and(|vouched| vouched.get(at) != Some(leaf)) {
             return Err(Trouble::NotVouched { at, parsed: parsed.map(|_| ()) });
         }
@@ -200,6 +233,7 @@ impl Checker {
         if record.ts < self.last_ts {
             self.report.clock_backwards += 1;
         }
+        self.report.erased += u64::from(record.kind == Kind::Erase);
         let heads = record.heads().into_iter();
         self.anchored.extend(heads.map(|head| Anchor { head, seq: record.seq }));
         self.last_ts = record.ts;
@@ -264,8 +298,7 @@ impl Checker {
     }
 
     /// What a further record says about trouble before it.
-    fn learn(&self, trouble: Trouble, bytes: &[u8]) -> Trouble {
-        let next = Record::parse(bytes).ok();
+    fn learn(&self, trouble: Trouble, next: Option<Record>) -> Trouble {
         match trouble {
             Trouble::BrokenLink { at, .. } => {
                 // If the next record vouches for this one, the one before was changed.

@@ -11,8 +11,9 @@ use crate::export::INDEX_TITLE;
 use crate::fault::{Fault, FaultKind};
 use crate::merkle;
 use crate::note::{Checkpoint, VerifierKey};
+use crate::policy::{Evaluation, Policy};
 use crate::record::is_name;
-use crate::tiles::{WIDTH, bundle_width, entries, entries_path, hash_tiles, tile_path};
+use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
 /// Largest file that is read: a full bundle of the longest records, with room.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -20,24 +21,52 @@ const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// Whom the verifier believes.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Verifier keys that the auditor has from elsewhere; one of them must fit every log.
-    /// When empty, the keys in the folder are taken, which proves only that it hangs together.
-    pub keys: Vec<VerifierKey>,
+    /// Logs and witnesses that the auditor believes, from elsewhere (c2sp.org/tlog-policy): every
+    /// log must be signed by one of these logs' keys and cosigned by the quorum. Without one, the
+    /// policies in the folder are taken, which proves only that it hangs together.
+    pub policy: Option<Policy>,
+}
+
+impl Trust {
+    /// Believes these keys, and asks for no witness.
+    #[must_use]
+    pub fn in_keys(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
+        Self { policy: Some(Policy::of_logs(keys)) }
+    }
+}
+
+/// How the work is done; changes no answer.
+pub struct Effort<'a> {
+    /// Threads that hash and read records.
+    pub threads: usize,
+    /// Told the number of records that were checked and that of all, now and then.
+    pub progress: &'a mut dyn FnMut(u64, u64),
 }
 
 /// Verifies an export. Never panics, whatever the bytes.
 #[must_use]
 pub fn verify(folder: &Path, trust: &Trust) -> Report {
+    verify_with(folder, trust, Effort { threads: 1, progress: &mut |_, _| {} })
+}
+
+/// Verifies an export with several threads and tells how far it is.
+#[must_use]
+pub fn verify_with(folder: &Path, trust: &Trust, effort: Effort<'_>) -> Report {
     let mut logs = Vec::new();
-    let verdict = match check_folder(folder, trust, &mut logs) {
+    let verdict = match check_folder(folder, trust, effort, &mut logs) {
         Ok(()) if logs.iter().all(|log| log.records == 0) => Verdict::Empty,
         Ok(()) => Verdict::Whole,
         Err(verdict) => verdict,
     };
-    Report { verdict, logs, trusted_keys: !trust.keys.is_empty() }
+    Report { verdict, logs, trusted_keys: trust.policy.is_some() }
 }
 
-fn check_folder(folder: &Path, trust: &Trust, logs: &mut Vec<LogReport>) -> Result<(), Verdict> {
+fn check_folder(
+    folder: &Path,
+    trust: &Trust,
+    effort: Effort<'_>,
+    logs: &mut Vec<LogReport>,
+) -> Result<(), Verdict> {
     if !folder.is_dir() {
         return Err(Verdict::Absent(format!("there is no folder `{}`", folder.display())));
     }
@@ -47,8 +76,13 @@ fn check_folder(folder: &Path, trust: &Trust, logs: &mut Vec<LogReport>) -> Resu
     let export = Export { folder, trust };
     let listed = export.index()?;
     let mut anchors = Anchors::default();
+    let (mut done, all) = (0, listed.iter().map(|head| head.size).sum());
     for head in anchors.first_in(&listed) {
-        let report = export.check_log(head, anchors.of(&head.origin))?;
+        let mut progress = |of_log| (effort.progress)(done + of_log, all);
+        let effort =
+            Effort { threads: effort.threads, progress: &mut |of_log, _| progress(of_log) };
+        let report = export.check_log(head, anchors.of(&head.origin), effort)?;
+        done += report.records;
         anchors.take(&report);
         logs.push(report);
     }
@@ -104,7 +138,8 @@ impl Export<'_> {
     /// The logs that the signed index lists.
     fn index(&self) -> Result<Vec<Checkpoint>, Verdict> {
         let bad = |kind, why: &str| Verdict::from(fault("index", None, kind, why));
-        let key = self.key(self.folder, "index", |name| name.ends_with("/export"))?;
+        let policy = self.policy(self.folder, "index", |name| name.ends_with("/export"))?;
+        let key = only_key(&policy, "index", |name| name.ends_with("/export"))?;
         let note = text(&self.folder.join("index"), "index")?;
         let signed =
             key.open(&note).map_err(|why| bad(FaultKind::BadCheckpoint, &why.to_string()))?;
@@ -113,13 +148,16 @@ impl Export<'_> {
             .ok_or_else(|| bad(FaultKind::BadCheckpoint, "it is signed, but not a list of logs"))
     }
 
-    fn check_log(&self, listed: &Checkpoint, anchors: Vec<Anchor>) -> Result<LogReport, Verdict> {
+    fn check_log(
+        &self,
+        listed: &Checkpoint,
+        anchors: Vec<Anchor>,
+        effort: Effort<'_>,
+    ) -> Result<LogReport, Verdict> {
         let origin = listed.origin.as_str();
         let folder = self.log_folder(origin);
-        let key = self.key(&folder, origin, |name| name == origin)?;
-        let note = text(&folder.join("checkpoint"), origin)?;
-        let head =
-            Checkpoint::open(&note, &key).map_err(|why| bad_head(origin, &why.to_string()))?;
+        let signed = self.head(&folder, origin)?;
+        let (head, key) = (signed.checkpoint, signed.log);
         if head != *listed {
             return Err(bad_head(origin, "the index lists another head").into());
         }
@@ -127,8 +165,11 @@ impl Export<'_> {
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
         let mut checker = Checker::new(origin, genesis, vouched.clone()).against(anchors);
-        read_records(&folder, &head, &mut checker)?;
-        let report = checker.finish(Some(&head)).map_err(Verdict::from)?;
+        super::records::read(&folder, &head, &mut checker, effort)?;
+        let mut report = checker.finish(Some(&head)).map_err(Verdict::from)?;
+        report.signed_by = vec![key.to_string()];
+        let counted = signed.cosignatures.into_iter().filter(|one| !one.in_the_future);
+        report.witnessed_by = counted.map(|one| (one.witness, one.unix_seconds)).collect();
         match vouched {
             Some(leaves) => check_tiles(&folder, origin, &leaves)?,
             None => {
@@ -139,31 +180,46 @@ impl Export<'_> {
         Ok(report)
     }
 
-    /// The key that must have signed: the auditor's own if there is one, else the folder's.
-    fn key(
+    /// The head of a log, signed and cosigned as the policy wants it.
+    fn head(&self, folder: &Path, origin: &str) -> Result<Evaluation, Verdict> {
+        let policy = self.policy(folder, origin, |name| name == origin)?;
+        let note = text(&folder.join("checkpoint"), origin)?;
+        // The auditor's machine may have no right clock: a cosignature of the future is told, and
+        // it does not make a record untrue.
+        let signed = policy.evaluate(&note, u64::MAX);
+        let signed = signed.map_err(|why| bad_head(origin, &why.to_string()))?;
+        if signed.checkpoint.origin != origin {
+            return Err(bad_head(origin, "it is the head of another log").into());
+        }
+        if !signed.quorum {
+            let count = signed.cosignatures.len();
+            let why = format!("{count} witnesses of the policy cosigned it, which is no quorum");
+            return Err(fault(origin, None, FaultKind::NotWitnessed, &why).into());
+        }
+        Ok(signed)
+    }
+
+    /// Whom to believe about a log: the auditor's own policy if it knows the log, else the folder's.
+    fn policy(
         &self,
         folder: &Path,
         log: &str,
         fits: impl Fn(&str) -> bool,
-    ) -> Result<VerifierKey, Verdict> {
-        if let Some(key) = self.trust.keys.iter().find(|key| fits(key.name())) {
-            return Ok(key.clone());
+    ) -> Result<Policy, Verdict> {
+        let knows = |policy: &Policy| policy.logs().iter().any(|log| fits(log.key.name()));
+        if let Some(policy) = self.trust.policy.as_ref().filter(|policy| knows(policy)) {
+            return Ok(policy.clone());
         }
         // A key for a log proves nothing about the list of logs, which has a name of its own.
-        let needs_own = !self.trust.keys.is_empty() && log != "index";
-        let policy = text(&folder.join("policy"), log)?;
-        let key = policy
-            .lines()
-            .find_map(|line| line.strip_prefix("log "))
-            .and_then(|vkey| VerifierKey::parse(vkey).ok())
-            .filter(|key| fits(key.name()));
-        match key {
-            Some(_) if needs_own => {
-                Err(bad_head(log, "none of the given keys is for this log").into())
-            }
-            Some(key) => Ok(key),
-            None => Err(bad_head(log, "its policy names no key for it").into()),
+        if self.trust.policy.is_some() && log != "index" {
+            return Err(bad_head(log, "none of the given keys is for this log").into());
         }
+        let policy = Policy::parse(&text(&folder.join("policy"), log)?)
+            .map_err(|why| bad_head(log, &format!("its policy: {why}")))?;
+        if knows(&policy) {
+            return Ok(policy);
+        }
+        Err(bad_head(log, "its policy names no key for it").into())
     }
 
     fn log_folder(&self, origin: &str) -> PathBuf {
@@ -226,39 +282,6 @@ fn read_tiles(folder: &Path, head: &Checkpoint) -> Result<Vec<Hash>, Verdict> {
     Ok(leaves)
 }
 
-fn read_records(folder: &Path, head: &Checkpoint, checker: &mut Checker) -> Result<(), Verdict> {
-    for index in 0..head.size.div_ceil(WIDTH as u64) {
-        let path = folder.join(entries_path(index, bundle_width(head.size, index)));
-        match bytes(&path) {
-            Ok(bundle) => {
-                if !take_bundle(&bundle, checker) {
-                    break;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                checker.torn(&format!("the bundle `{}` is missing", path.display()));
-                break;
-            }
-            Err(error) => return Err(unreadable(&path, &error)),
-        }
-    }
-    Ok(())
-}
-
-/// False when the bundle ends within a record, after which nothing can be read.
-fn take_bundle(bundle: &[u8], checker: &mut Checker) -> bool {
-    for entry in entries(bundle) {
-        match entry {
-            Ok(record) => checker.step(record),
-            Err(cut) => {
-                checker.torn(&cut.to_string());
-                return false;
-            }
-        }
-    }
-    true
-}
-
 /// Every tile of every level must be what the leaves give.
 fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdict> {
     for (path, expected) in hash_tiles(leaves) {
@@ -277,6 +300,16 @@ fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdi
     Ok(())
 }
 
+/// The key of the policy whose name fits.
+fn only_key(
+    policy: &Policy,
+    log: &str,
+    fits: impl Fn(&str) -> bool,
+) -> Result<VerifierKey, Verdict> {
+    let key = policy.logs().iter().map(|log| &log.key).find(|key| fits(key.name()));
+    key.cloned().ok_or_else(|| bad_head(log, "its policy names no key for it").into())
+}
+
 fn text(path: &Path, log: &str) -> Result<String, Verdict> {
     let bytes = bytes(path).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
@@ -289,7 +322,7 @@ fn text(path: &Path, log: &str) -> Result<String, Verdict> {
         .map_err(|_| bad_head(log, &format!("`{}` is not text", path.display())).into())
 }
 
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("the file is larger than any that an export writes"));
     }
@@ -300,7 +333,7 @@ fn bad_head(log: &str, why: &str) -> Fault {
     fault(log, None, FaultKind::BadCheckpoint, why)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Verdict {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Verdict {
     Verdict::Unreadable(format!("`{}`: {error}", path.display()))
 }
 

@@ -4,10 +4,11 @@
 
 mod check;
 mod folder;
+mod records;
 mod report;
 mod store;
 
-pub use check::{Anchor, Checker, LogReport};
-pub use folder::{Trust, verify};
+pub use check::{Anchor, Checker, Examined, LogReport};
+pub use folder::{Effort, Trust, verify, verify_with};
 pub use report::{Report, Verdict};
 pub use store::verify_ledger;

@@ -96,8 +96,12 @@ impl Report {
                 let (records, logs) = (self.records(), self.logs.len());
                 format!("whole: {records} records in {logs} logs\n")
             }
-            Verdict::Forged(fault) => format!("FORGED: {fault}\n"),
-            Verdict::Torn(fault) => format!("TORN: {fault}\n"),
+            Verdict::Forged(fault) => {
+                format!("FORGED: {fault}\n  To explain: {}.\n", fault.kind.explanation())
+            }
+            Verdict::Torn(fault) => {
+                format!("TORN: {fault}\n  To explain: {}.\n", fault.kind.explanation())
+            }
             Verdict::Absent(why) => format!("absent: {why}\n"),
             Verdict::Empty => "empty: there is a ledger, and it has no record\n".to_owned(),
             Verdict::Unreadable(why) => format!("unreadable: {why}\n"),
@@ -109,6 +113,9 @@ impl Report {
                 "  {:<40} {:>8} records  {:>8} intents ({} closed, {} recovered as unknown, {} open)",
                 log.origin, log.records, log.intents, log.outcomes, log.recovered, log.open
             );
+            if !log.signed_by.is_empty() {
+                let _ = writeln!(text, "    whole from {}", span(log));
+            }
         }
         if !self.trusted_keys && !self.logs.is_empty() {
             text.push_str(
@@ -125,8 +132,28 @@ impl Report {
     }
 }
 
+/// What was found whole, and who vouches for it.
+fn span(log: &LogReport) -> String {
+    let witnesses = log.witnessed_by.iter().map(|(name, at)| format!("{name} at {}", time(*at)));
+    let witnesses: Vec<String> = witnesses.collect();
+    let witnesses = if witnesses.is_empty() { "nobody".to_owned() } else { witnesses.join(", ") };
+    let range = match log.records.checked_sub(1) {
+        Some(last) => format!("record 0 to {last}"),
+        None => "its begin, no record".to_owned(),
+    };
+    let signers = log.signed_by.join(", ");
+    let erased = log.erased;
+    format!("{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased, 0 pruned")
+}
+
+fn time(unix_seconds: u64) -> String {
+    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
 fn fault_json(fault: &Fault) -> serde_json::Value {
-    json!({ "log": fault.log, "seq": fault.seq, "kind": fault.kind.as_str(), "why": fault.why })
+    let explain = fault.kind.explanation();
+    json!({ "explain": explain, "log": fault.log, "seq": fault.seq, "kind": fault.kind.as_str(), "why": fault.why })
 }
 
 fn log_json(log: &LogReport) -> serde_json::Value {
@@ -138,6 +165,11 @@ fn log_json(log: &LogReport) -> serde_json::Value {
         "outcomes": log.outcomes,
         "recovered": log.recovered,
         "open": log.open,
+        "erased": log.erased,
+        "signed_by": log.signed_by,
+        "witnessed_by": log.witnessed_by.iter()
+            .map(|(name, at)| json!({ "witness": name, "time": time(*at) }))
+            .collect::<Vec<_>>(),
         "clock_backwards": log.clock_backwards,
     })
 }

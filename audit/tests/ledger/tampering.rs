@@ -228,7 +228,7 @@ async fn a_key_from_elsewhere_is_what_a_resigned_history_cannot_pass() {
     let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
     let keys = ["test/t/default", "test/t/imp_t_x", "test/deployment", "test/export"]
         .map(|name| portcullis_audit::note::VerifierKey::parse(&key.vkey(name)).unwrap());
-    let trust = Trust { keys: keys.to_vec() };
+    let trust = Trust::in_keys(keys);
     assert_eq!(verify(&folder, &trust).verdict, Verdict::Whole);
 
     // Another ledger, whole in itself, under another key.

@@ -88,7 +88,7 @@ impl Written {
 
     fn write_proofs(&self) {
         let checkpoint = std::fs::read_to_string(self.log().join("checkpoint")).unwrap();
-        std::fs::create_dir(self.log().join("proofs")).unwrap();
+        std::fs::create_dir_all(self.log().join("proofs")).unwrap();
         let mut hashes = self.hashes();
         let some = [0, 5, 255, 256, 65_535, self.size - 1];
         for index in some.into_iter().filter(|index| *index < self.size) {

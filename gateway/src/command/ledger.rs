@@ -2,12 +2,13 @@
 
 mod explain;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portcullis_audit::verify::verify_ledger;
-use portcullis_audit::{Query, RecordRow};
+use portcullis_audit::{Query, ReadError, RecordRow};
 use uuid::Uuid;
 
 use super::{Deployment, print};
@@ -56,6 +57,19 @@ enum LedgerCommand {
         #[arg(long)]
         log: String,
     },
+    /// Prove one record: a file that anybody can check alone with `portcullis-verify --proof`
+    Proof {
+        /// Its place in the log
+        seq: u64,
+        /// A tenant, or `deployment`
+        #[arg(long)]
+        log: String,
+        /// Where the proof goes; printed where this is absent
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// The keys that an auditor needs to check exports and proofs; to be handed over once
+    Policy,
     /// Check every record of the ledger on this machine
     Verify,
     /// Write a folder that anybody can verify with `portcullis-verify`
@@ -88,6 +102,11 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
             show(settings, &Query { op: Some(op), ..Query::default() }, json)
         }
         LedgerCommand::Explain { seq, log } => explain::run(settings, &log, seq, json),
+        LedgerCommand::Proof { seq, log, to } => proof(settings, &log, seq, to.as_deref(), json),
+        LedgerCommand::Policy => {
+            print::line(ledgers::trust(settings)?.to_string().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
         LedgerCommand::Verify => verify(settings, json),
         LedgerCommand::Export { to } => export(settings, &to, json),
     }
@@ -121,15 +140,59 @@ fn verify(settings: &Settings, json: bool) -> Result<ExitCode, LedgerError> {
     Ok(ExitCode::from(report.verdict.exit_code()))
 }
 
-fn export(settings: &Settings, to: &std::path::Path, json: bool) -> Result<ExitCode, LedgerError> {
-    let exported = ledgers::export(settings, to)?;
-    let (records, logs) = (exported.records(), exported.heads.len());
+fn proof(
+    settings: &Settings,
+    log: &str,
+    seq: u64,
+    to: Option<&Path>,
+    json: bool,
+) -> Result<ExitCode, LedgerError> {
+    let text = ledgers::prove(settings, log, seq)?.to_string();
+    match to {
+        Some(path) => {
+            std::fs::write(path, &text)
+                .map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+            if json {
+                print::json(&serde_json::json!({ "file": path, "log": log, "seq": seq }));
+            } else {
+                print::line(format_args!(
+                    "{file}; check it with: portcullis-verify --proof {file} --policy POLICY \
+                     (POLICY: what `portcullis ledger policy` prints)",
+                    file = path.display()
+                ));
+            }
+        }
+        None if json => print::json(&serde_json::json!({ "log": log, "seq": seq, "proof": text })),
+        None => print::line(text.trim_end()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(settings: &Settings, to: &Path, json: bool) -> Result<ExitCode, LedgerError> {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("records {bar:30} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    let exported = ledgers::export(settings, to, &mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    let (records, logs, left) = (exported.records(), exported.heads.len(), exported.left);
     if json {
-        print::json(&serde_json::json!({ "folder": to, "records": records, "logs": logs }));
-    } else {
+        print::json(
+            &serde_json::json!({ "folder": to, "records": records, "logs": logs, "left": left }),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    print::line(format_args!(
+        "{records} records of {logs} logs in {folder}; verify them with: portcullis-verify {folder}",
+        folder = to.display()
+    ));
+    if left > 0 {
         print::line(format_args!(
-            "{records} records of {logs} logs in {folder}; verify them with: portcullis-verify {folder}",
-            folder = to.display()
+            "{left} newer records are not in it: no head is signed over them yet, which a running gateway \
+             does each second, and a stopped one when it starts"
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -69,6 +69,11 @@ fn print_page(row: &RecordRow, rules: &[(String, String)], others: &[RecordRow])
     }
     line("policy set", row.text(&["pol", "bundle"]));
     line("result", &joined(row, ["res", "status"], " ", ["res", "error"]));
+    for secret in secrets(others) {
+        line("secret", &secret);
+    }
+    line("arguments", &committed(row, "in"));
+    line("answer", &others.iter().map(|row| committed(row, "out")).collect::<String>());
     for (key, value) in notes(row) {
         line(&key, &value);
     }
@@ -80,6 +85,33 @@ fn print_page(row: &RecordRow, rules: &[(String, String)], others: &[RecordRow])
     if !row.text(&["pol", "bundle"]).is_empty() {
         print::line(format_args!("\nWhy: portcullis policy explain --op {}", record.op));
     }
+}
+
+/// Which secret in which version was used for what, over all records of the operation.
+fn secrets(others: &[RecordRow]) -> Vec<String> {
+    let mut used = Vec::new();
+    for record in others.iter().filter_map(|row| row.to_json().ok()) {
+        let list = record.pointer("/record/sec").and_then(serde_json::Value::as_array).cloned();
+        for secret in list.unwrap_or_default() {
+            let text =
+                |key: &str| secret.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+            let shown =
+                format!("{} version {} ({})", text("name"), text("version"), text("purpose"));
+            if !used.contains(&shown) {
+                used.push(shown);
+            }
+        }
+    }
+    used
+}
+
+/// A payload that is not in the record: its length, and the commitment that binds it.
+fn committed(row: &RecordRow, key: &str) -> String {
+    let (length, commitment) = (row.text(&[key, "n"]), row.text(&[key, "c"]));
+    if commitment.is_empty() {
+        return String::new();
+    }
+    format!("{length} bytes, committed to by {commitment}")
 }
 
 /// What the record says beside its fixed fields: channel, confirmation, what an operator did.
