@@ -18,17 +18,22 @@ async fn about_the_ledger_works() {
     let upstream = Upstream::start();
     let gate = Deployment::builder().notes(&upstream).start().await;
     gate.call("ana", "notes", "list_notes", json!({})).await;
+    std::fs::write(gate.dir().join("auditor.policy"), gate.must(&["ledger", "policy"])).unwrap();
     gate.must(&["ledger", "export", "--to", "export/"]);
-    let verify = || {
+    gate.must(&["ledger", "proof", "0", "--log", "deployment", "--to", "0.tlog-proof"]);
+    let verify = |args: &[&str]| {
         let verify = Command::new(harness::binary("portcullis-verify"))
             .current_dir(gate.dir())
-            .arg("export/")
+            .args(["--policy", "auditor.policy"])
+            .args(args)
             .output();
         let output = verify.unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let (whole, said) = verify();
-    assert!(whole && said.contains("whole"), "{said}");
+    let (whole, said) = verify(&["export/"]);
+    assert!(whole && said.contains("whole") && said.contains("witnessed by nobody"), "{said}");
+    let (whole, said) = verify(&["--proof", "0.tlog-proof"]);
+    assert!(whole && said.starts_with("whole: record 0 of"), "{said}");
 }
 
 #[tokio::test]

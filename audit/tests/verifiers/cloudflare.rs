@@ -79,7 +79,7 @@ fn check_proofs(folder: &Path, vkey: &str, stored: &Stored) -> Result<usize, Str
     for file in files {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         let (head, checkpoint) = text.split_once("\n\n").ok_or("not a proof")?;
-        let mut lines = head.lines();
+        let mut lines = head.lines().filter(|line| !line.starts_with("extra "));
         if lines.next() != Some("c2sp.org/tlog-proof@v1") {
             return Err("not a proof".to_owned());
         }

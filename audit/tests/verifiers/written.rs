@@ -90,8 +90,9 @@ impl Written {
         let checkpoint = std::fs::read_to_string(self.log().join("checkpoint")).unwrap();
         std::fs::create_dir_all(self.log().join("proofs")).unwrap();
         let mut hashes = self.hashes();
-        let some = [0, 5, 255, 256, 65_535, self.size - 1];
-        for index in some.into_iter().filter(|index| *index < self.size) {
+        // The export has the last one's proof already, with the record in it.
+        let some = [0, 5, 255, 256, 65_535];
+        for index in some.into_iter().filter(|index| *index < self.size - 1) {
             let proof = prove_inclusion(index, self.size, |at| hashes.hash(at)).unwrap();
             let proof = TlogProof::new(index, proof, &checkpoint).unwrap();
             let path = self.log().join(format!("proofs/{index}.tlog-proof"));

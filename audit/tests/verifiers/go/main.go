@@ -175,6 +175,10 @@ func checkProofs(folder string, tree tlog.Tree, vkey string, hashes stored) (int
 		}
 		head, checkpoint, _ := strings.Cut(string(text), "\n\n")
 		lines := strings.Split(head, "\n")
+		if len(lines) > 1 && strings.HasPrefix(lines[1], "extra ") {
+			// Whatever it carries, nothing vouches for it.
+			lines = append(lines[:1], lines[2:]...)
+		}
 		if len(lines) < 2 || lines[0] != "c2sp.org/tlog-proof@v1" {
 			return 0, fmt.Errorf("%s is not a proof", file)
 		}

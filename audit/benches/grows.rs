@@ -1,0 +1,227 @@
+//! What a log costs as it grows, and what it costs to check: `cargo bench -p portcullis-audit --bench grows`.
+//!
+//! One ledger grows to the sizes below (`PORTCULLIS_BENCH_RECORDS` bounds the last). At each size the same
+//! number of further records is appended, 64 to a commit, and the CPU time of one is held against that at the
+//! first size; then proofs of records all over the log are made from the published tiles and checked. At one
+//! size the log is exported and checked by `portcullis-verify` (which also reads every record, follows the
+//! chain and pairs intents with outcomes) and by Go's `x/mod/sumdb/tlog` (which only hashes), on the same
+//! folder, each in a process of its own.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use portcullis_audit::policy::Policy;
+use portcullis_audit::{
+    CallFields, Commitment, Entry, Kind, Ledger, LedgerOptions, PolicyRef, PublishedLogs, Reader,
+    ToolRef, Who, export, load_key, note::VerifierKey,
+};
+use uuid::Uuid;
+
+const SIZES: [u64; 3] = [1_000, 100_000, 10_000_000];
+
+/// The log is exported and verified at this size.
+const VERIFIED: u64 = 500_000;
+
+/// Records that are appended at each size to measure one.
+const MEASURED: u64 = 50_000;
+
+const CALLERS: u64 = 128;
+
+const PROOFS: u64 = 200;
+
+const ORIGIN: &str = "bench/t/default";
+
+#[expect(clippy::print_stdout, reason = "a benchmark speaks on stdout")]
+fn main() -> Result<(), Failed> {
+    let most = std::env::var("PORTCULLIS_BENCH_RECORDS").ok().and_then(|n| n.parse().ok());
+    let most: u64 = most.unwrap_or(u64::MAX);
+    let bench = Bench::new()?;
+    println!("   records  CPU us/append  of the first  proof p50 ms  proof max ms");
+    let mut first = None;
+    let (mut size, mut verified) = (0, None);
+    for target in SIZES.map(|size| size.min(most)) {
+        if target > VERIFIED && size < VERIFIED {
+            bench.append(VERIFIED - size)?;
+            size = VERIFIED;
+            verified = Some(bench.verify()?);
+        }
+        bench.append(target.saturating_sub(size))?;
+        let before = cpu_time()?;
+        bench.append(MEASURED)?;
+        let cost = (cpu_time()? - before).as_secs_f64() / MEASURED as f64 * 1e6;
+        size = size.max(target) + MEASURED;
+        let (p50, worst) = bench.prove(size)?;
+        let ratio = cost / *first.get_or_insert(cost);
+        println!("{target:>10}  {cost:>13.1}  {ratio:>12.2}  {p50:>12.2}  {worst:>12.2}");
+        std::io::stdout().flush()?;
+    }
+    if let Some(verified) = verified {
+        println!("\n{verified}");
+    }
+    bench.runtime.block_on(bench.ledger.close())?;
+    Ok(())
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    ledger: Ledger,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Failed> {
+        let folder = tempfile::tempdir_in(".")?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let path = |name| folder.path().join(name);
+        let (ledger, _) = Ledger::open(LedgerOptions::new(path("l.db"), "bench", path("k")))?;
+        Ok(Self { folder, runtime, ledger })
+    }
+
+    fn append(&self, records: u64) -> Result<(), Failed> {
+        self.runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for caller in 0..CALLERS {
+                let ledger = self.ledger.clone();
+                let share = records / CALLERS + u64::from(caller < records % CALLERS);
+                tasks.spawn(async move {
+                    for _ in 0..share {
+                        ledger.append(entry()).await?;
+                    }
+                    Ok::<(), portcullis_audit::Unavailable>(())
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                done??;
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until every record is under a signed head.
+    fn published(&self) {
+        while self.ledger.status().published < self.ledger.status().records {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Median and worst time to make and check the proof of one record, in milliseconds.
+    fn prove(&self, size: u64) -> Result<(f64, f64), Failed> {
+        self.published();
+        let reader = Reader::open(&self.folder.path().join("l.db"))?;
+        let logs = PublishedLogs::of(&reader, "bench");
+        let key = load_key(&self.folder.path().join("k"))?;
+        let policy = Policy::of_logs([VerifierKey::parse(&key.vkey(ORIGIN))?]);
+        let mut times = Vec::new();
+        for n in 0..PROOFS {
+            let (seq, start) = (size / PROOFS * n, Instant::now());
+            let proof = logs.prove(&reader, ORIGIN, seq)?;
+            proof.verify(proof.extra().unwrap_or_default(), &policy, u64::MAX)?;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        let at = |index: usize| times.get(index).copied().unwrap_or_default();
+        Ok((at(times.len() / 2), at(times.len() - 1)))
+    }
+
+    fn verify(&self) -> Result<String, Failed> {
+        self.published();
+        let (folder, key) = (self.folder.path().join("export"), self.folder.path().join("k"));
+        let (key, reader) = (load_key(&key)?, Reader::open(&self.folder.path().join("l.db"))?);
+        let start = Instant::now();
+        let exported = export(&reader, &key, "bench", &folder)?;
+        let (records, written) = (exported.records(), start.elapsed().as_secs_f64());
+        let ours = |threads: &str| {
+            let mut verify = Command::new(env!("CARGO_BIN_EXE_portcullis-verify"));
+            verify.args(["--threads", threads]).arg(&folder);
+            verify
+        };
+        let program = go_program(self.folder.path())?;
+        let go = || {
+            let mut verify = Command::new(&program);
+            verify.arg("log").arg(folder.join("t/default")).arg(key.vkey(ORIGIN));
+            verify
+        };
+        // Each once before, so that all find the files in memory; then interleaved.
+        let (mut one, mut many, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        run(go())?;
+        for _ in 0..3 {
+            one.push(run(ours("1"))?);
+            many.push(run(ours("2"))?);
+            theirs.push(run(go())?);
+        }
+        let rate = |times: &mut Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            records as f64 / times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY)
+        };
+        let (one, many, theirs) = (rate(&mut one), rate(&mut many), rate(&mut theirs));
+        std::fs::remove_dir_all(&folder)?;
+        Ok(format!(
+            "{records} records: exported {:.0}/s; verified {one:.0}/s by one thread, {many:.0}/s by two \
+             ({:.2} times), Go's tlog {theirs:.0}/s; of Go's {:.2} by one thread, {:.2} by two",
+            records as f64 / written,
+            many / one,
+            one / theirs,
+            many / theirs
+        ))
+    }
+}
+
+/// Builds the Go verifier of the tests.
+fn go_program(folder: &Path) -> Result<PathBuf, Failed> {
+    let program = folder.join("go-verify");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verifiers/go/main.go");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program).arg(source);
+    build.env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+    run(build)
+        .map_err(|why| format!("go: {why}; apt-get install golang-go golang-golang-x-mod-dev"))?;
+    Ok(program)
+}
+
+/// Seconds that a program takes; an error when it says no.
+fn run(mut program: Command) -> Result<f64, Failed> {
+    let start = Instant::now();
+    let output = program.output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn entry() -> Entry {
+    let fields = CallFields {
+        who: Who { subject: Some("p_4f1c9a7e".into()), session_seq: Some(7), ..Who::default() },
+        tool: Some(ToolRef {
+            server: "notes".into(),
+            name: "delete_note".into(),
+            schema: "ab".repeat(32),
+        }),
+        pol: Some(PolicyRef {
+            decision: "permit".into(),
+            rules: vec!["rbac.scope".into(), "tenant.same".into()],
+            bundle: "cd".repeat(32),
+        }),
+        input: Commitment::of("in", br#"{"id":7}"#).ok(),
+        ..CallFields::default()
+    };
+    let (tenant, op) = ("default".to_owned(), Uuid::now_v7());
+    Entry { tenant, kind: Kind::Decision, op, reference: None, fields, body: None }
+}
+
+type Failed = Box<dyn std::error::Error>;
+
+/// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
+fn cpu_time() -> Result<Duration, Failed> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
