@@ -1,5 +1,6 @@
 //! The ledger as its callers see it: hand in a record, get back proof that it is durable.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::entry::{Entry, Intent, Kind, OutcomeRecord};
 use crate::error::{InvalidEntry, OpenError, Unavailable};
+use crate::publish::Shown;
 use crate::queue::{Job, Payload, Queue, RecordJob, is_outcome};
 use crate::receipt::{Appended, IntentReceipt};
 use crate::record::Draft;
@@ -85,10 +87,25 @@ pub struct Status {
     pub published: u64,
 }
 
+/// How far a log is: what is on disk, and what a checkpoint vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStatus {
+    /// Name of the log.
+    pub origin: String,
+    /// Durable records, as of the last time that heads were published: at most
+    /// [`LedgerOptions::publish_every`] old.
+    pub durable: u64,
+    /// Of these, the records under the checkpoint that is shown.
+    pub shown: u64,
+    /// Where its checkpoint and its tiles are.
+    pub folder: PathBuf,
+}
+
 /// A handle to the one writer. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     queue: Arc<Queue>,
+    shown: Arc<Shown>,
 }
 
 impl Ledger {
@@ -98,8 +115,8 @@ impl Ledger {
     /// # Errors
     /// [`OpenError`]; locked, torn, forged, key and storage are different answers.
     pub fn open(options: LedgerOptions) -> Result<(Self, Opened), OpenError> {
-        let (queue, opened) = crate::recover::start(options)?;
-        Ok((Self { queue: Arc::new(queue) }, opened))
+        let (queue, shown, opened) = crate::recover::start(options)?;
+        Ok((Self { queue: Arc::new(queue), shown }, opened))
     }
 
     /// Makes an intent durable. When this returns a receipt, the record is committed and fsynced.
@@ -168,6 +185,38 @@ impl Ledger {
     #[must_use]
     pub fn status(&self) -> Status {
         self.queue.status()
+    }
+
+    /// How far each log is; never blocks.
+    #[must_use]
+    pub fn logs(&self) -> Vec<LogStatus> {
+        let logs = self.queue.shared().logs().into_iter();
+        let each = logs.map(|(origin, durable, shown)| {
+            let folder = self.shown.folder_of(&origin);
+            LogStatus { origin, durable, shown, folder }
+        });
+        each.collect()
+    }
+
+    /// Adds the cosignatures of witnesses to the checkpoint that is shown, if `text` is still what
+    /// it says; false when a newer head is shown. The caller has checked the signatures. Waits for
+    /// the disk.
+    ///
+    /// # Errors
+    /// When the checkpoint can't be read or written, or would be no note any more.
+    pub fn add_cosignatures(&self, origin: &str, text: &str, lines: &str) -> io::Result<bool> {
+        self.shown.add(origin, text, lines)
+    }
+
+    /// Takes no new intents until [`Self::resume`]: callers hear [`Unavailable::Sealed`] with this
+    /// reason. Outcomes and all other records are still taken. Calling it again changes the reason.
+    pub fn suspend(&self, why: String) {
+        self.queue.shared().suspend(why);
+    }
+
+    /// Ends what [`Self::suspend`] began. A ledger that sealed itself stays sealed.
+    pub fn resume(&self) {
+        self.queue.shared().resume();
     }
 
     /// Writes what is queued, moves the WAL into the database, and stops the writer. Other clones

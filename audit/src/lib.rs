@@ -9,7 +9,8 @@
 //! - **log**: the records of one tenant, or of the deployment itself, numbered by `seq`.
 //! - **leaf**: `SHA-256(0x00 || record)`; each record carries the leaf of the one before (`prev`).
 //! - **receipt**: proof that an intent is durable; an action needs one, only the ledger makes one.
-//! - **sealed**: the ledger takes no new intents, and says why.
+//! - **sealed**: the ledger takes no new intents, and says why; **suspended**: the same for a while,
+//!   by the word of who opened it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
@@ -45,6 +46,8 @@
 //! - INVARIANT: what is written is accepted by verifiers that share no code with us, and what was
 //!   changed is rejected by them (`go_accepts_a_written_log_and_rejects_every_change` and its
 //!   sisters).
+//! - INVARIANT: what is suspended takes no intent and every outcome, and can be resumed
+//!   (`a_suspended_ledger_takes_outcomes_but_no_intents_until_it_is_resumed`).
 //! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
@@ -103,7 +106,8 @@ pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
 pub use export::{Exported, export, export_with};
 pub use fault::{Fault, FaultKind};
 pub use key_file::load_key;
-pub use ledger::{Ledger, LedgerOptions, OpenState, Opened, Status};
+pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Status};
+pub use publish::folder::write_whole;
 pub use published::{PublishedLogs, ShownHead};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};

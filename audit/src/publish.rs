@@ -18,6 +18,7 @@
 
 mod edge;
 pub(crate) mod folder;
+mod shown;
 mod signed;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ use crate::note::{Checkpoint, LogKey, VerifierKey};
 use crate::queue::Shared;
 use crate::store::LogRow;
 use edge::{Tile, TileEdge};
+pub(crate) use shown::Shown;
 use signed::{LastSigned, NotSigned};
 
 /// A head that the writer has made durable.
@@ -51,8 +53,7 @@ pub(crate) struct NewHead {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     conn: Connection,
-    root: PathBuf,
-    deployment: String,
+    shown: Arc<Shown>,
     key: Arc<LogKey>,
     guard: LastSigned,
     logs: HashMap<String, Published>,
@@ -101,6 +102,7 @@ impl Publisher {
         key_file: &Path,
         deployment: &str,
         key: Arc<LogKey>,
+        shown: Arc<Shown>,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -108,8 +110,7 @@ impl Publisher {
         conn.busy_timeout(std::time::Duration::from_secs(5))?;
         Ok(Self {
             conn,
-            root: folder::published(path),
-            deployment: deployment.to_owned(),
+            shown,
             key,
             guard: LastSigned::of_key(key_file, deployment),
             logs: HashMap::new(),
@@ -127,7 +128,7 @@ impl Publisher {
         row: &LogRow,
         size: u64,
     ) -> Result<(Frontier, u64), OpenError> {
-        let shown = self.shown(row)?;
+        let shown = self.shown_size(row)?;
         let signed = self.guard.read(&row.origin).map_err(refuse_start)?;
         let edge = match &signed {
             None if shown > 0 => {
@@ -146,11 +147,12 @@ impl Publisher {
         each_leaf(&self.conn, row.id, edge.size(), size, |leaf| tree.push(leaf))?;
         let published = Published { edge, signed, ..Published::default() };
         self.logs.insert(row.origin.clone(), published);
+        self.shared.published(&row.origin, shown);
         Ok((tree, shown))
     }
 
     /// Size of the checkpoint that is shown; 0 when none is.
-    fn shown(&self, row: &LogRow) -> Result<u64, OpenError> {
+    fn shown_size(&self, row: &LogRow) -> Result<u64, OpenError> {
         let path = self.folder_of(&row.origin).join("checkpoint");
         let note = match std::fs::read_to_string(path) {
             Ok(note) => note,
@@ -219,7 +221,7 @@ impl Publisher {
         self.guard.note(before.signed.as_ref(), head)?;
         crash_point!("publish_before_sign");
         let note = head.sign(&self.key);
-        folder::write_whole(&folder.join("checkpoint"), note.as_bytes())?;
+        self.shown.show(&head.origin, &note)?;
         let partial = tiles.iter().filter(|tile| !tile.is_full());
         let partial: Vec<PathBuf> = partial.map(|tile| folder.join(&tile.path)).collect();
         let old = before.stale.iter().filter(|path| !partial.contains(path));
@@ -238,7 +240,7 @@ impl Publisher {
     }
 
     fn folder_of(&self, origin: &str) -> PathBuf {
-        folder::of_log(&self.root, &self.deployment, origin)
+        self.shown.folder_of(origin)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -95,6 +95,10 @@ pub(crate) struct Shared {
     records: AtomicU64,
     /// Size of each log under the checkpoint that is shown.
     published: Mutex<BTreeMap<String, u64>>,
+    /// Durable size of each log, noted when it is about to be published.
+    durable: Mutex<BTreeMap<String, u64>>,
+    /// Why no new intents are taken for now, by the word of somebody who can take it back.
+    suspended: Mutex<Option<String>>,
     /// Outcomes whose callers were told "not in time" and that are not on disk yet.
     stalled: AtomicU64,
     sealed: OnceLock<String>,
@@ -131,6 +135,38 @@ impl Shared {
         self.published.lock().map_or(0, |published| published.values().sum())
     }
 
+    /// Durable records of a log, whether or not a checkpoint covers them yet.
+    pub(crate) fn durable(&self, origin: &str, size: u64) {
+        if let Ok(mut durable) = self.durable.lock() {
+            durable.insert(origin.to_owned(), size);
+        }
+    }
+
+    /// Origin, durable size and shown size of each log.
+    pub(crate) fn logs(&self) -> Vec<(String, u64, u64)> {
+        let shown = self.published.lock().map(|sizes| sizes.clone()).unwrap_or_default();
+        let durable = self.durable.lock().map(|sizes| sizes.clone()).unwrap_or_default();
+        let each = durable.into_iter().map(|(origin, durable)| {
+            let shown = shown.get(&origin).copied().unwrap_or(0);
+            (origin, durable.max(shown), shown)
+        });
+        each.collect()
+    }
+
+    /// Stops new intents until [`Self::resume`]; the newest reason stays.
+    pub(crate) fn suspend(&self, why: String) {
+        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Takes back [`Self::suspend`]; what is sealed stays so.
+    pub(crate) fn resume(&self) {
+        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn suspended(&self) -> Option<String> {
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// An outcome is not on disk in time. Counted before its answer is closed, so that the
     /// writer, which sees the closed answer, never counts down first.
     fn outcome_late(&self) {
@@ -144,11 +180,17 @@ impl Shared {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |late| late.checked_sub(1));
     }
 
+    /// Why records may be missing.
     fn why_sealed(&self) -> Option<String> {
         self.sealed().or_else(|| {
             (self.stalled.load(Ordering::Acquire) > 0)
                 .then(|| "an outcome is not on disk yet; it is still being written".to_owned())
         })
+    }
+
+    /// Why no new intent is taken.
+    fn why_closed_to_intents(&self) -> Option<String> {
+        self.why_sealed().or_else(|| self.suspended())
     }
 }
 
@@ -173,7 +215,7 @@ impl Queue {
 
     /// Refuses early, so that a sealed ledger costs its callers nothing.
     pub(crate) fn refuse_when_sealed(&self) -> Result<(), Unavailable> {
-        match self.shared.why_sealed() {
+        match self.shared.why_closed_to_intents() {
             Some(why) => Err(Unavailable::Sealed(why)),
             None => Ok(()),
         }
@@ -226,7 +268,7 @@ impl Queue {
 
     pub(crate) fn status(&self) -> Status {
         Status {
-            sealed: self.shared.why_sealed(),
+            sealed: self.shared.why_closed_to_intents(),
             queue_depth: self.shared.depth.load(Ordering::Relaxed),
             records: self.shared.records.load(Ordering::Relaxed),
             published: self.shared.published_records(),
@@ -240,7 +282,11 @@ impl Queue {
             // An error means that the writer ended without an answer; `sealed` says why.
             let _ = done.await;
         }
-        self.refuse_when_sealed()
+        self.shared.why_sealed().map_or(Ok(()), |why| Err(Unavailable::Sealed(why)))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 

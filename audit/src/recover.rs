@@ -19,15 +19,15 @@ use crate::head_file::{self, Head, HeadFile, Noted};
 use crate::ledger::{LedgerOptions, OpenState, Opened};
 use crate::merkle::Frontier;
 use crate::note::LogKey;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, Shown};
 use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
 use crate::store::{LogRow, Store, beside};
 use crate::wal::Checkpointer;
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
-/// Opens the ledger and starts its two threads.
-pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError> {
+/// Opens the ledger and starts its threads.
+pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened), OpenError> {
     check(&options)?;
     let lock = take_lock(&options.path)?;
     let found = look(&options.path)?;
@@ -35,15 +35,18 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError
     let store = Store::open(&options.path)?;
     let head = compare(&store, &found)?;
     let shared = Arc::new(Shared::default());
+    let shown = Arc::new(Shown::of_ledger(&options.path, &options.deployment));
     let mut publisher = Publisher::open(
         &options.path,
         &options.signing_key,
         &options.deployment,
         Arc::clone(&key),
+        Arc::clone(&shown),
         Arc::clone(&shared),
     )?;
     let logs = open_logs(&store, &options, &key, &mut publisher)?;
     let orphans = orphans(&logs);
+    logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
     let behind = logs.values().any(|end| end.announced < end.size);
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
@@ -84,7 +87,7 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Opened), OpenError
     };
     let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
     spawn("ledger-writer", move || writer.run(&jobs))?;
-    Ok((queue, opened))
+    Ok((queue, shown, opened))
 }
 
 /// What stands at the path before anything is touched.

@@ -332,6 +332,7 @@ impl Writer {
             self.anchor_at = now + ANCHOR_EVERY;
         }
         let new = self.new_heads();
+        new.iter().for_each(|new| self.shared.durable(&new.head.origin, new.head.size));
         self.publish_at = match self.heads.try_send(new) {
             Ok(()) => None,
             // It is still busy, and later heads say all that these do.

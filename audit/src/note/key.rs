@@ -66,6 +66,15 @@ impl VerifierKey {
         Vkey::parse(text, ED25519_TYPE).map(Self)
     }
 
+    /// The key `public` under the name `name`: the same key signs many logs, each under its origin.
+    ///
+    /// # Errors
+    /// [`BadKey`] when `name` can't be the name of a key.
+    pub fn of_public(name: &str, public: [u8; 32]) -> Result<Self, BadKey> {
+        let key = Self(Vkey::new(name, ED25519_TYPE, public));
+        if is_key_name(name) { Ok(key) } else { Err(BadKey) }
+    }
+
     /// Name of the key; for a log, its origin.
     #[must_use]
     pub fn name(&self) -> &str {

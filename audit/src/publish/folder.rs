@@ -19,9 +19,12 @@ pub(crate) fn of_log(root: &Path, deployment: &str, origin: &str) -> PathBuf {
     root.join(within.trim_start_matches('/'))
 }
 
-/// Writes a file that a crash leaves as it was or as it is to be: temporary name, fsync, rename,
-/// fsync of the folder (ledger-and-vault.md 5.8).
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that a crash leaves as it was or as it is to be: temporary name (the same with
+/// `.new` after it), fsync, rename, fsync of the folder. Folders that are missing are made.
+///
+/// # Errors
+/// What the file system said.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent()
         && !folder.is_dir()
     {

@@ -168,3 +168,41 @@ async fn a_lost_note_of_what_was_signed_refuses_the_start() {
     let refused = Ledger::open(house.options()).unwrap_err();
     assert!(matches!(&refused, OpenError::Torn { why } if why.contains("signed")), "{refused}");
 }
+
+#[tokio::test]
+async fn the_ledger_says_how_far_each_log_is_shown_also_after_a_restart() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    assert_eq!(ledger.logs(), []);
+    fill(&ledger, "default", 2).await;
+    ledger.close().await.unwrap();
+    let (ledger, _) = house.open();
+    let logs: Vec<_> =
+        ledger.logs().into_iter().map(|log| (log.origin, log.durable, log.shown)).collect();
+    assert_eq!(logs, [("test/deployment".to_owned(), 1, 1), ("test/t/default".to_owned(), 4, 4)]);
+    for log in ledger.logs() {
+        assert!(log.folder.join("checkpoint").is_file(), "{log:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cosignature_stays_with_its_head_and_the_next_head_has_none() {
+    use portcullis_audit::note::{Cosigner, SignedNote};
+    let house = House::new();
+    let soon = LedgerOptions { publish_every: Duration::from_millis(50), ..house.options() };
+    let (ledger, _) = Ledger::open(soon).unwrap();
+    fill(&ledger, "default", 2).await;
+    published(&ledger).await;
+    let text = house.shown("t/default").text();
+    let witness = Cosigner::from_seed("w", &[8; 32]).unwrap();
+    let origin = "test/t/default";
+    assert!(ledger.add_cosignatures(origin, &text, &witness.cosign(&text, 1)).unwrap());
+    let note =
+        || std::fs::read_to_string(house.published("t/default").join("checkpoint")).unwrap();
+    assert_eq!(witness.key().verify(&SignedNote::parse(&note()).unwrap()), Ok(1));
+    fill(&ledger, "default", 1).await;
+    published(&ledger).await;
+    assert!(!ledger.add_cosignatures(origin, &text, &witness.cosign(&text, 2)).unwrap());
+    assert_eq!(SignedNote::parse(&note()).unwrap().signatures().len(), 1);
+    assert_eq!(house.shown("t/default").size, 6);
+}

@@ -191,3 +191,22 @@ async fn a_closed_ledger_refuses_its_other_handles() {
     ledger.close().await.unwrap();
     assert_eq!(other.intent(intent("default")).await.map(|_| ()), Err(Unavailable::Closed));
 }
+
+#[tokio::test]
+async fn a_suspended_ledger_takes_outcomes_but_no_intents_until_it_is_resumed() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    ledger.suspend("no quorum of witnesses for 11 s".to_owned());
+    let refused = ledger.intent(intent("default")).await.unwrap_err();
+    assert_eq!(refused, Unavailable::Sealed("no quorum of witnesses for 11 s".to_owned()));
+    assert_eq!(ledger.status().sealed.as_deref(), Some("no quorum of witnesses for 11 s"));
+    ledger.outcome(outcome("default", receipt.op(), receipt.reference())).await.unwrap();
+    ledger.append(refusal("default")).await.unwrap();
+    ledger.resume();
+    fill(&ledger, "default", 1).await;
+    // Nothing is missing, so closing has nothing to complain of.
+    ledger.suspend("again".to_owned());
+    ledger.close().await.unwrap();
+    assert_eq!(house.reader().rows(&everything()).unwrap().len(), 6);
+}
