@@ -293,7 +293,7 @@ async fn one_damaged_value_keeps_no_other_one_under_its_old_key() {
     let args = ["secret", "set", "vaulty", "api_key", "--user", &own, "--stdin"];
     assert!(gate.portcullis_with_input(&args, VALUE).status.success());
     let directory = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
-    let damage = "UPDATE secrets SET sealed = substr(sealed, 1, 300) WHERE owner = ?1";
+    let damage = "UPDATE secrets SET sealed = substr(sealed, 1, length(sealed) - 8) || 'aaaaaaaa' WHERE owner = ?1";
     assert_eq!(directory.execute(damage, [&own]).unwrap(), 1);
     let sealed = || {
         let select = "SELECT sealed FROM secrets WHERE owner <> ?1";
