@@ -157,7 +157,7 @@ fn rewrite(path: &str) -> Result<String, Reason> {
             continue;
         }
         let (value, tail) = percent_value(tail).ok_or(Reason::BadPercent)?;
-        check_decoded(value, tail)?;
+        check_decoded(value)?;
         decoded.push(value);
         if is_segment_byte(value) {
             canonical.push(char::from(value));
@@ -167,6 +167,10 @@ fn rewrite(path: &str) -> Result<String, Reason> {
         rest = tail;
     }
     let text = std::str::from_utf8(&decoded).map_err(|_| Reason::BadUtf8)?;
+    // Of the decoded text, not of the bytes as they came: `%25%32e` is `%2e` after one decoding.
+    if is_encoded_again(&decoded) {
+        return Err(Reason::DoubleEncoding);
+    }
     if text.chars().any(char::is_control) {
         return Err(Reason::ControlByte);
     }
@@ -174,16 +178,21 @@ fn rewrite(path: &str) -> Result<String, Reason> {
 }
 
 /// Refuses a decoded byte that means something to whoever decodes the path next.
-fn check_decoded(value: u8, tail: &[u8]) -> Result<(), Reason> {
+fn check_decoded(value: u8) -> Result<(), Reason> {
     match value {
         b'/' => Err(Reason::EncodedSlash),
         b'\\' => Err(Reason::Backslash),
         b';' => Err(Reason::PathParameter),
         0 => Err(Reason::NulByte),
-        b'%' if percent_value(tail).is_some() => Err(Reason::DoubleEncoding),
         _ if value.is_ascii_control() => Err(Reason::ControlByte),
         _ => Ok(()),
     }
+}
+
+/// True for text that somebody who decodes once more reads otherwise.
+fn is_encoded_again(decoded: &[u8]) -> bool {
+    let mut parts = decoded.split(|byte| *byte == b'%').skip(1);
+    parts.any(|part| percent_value(part).is_some())
 }
 
 /// Refuses empty and dot segments; an empty last segment is a trailing slash.
@@ -325,6 +334,9 @@ mod tests {
             ("/%zz", Reason::BadPercent),
             ("/%+1", Reason::BadPercent),
             ("/%252e%252e/", Reason::DoubleEncoding),
+            ("/%25%32e%25%32e/", Reason::DoubleEncoding),
+            ("/%252%65%25%32%65/", Reason::DoubleEncoding),
+            ("/%c3%A9%250%30", Reason::DoubleEncoding),
             ("/caf\u{e9}", Reason::RawByte),
             ("/a b", Reason::RawByte),
             ("/<a>", Reason::RawByte),
