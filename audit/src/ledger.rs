@@ -29,6 +29,8 @@ pub struct LedgerOptions {
     pub queue: usize,
     /// How long a caller waits for durability before it hears [`Unavailable::Deadline`].
     pub deadline: Duration,
+    /// Bytes that are kept on the disk for the outcomes of admitted calls, should it become full.
+    pub reserve: u64,
     /// How soon a record is under a signed checkpoint that is shown.
     pub publish_every: Duration,
 }
@@ -44,6 +46,7 @@ impl LedgerOptions {
             replica: "0".to_owned(),
             queue: 4096,
             deadline: Duration::from_secs(2),
+            reserve: 16 * 1024 * 1024,
             publish_every: Duration::from_secs(1),
         }
     }

@@ -1,7 +1,7 @@
 //! The bounded way from callers to the writer thread, and the answers back.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub(crate) struct Shared {
     published: Mutex<BTreeMap<String, u64>>,
     /// Durable size of each log, noted when it is about to be published.
     durable: Mutex<BTreeMap<String, u64>>,
+    /// The disk is full.
+    full: AtomicBool,
     /// Why no new intents are taken for now, by the word of somebody who can take it back.
     suspended: Mutex<Option<String>>,
     /// Outcomes whose callers were told "not in time" and that are not on disk yet.
@@ -167,6 +169,19 @@ impl Shared {
         self.suspended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn set_full(&self, full: bool) {
+        if full {
+            tracing::error!("{}", crate::full::FULL);
+        } else {
+            tracing::warn!("there is room under the ledger again; it goes on");
+        }
+        self.full.store(full, Ordering::Release);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
     /// An outcome is not on disk in time. Counted before its answer is closed, so that the
     /// writer, which sees the closed answer, never counts down first.
     fn outcome_late(&self) {
@@ -190,7 +205,8 @@ impl Shared {
 
     /// Why no new intent is taken.
     fn why_closed_to_intents(&self) -> Option<String> {
-        self.why_sealed().or_else(|| self.suspended())
+        let full = || self.is_full().then(|| crate::full::FULL.to_owned());
+        self.why_sealed().or_else(full).or_else(|| self.suspended())
     }
 }
 

@@ -22,6 +22,7 @@ use crate::note::LogKey;
 use crate::publish::{Publisher, Shown};
 use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
+use crate::reserve::Reserve;
 use crate::store::{LogRow, Store, beside};
 use crate::wal::Checkpointer;
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
@@ -46,6 +47,7 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened
     )?;
     let logs = open_logs(&store, &options, &key, &mut publisher)?;
     let orphans = orphans(&logs);
+    let reserve = take_reserve(&options)?;
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
     let behind = logs.values().any(|end| end.announced < end.size);
 
@@ -71,6 +73,8 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened
         publish_at: behind.then_some(now),
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
+        reserve,
+        room_at: None,
         commits: 0,
         marked_at: head.records,
         lock,
@@ -251,6 +255,15 @@ impl Tail<'_> {
         let (log, why) = (self.origin.to_owned(), why.to_owned());
         OpenError::Forged { fault: Fault { log, seq: Some(seq), kind, why } }
     }
+}
+
+fn take_reserve(options: &LedgerOptions) -> Result<Reserve, OpenError> {
+    Reserve::take(&beside(&options.path, ".reserve"), options.reserve).map_err(|error| {
+        let (bytes, path) = (options.reserve, options.path.display());
+        OpenError::Storage(format!(
+            "no room for the reserve of {bytes} bytes beside `{path}`: {error}"
+        ))
+    })
 }
 
 fn orphans(logs: &HashMap<String, LogEnd>) -> Vec<(String, Uuid, u64)> {

@@ -84,6 +84,8 @@ impl Checkpointer {
             )
         };
         match self.conn.query_row(sql, [], |_| Ok(())) {
+            // What cannot be moved stays in the WAL; the writer notices by itself.
+            Err(error) if crate::full::is_full(&error) => {}
             Err(error) if !busy(&error) => {
                 self.shared.seal(format!("moving the WAL failed ({error})"));
             }

@@ -19,13 +19,15 @@ use crate::chain::{self, Hash};
 use crate::crash_point;
 use crate::entry::{CallFields, DEPLOYMENT, Kind, OutcomeStatus, RecordRef, ResultRef, Retention};
 use crate::error::{InvalidEntry, Unavailable};
+use crate::full;
 use crate::head_file::{Head, HeadFile};
 use crate::merkle::Frontier;
 use crate::note::{Checkpoint, LogKey};
 use crate::publish::NewHead;
-use crate::queue::{Job, Payload, RecordJob, Reply, Shared};
+use crate::queue::{Job, Payload, RecordJob, Reply, Shared, is_outcome};
 use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
+use crate::reserve::Reserve;
 use crate::store::{LogRow, Mark, Row, Store};
 
 /// Most records in one commit: bounds how long the last of them waits.
@@ -109,6 +111,9 @@ pub(crate) struct Writer {
     pub(crate) publish_at: Option<Instant>,
     pub(crate) publish_every: Duration,
     pub(crate) anchor_at: Instant,
+    pub(crate) reserve: Reserve,
+    /// When it is tried to go on after the disk was full.
+    pub(crate) room_at: Option<Instant>,
     pub(crate) commits: u32,
     pub(crate) marked_at: u64,
     /// Held as long as the ledger is open.
@@ -117,8 +122,8 @@ pub(crate) struct Writer {
 
 /// What one commit will hold.
 #[derive(Debug, Default)]
-struct Batch {
-    records: Vec<RecordJob>,
+pub(crate) struct Batch {
+    pub(crate) records: Vec<RecordJob>,
     policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
     close: Option<oneshot::Sender<()>>,
     /// Somebody waits for this commit.
@@ -137,13 +142,24 @@ impl Batch {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn of(records: Vec<RecordJob>) -> Self {
+        Self { records, ..Self::default() }
+    }
+
+    /// Outcomes, which somebody was promised, and everything else.
+    pub(crate) fn only_outcomes(self) -> (Self, Self) {
+        let (outcomes, records) = self.records.into_iter().partition(|job| is_outcome(job.payload));
+        let others = Self { records, policy_sets: self.policy_sets, ..Self::default() };
+        (Self { records: outcomes, ..Self::default() }, others)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.policy_sets.is_empty()
     }
 }
 
 /// What became of one record of a batch.
-type Placed = Result<Appended, InvalidEntry>;
+pub(crate) type Placed = Result<Appended, InvalidEntry>;
 
 impl Writer {
     /// Serves the queue until it is told to close or every handle is gone.
@@ -158,7 +174,8 @@ impl Writer {
 
     fn serve(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<oneshot::Sender<()>> {
         loop {
-            match next_job(jobs, self.publish_at) {
+            let due = [self.publish_at, self.room_at].into_iter().flatten().min();
+            match next_job(jobs, due) {
                 Ok(first) => {
                     let batch = gather(first, jobs, &self.shared);
                     if let Some(close) = self.process(batch) {
@@ -168,6 +185,7 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
+            self.go_on_when_there_is_room();
             self.publish_when_due();
         }
     }
@@ -184,33 +202,59 @@ impl Writer {
     }
 
     /// Returns the intents whose callers went away while they were being written.
-    fn commit_and_answer(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
+    pub(crate) fn commit_and_answer(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
         if let Some(why) = self.shared.sealed() {
             refuse(batch, &why);
             return Vec::new();
         }
-        match self.commit(&batch) {
-            Ok(placed) => self.answer(batch, placed),
-            Err(error) => {
-                // Whether the commit is on disk is unknown, and asking the same connection again
-                // proves nothing: only a restart that re-reads the file may go on.
-                self.store.rollback();
-                let why = format!("a commit failed ({error}); restart to verify and go on");
-                self.shared.seal(why.clone());
-                refuse(batch, &why);
-                Vec::new()
+        let batch = if self.shared.is_full() {
+            let (outcomes, others) = batch.only_outcomes();
+            refuse(others, full::FULL);
+            if outcomes.is_empty() {
+                return Vec::new();
             }
+            outcomes
+        } else {
+            batch
+        };
+        let (before, mut placed) = (self.before(&batch), Vec::new());
+        match self.commit(&batch, &mut placed) {
+            Ok(()) => self.answer(batch, placed),
+            Err(error) if full::is_full(&error) => {
+                self.store.rollback();
+                self.disk_full(before, batch, &placed)
+            }
+            Err(error) => self.failed(batch, &error),
         }
     }
 
-    fn commit(&mut self, batch: &Batch) -> rusqlite::Result<Vec<Placed>> {
+    /// Writes what nobody may lose; a further failure seals the ledger.
+    pub(crate) fn commit_for_good(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
+        let mut placed = Vec::new();
+        match self.commit(&batch, &mut placed) {
+            Ok(()) => self.answer(batch, placed),
+            Err(error) => self.failed(batch, &error),
+        }
+    }
+
+    fn failed(&mut self, batch: Batch, error: &rusqlite::Error) -> Vec<(String, Uuid, u64)> {
+        // Whether the commit is on disk is unknown, and asking the same connection again
+        // proves nothing: only a restart that re-reads the file may go on.
+        self.store.rollback();
+        let why = format!("a commit failed ({error}); restart to verify and go on");
+        self.shared.seal(why.clone());
+        refuse(batch, &why);
+        Vec::new()
+    }
+
+    fn commit(&mut self, batch: &Batch, placed: &mut Vec<Placed>) -> rusqlite::Result<()> {
         crash_point!("ledger_before_write");
         self.store.begin()?;
         for (digest, text, _) in &batch.policy_sets {
             self.store.insert_policy_set(digest, text)?;
         }
         let stamp = self.stamp();
-        let mut placed = Vec::with_capacity(batch.records.len());
+        placed.reserve(batch.records.len());
         for job in &batch.records {
             placed.push(self.write(job, &stamp)?);
         }
@@ -221,7 +265,7 @@ impl Writer {
         self.store.commit()?;
         crash_point!("ledger_after_commit_before_reply");
         self.after_commit();
-        Ok(placed)
+        Ok(())
     }
 
     fn write(&mut self, job: &RecordJob, stamp: &Stamp) -> rusqlite::Result<Placed> {
@@ -479,7 +523,7 @@ fn next_job(
     }
 }
 
-fn refuse(batch: Batch, why: &str) {
+pub(crate) fn refuse(batch: Batch, why: &str) {
     let replies = batch.records.into_iter().filter_map(|job| job.reply);
     for reply in replies.chain(batch.policy_sets.into_iter().map(|(_, _, reply)| reply)) {
         let _ = reply.send(Err(Unavailable::Sealed(why.to_owned())));

@@ -11,6 +11,7 @@
 
 mod appends;
 mod crashes;
+mod disk_full;
 mod opens;
 mod publishes;
 mod refuses;
@@ -45,7 +46,7 @@ impl House {
         let (path, key) = (self.path("ledger.db"), self.path("log.key"));
         // Only when it is closed, so that what is in it depends on no clock.
         let publish_every = Duration::from_secs(3_600);
-        LedgerOptions { publish_every, ..LedgerOptions::new(path, "test", key) }
+        LedgerOptions { publish_every, reserve: 64 * 1024, ..LedgerOptions::new(path, "test", key) }
     }
 
     fn open(&self) -> (Ledger, Opened) {

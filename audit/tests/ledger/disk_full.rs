@@ -1,0 +1,114 @@
+//! A disk that is really full: a file system in memory of a few MiB, for which the tests must be root.
+
+use super::*;
+use portcullis_audit::Unavailable;
+use portcullis_audit::verify::{Verdict, verify_ledger};
+use std::path::Path;
+use std::process::Command;
+
+const MIB: u64 = 1024 * 1024;
+
+/// A small file system, unmounted with the test.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={bytes}");
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path()).status();
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "missing: the right to mount a tmpfs; run as root"
+        );
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Takes all that is left but so many bytes.
+    fn fill(&self, but: u64) -> PathBuf {
+        let path = self.path("ballast");
+        let free = rustix::fs::statvfs(self.0.path()).unwrap();
+        let bytes = (free.f_bavail * free.f_frsize).saturating_sub(but);
+        std::fs::write(&path, vec![7; bytes as usize]).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn options(disk: &Path) -> LedgerOptions {
+    let options = LedgerOptions::new(disk.join("ledger.db"), "test", disk.join("log.key"));
+    LedgerOptions { reserve: 2 * MIB, ..options }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_intents_takes_outcomes_and_goes_on_when_there_is_room() {
+    let disk = SmallDisk::mount(16 * MIB);
+    let (ledger, _) = Ledger::open(options(disk.0.path())).unwrap();
+    fill(&ledger, "default", 20).await;
+    let admitted: Vec<_> = {
+        let mut admitted = Vec::new();
+        for _ in 0..50 {
+            admitted.push(ledger.intent(intent("default")).await.unwrap());
+        }
+        admitted
+    };
+    let ballast = disk.fill(200 * 1024);
+    let mut taken = 0;
+    let refused = loop {
+        match ledger.intent(intent("default")).await {
+            Ok(_) => taken += 1,
+            Err(why) => break why,
+        }
+        assert!(taken < 10_000, "the disk never became full");
+    };
+    assert!(matches!(&refused, Unavailable::Sealed(why) if why.contains("full")), "{refused}");
+    assert!(ledger.status().sealed.is_some_and(|why| why.contains("full")));
+    let refused = ledger.append(refusal("default")).await.unwrap_err();
+    assert!(matches!(&refused, Unavailable::Sealed(_)), "{refused}");
+    for receipt in &admitted {
+        let outcome = outcome("default", receipt.op(), receipt.reference());
+        ledger.outcome(outcome).await.expect("an outcome was promised its room");
+    }
+
+    std::fs::remove_file(ballast).unwrap();
+    for _ in 0..200 {
+        if ledger.status().sealed.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fill(&ledger, "default", 5).await;
+    ledger.close().await.unwrap();
+    let reader = Reader::open(&disk.path("ledger.db")).unwrap();
+    let report = verify_ledger(&reader);
+    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
+    let default = report.logs.iter().find(|log| log.origin == "test/t/default").unwrap();
+    assert_eq!(default.records, 2 * 20 + 2 * 50 + taken + 2 * 5, "nothing lost, no gap");
+    let query = Query { log: Some("deployment".into()), ..everything() };
+    let said: Vec<(Kind, String)> = reader
+        .rows(&query)
+        .unwrap()
+        .iter()
+        .map(|row| (row.record.kind, row.text(&["note", "why"]).to_owned()))
+        .filter(|(kind, _)| *kind != Kind::Anchor)
+        .collect();
+    let full = "disk_full".to_owned();
+    assert_eq!(said, [(Kind::Seal, full.clone()), (Kind::Recover, full)]);
+}
+
+#[tokio::test]
+async fn a_ledger_without_room_for_its_reserve_does_not_start() {
+    let disk = SmallDisk::mount(4 * MIB);
+    disk.fill(MIB);
+    let refused = Ledger::open(options(disk.0.path())).unwrap_err();
+    assert!(refused.to_string().contains("reserve"), "{refused}");
+}
