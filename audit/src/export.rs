@@ -67,23 +67,26 @@ pub fn export(
     deployment: &str,
     folder: &Path,
 ) -> Result<Exported, ReadError> {
-    export_with(reader, key, deployment, folder, &mut |_, _| {})
+    export_with(reader, key, (deployment, None), folder, &mut |_, _| {})
 }
 
-/// [`export`], telling now and then how many records of how many are written.
+/// [`export`], of all logs of the deployment or of one by its origin alone, telling now and then how
+/// many records of how many are written. An export of one log says nothing of the others, not even
+/// their names: the deployment's log is not in it.
 ///
 /// # Errors
 /// [`ReadError`].
 pub fn export_with(
     reader: &Reader,
     key: &LogKey,
-    deployment: &str,
+    (deployment, only): (&str, Option<&str>),
     folder: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ReadError> {
     make_folder(folder)?;
     let published = PublishedLogs::of(reader, deployment);
-    let logs = reader.logs()?;
+    let mut logs = reader.logs()?;
+    logs.retain(|log| only.is_none_or(|only| only == log.origin));
     let shown = shown_heads(&published, &logs)?;
     let all: u64 = shown.iter().map(|(_, shown)| shown.head.size).sum();
     let stored: u64 = logs.iter().map(|log| log.size).sum();

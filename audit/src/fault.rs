@@ -15,6 +15,8 @@ pub enum FaultKind {
     Deleted,
     /// Records at the end are missing.
     Truncated,
+    /// It ends before a head that was seen before.
+    RolledBack,
     /// A file ends in the middle, or is missing.
     Torn,
     /// The bytes are not a record in the canonical form.
@@ -25,6 +27,8 @@ pub enum FaultKind {
     Rewritten,
     /// The deployment's log vouches for another history of this log, or for one that is not here.
     Forked,
+    /// The head is signed by another key than the auditor believes.
+    Resigned,
     /// The head is signed, and not cosigned as the auditor's policy wants it.
     NotWitnessed,
     /// The signed head itself is not valid.
@@ -45,11 +49,13 @@ impl FaultKind {
             Self::Inserted => "inserted",
             Self::Deleted => "deleted",
             Self::Truncated => "truncated",
+            Self::RolledBack => "rolled_back",
             Self::Torn => "torn",
             Self::NotCanonical => "not_canonical",
             Self::Foreign => "foreign",
             Self::Rewritten => "rewritten",
             Self::Forked => "forked",
+            Self::Resigned => "re_signed",
             Self::NotWitnessed => "not_witnessed",
             Self::BadCheckpoint => "bad_checkpoint",
             Self::BadTile => "bad_tile",
@@ -76,6 +82,10 @@ impl FaultKind {
             Self::Truncated => {
                 "the end was cut off, or an older copy was put back; ask for what was written since"
             }
+            Self::RolledBack => {
+                "an older copy was put back, and what was logged since is gone; the checkpoint seen \
+                 before proves that it was there"
+            }
             Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
             Self::NotCanonical => {
                 "no version of the ledger writes such bytes, so something else wrote them"
@@ -88,6 +98,10 @@ impl FaultKind {
             Self::Forked => {
                 "somebody who holds the log key wrote this history anew and signed it; the \
                  deployment's log still names the head of the true one"
+            }
+            Self::Resigned => {
+                "the history was signed with another key: a key rotation, of which you would have been \
+                 told, or somebody who does not have the key wrote it anew"
             }
             Self::NotWitnessed => {
                 "the witnesses were out of reach when this head was made, or they refused it because \

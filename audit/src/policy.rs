@@ -14,6 +14,8 @@ mod parse;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::chain;
+use crate::entry::DEPLOYMENT;
 use crate::note::{BadNote, Checkpoint, CosignerKey, SignedNote, VerifierKey};
 
 pub use parse::{BadPolicy, MAX_LINES_OF_A_KIND, MAX_POLICY_BYTES, PolicyFault};
@@ -102,6 +104,24 @@ impl Policy {
     pub fn of_logs(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
         let logs = keys.into_iter().map(|key| Log { key, url: None }).collect();
         Self { logs, witnesses: Vec::new(), groups: Vec::new(), quorum: None }
+    }
+
+    /// The policy for one log alone: that of its own line or, as one key signs all logs of a
+    /// deployment and a policy names no key twice, that of the deployment's own log, whose key is
+    /// then believed under the origin of this one. `None` when the policy knows neither.
+    #[must_use]
+    pub fn for_log(&self, origin: &str) -> Option<Self> {
+        let (deployment, _) = origin.split_once('/')?;
+        let of = |name: &str| self.logs.iter().find(|log| log.key.name() == name);
+        let log = match of(origin) {
+            Some(log) => log.clone(),
+            None => {
+                let log = of(&chain::origin(deployment, DEPLOYMENT))?;
+                let key = VerifierKey::of_public(origin, *log.key.public()).ok()?;
+                Log { key, url: log.url.clone() }
+            }
+        };
+        Some(Self { logs: vec![log], ..self.clone() })
     }
 
     /// The logs.

@@ -6,7 +6,7 @@ use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::tlog_proof::TlogProof;
 use portcullis_audit::{
-    Exported, OpenError, PublishedLogs, ReadError, Reader, export_with, load_key,
+    DEPLOYMENT, Exported, OpenError, PublishedLogs, ReadError, Reader, export_with, load_key,
 };
 
 use crate::config::Settings;
@@ -51,19 +51,24 @@ pub fn reader(settings: &Settings) -> Result<Reader, LedgerError> {
     Ok(Reader::open(&settings.data.ledger_db())?)
 }
 
-/// Writes all logs into a folder that anybody can verify; tells now and then how many records of how
+/// Writes all logs, or one, into a folder that anybody can verify; tells now and then how many records of how
 /// many are written.
 ///
 /// # Errors
 /// When the ledger can't be read, the folder not written, or the key not used.
 pub fn export(
     settings: &Settings,
+    log: Option<&str>,
     folder: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, LedgerError> {
-    let key = load_key(&settings.data.ledger_key())?;
-    let deployment = &settings.ledger.deployment;
-    Ok(export_with(&reader(settings)?, &key, deployment, folder, progress)?)
+    let (key, reader) = (load_key(&settings.data.ledger_key())?, reader(settings)?);
+    let origin = match log {
+        Some(log) => Some(origin(&reader, log)?),
+        None => None,
+    };
+    let which = (settings.ledger.deployment.as_str(), origin.as_deref());
+    Ok(export_with(&reader, &key, which, folder, progress)?)
 }
 
 /// The proof that one record is in its log, with the record in it.
@@ -72,20 +77,23 @@ pub fn export(
 /// When there is no such log or record, or it is not under a signed head yet.
 pub fn prove(settings: &Settings, log: &str, seq: u64) -> Result<TlogProof, LedgerError> {
     let reader = reader(settings)?;
-    let origin = reader.origin(log)?.ok_or_else(|| LedgerError::NoLog(log.to_owned()))?;
+    let origin = origin(&reader, log)?;
     let published = PublishedLogs::of(&reader, &settings.ledger.deployment);
     Ok(published.prove(&reader, &origin, seq)?)
+}
+
+fn origin(reader: &Reader, log: &str) -> Result<String, LedgerError> {
+    reader.origin(log)?.ok_or_else(|| LedgerError::NoLog(log.to_owned()))
 }
 
 /// Whom an auditor has to believe to check exports and proofs of this ledger: to be handed over once,
 /// and kept where the operator can't change it.
 ///
 /// # Errors
-/// When the ledger can't be read or the key not used.
+/// When the key can't be used.
 pub fn trust(settings: &Settings) -> Result<Policy, LedgerError> {
     let key = load_key(&settings.data.ledger_key())?;
-    let export = key.vkey(&format!("{}/export", settings.ledger.deployment));
-    let logs = reader(settings)?.logs()?.into_iter().map(|log| log.vkey);
-    let keys = logs.chain([export]).filter_map(|vkey| VerifierKey::parse(&vkey).ok());
-    Ok(Policy::of_logs(keys))
+    // One key signs all logs; `portcullis-verify` believes it for each of this deployment.
+    let vkey = key.vkey(&format!("{}/{DEPLOYMENT}", settings.ledger.deployment));
+    Ok(Policy::of_logs(VerifierKey::parse(&vkey)))
 }

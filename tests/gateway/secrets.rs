@@ -283,6 +283,17 @@ async fn survive_new_keys_while_calls_go_on_and_end_with_destroyed_ones() {
     let records = gate.records();
     let erased = records.iter().find(|r| r["kind"] == "erase").expect("an erase record");
     assert_eq!(erased["note"]["field_certificate"], said["sha256"]);
+    gate.must(&["ledger", "export", "--to", "export"]);
+    let verify = std::process::Command::new(harness::binary("portcullis-verify"))
+        .current_dir(gate.dir())
+        .args(["--json", "export"])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&verify.stdout).unwrap();
+    assert_eq!(report["verdict"], "whole", "an erasure leaves the ledger whole: {report}");
+    let erased =
+        report["logs"].as_array().unwrap().iter().map(|log| log["erased"].as_u64().unwrap());
+    assert_eq!(erased.sum::<u64>(), 1, "{report}");
 }
 
 #[tokio::test]

@@ -36,10 +36,16 @@ struct Arguments {
     #[arg(long, value_name = "FILE", group = "trust")]
     policy: Option<PathBuf>,
 
-    /// Verifier key that you have from elsewhere (`name+id+key`). Repeat it for more logs.
+    /// Verifier key that you have from elsewhere (`name+id+key`): that of the deployment's own log
+    /// stands for all of its logs. Repeat it for more.
     /// Without one the keys in the folder are taken, which shows only that it hangs together.
     #[arg(long = "vkey", value_parser = parse_key, group = "trust")]
     keys: Vec<VerifierKey>,
+
+    /// A checkpoint of one of the logs that you have from before: what it says must be the begin of
+    /// what is here. Repeat it for more.
+    #[arg(long = "seen", value_name = "FILE", conflicts_with = "proof")]
+    seen: Vec<PathBuf>,
 
     /// Threads that hash and read records [default: one for each core].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -63,7 +69,7 @@ Exit status:
 Examples:
   portcullis ledger export --to /tmp/export && portcullis-verify /tmp/export
   portcullis-verify --json /tmp/export | jq .fault
-  portcullis-verify --policy from-last-year.policy /tmp/export
+  portcullis-verify --policy from-last-year.policy --seen last-years/checkpoint /tmp/export
   portcullis-verify --proof 17.tlog-proof --policy from-last-year.policy";
 
 fn main() -> ExitCode {
@@ -81,10 +87,18 @@ fn main() -> ExitCode {
 
 /// What the auditor believes: the policy file, or the keys of the command line.
 fn trust(arguments: &Arguments) -> Result<Trust, String> {
+    let mut seen = Vec::new();
+    for path in &arguments.seen {
+        seen.push((path.display().to_string(), read_bounded(path)?));
+    }
+    Ok(Trust { seen, ..believed(arguments)? })
+}
+
+fn believed(arguments: &Arguments) -> Result<Trust, String> {
     if let Some(path) = &arguments.policy {
         let text = std::fs::read_to_string(path).map_err(|why| at(path, &why))?;
         let policy = Policy::parse(&text).map_err(|why| at(path, &why))?;
-        return Ok(Trust { policy: Some(policy) });
+        return Ok(Trust { policy: Some(policy), ..Trust::default() });
     }
     let keys = &arguments.keys;
     Ok(if keys.is_empty() { Trust::default() } else { Trust::in_keys(keys.iter().cloned()) })
@@ -124,7 +138,10 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
     let Some(policy) = &trust.policy else {
         return usage("a proof is checked against keys that you have: --policy or --vkey");
     };
-    match proof.verify(&record, policy, u64::MAX) {
+    // A policy that does not know the log believes nothing of it, which `verify` says.
+    let origin = proof.checkpoint().split('\n').next().unwrap_or_default();
+    let policy = policy.for_log(origin).unwrap_or_else(|| policy.clone());
+    match proof.verify(&record, &policy, u64::MAX) {
         Ok(proved) => {
             let head = &proved.head.checkpoint;
             let witnesses: Vec<_> =
@@ -157,7 +174,7 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
 fn read_bounded(path: &Path) -> Result<String, String> {
     let length = std::fs::metadata(path).map_err(|why| at(path, &why))?.len();
     if length > MAX_PROOF_BYTES as u64 {
-        return Err(at(path, &"it is larger than any proof"));
+        return Err(at(path, &"it is larger than any proof or checkpoint"));
     }
     std::fs::read_to_string(path).map_err(|why| at(path, &why))
 }

@@ -40,18 +40,30 @@ pub struct LogReport {
     pub anchored: Vec<Anchor>,
 }
 
-/// A head that an anchor record of the deployment's log vouches for.
+/// A head that is vouched for by more than the log's own checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
     /// The head.
     pub head: Checkpoint,
-    /// Place of the record in the deployment's log.
-    pub seq: u64,
+    /// By what.
+    pub by: Voucher,
+}
+
+/// What vouches for a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// The anchor record at this place of the deployment's log.
+    Record(u64),
+    /// A checkpoint that the auditor has from before; its name.
+    Seen(String),
 }
 
 impl std::fmt::Display for Anchor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "record {} of the deployment's log", self.seq)
+        match &self.by {
+            Voucher::Record(seq) => write!(f, "record {seq} of the deployment's log"),
+            Voucher::Seen(name) => write!(f, "the checkpoint `{name}` seen before"),
+        }
     }
 }
 
@@ -192,7 +204,11 @@ impl Checker {
         }
         if let Some(anchor) = self.anchors.pop_front() {
             let why = format!("{anchor} vouches for {} records", anchor.head.size);
-            return Err(self.fault(Some(size), FaultKind::Truncated, why));
+            let kind = match anchor.by {
+                Voucher::Record(_) => FaultKind::Truncated,
+                Voucher::Seen(_) => FaultKind::RolledBack,
+            };
+            return Err(self.fault(Some(size), kind, why));
         }
         self.report.anchored = std::mem::take(&mut self.anchored);
         self.report.open = self.open.len() as u64;
@@ -235,7 +251,7 @@ impl Checker {
         }
         self.report.erased += u64::from(record.kind == Kind::Erase);
         let heads = record.heads().into_iter();
-        self.anchored.extend(heads.map(|head| Anchor { head, seq: record.seq }));
+        self.anchored.extend(heads.map(|head| Anchor { head, by: Voucher::Record(record.seq) }));
         self.last_ts = record.ts;
         Ok(())
     }

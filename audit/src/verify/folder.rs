@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::{Anchor, Checker, LogReport};
+use super::check::{Anchor, Checker, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain::{self, Hash};
 use crate::export::INDEX_TITLE;
 use crate::fault::{Fault, FaultKind};
 use crate::merkle;
-use crate::note::{Checkpoint, VerifierKey};
-use crate::policy::{Evaluation, Policy};
+use crate::note::{Checkpoint, SignedNote, VerifierKey};
+use crate::policy::{Evaluation, NotTrusted, Policy};
 use crate::record::is_name;
 use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
@@ -25,13 +25,16 @@ pub struct Trust {
     /// log must be signed by one of these logs' keys and cosigned by the quorum. Without one, the
     /// policies in the folder are taken, which proves only that it hangs together.
     pub policy: Option<Policy>,
+    /// Checkpoints that the auditor has seen before, each with a name for reports: what was signed
+    /// then must be the begin of what is here.
+    pub seen: Vec<(String, String)>,
 }
 
 impl Trust {
     /// Believes these keys, and asks for no witness.
     #[must_use]
     pub fn in_keys(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
-        Self { policy: Some(Policy::of_logs(keys)) }
+        Self { policy: Some(Policy::of_logs(keys)), seen: Vec::new() }
     }
 }
 
@@ -75,7 +78,7 @@ fn check_folder(
     }
     let export = Export { folder, trust };
     let listed = export.index()?;
-    let mut anchors = Anchors::default();
+    let mut anchors = Anchors::of_seen(&trust.seen)?;
     let (mut done, all) = (0, listed.iter().map(|head| head.size).sum());
     for head in anchors.first_in(&listed) {
         let mut progress = |of_log| (effort.progress)(done + of_log, all);
@@ -95,6 +98,18 @@ fn check_folder(
 struct Anchors(BTreeMap<String, Vec<Anchor>>);
 
 impl Anchors {
+    /// What the auditor has seen; whether it was signed is checked with the log's own key.
+    fn of_seen(seen: &[(String, String)]) -> Result<Self, Verdict> {
+        let mut anchors = Self::default();
+        for (name, note) in seen {
+            let head = SignedNote::parse(note).and_then(|note| Checkpoint::parse(note.text()));
+            let head = head.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")))?;
+            let by = Voucher::Seen(name.clone());
+            anchors.0.entry(head.origin.clone()).or_default().push(Anchor { head, by });
+        }
+        Ok(anchors)
+    }
+
     /// The deployment's log comes first: the others are held against what it says.
     fn first_in<'a>(&self, listed: &'a [Checkpoint]) -> Vec<&'a Checkpoint> {
         let mut listed: Vec<&Checkpoint> = listed.iter().collect();
@@ -138,8 +153,7 @@ impl Export<'_> {
     /// The logs that the signed index lists.
     fn index(&self) -> Result<Vec<Checkpoint>, Verdict> {
         let bad = |kind, why: &str| Verdict::from(fault("index", None, kind, why));
-        let policy = self.policy(self.folder, "index", |name| name.ends_with("/export"))?;
-        let key = only_key(&policy, "index", |name| name.ends_with("/export"))?;
+        let key = self.index_key()?;
         let note = text(&self.folder.join("index"), "index")?;
         let signed =
             key.open(&note).map_err(|why| bad(FaultKind::BadCheckpoint, &why.to_string()))?;
@@ -161,6 +175,7 @@ impl Export<'_> {
         if head != *listed {
             return Err(bad_head(origin, "the index lists another head").into());
         }
+        self.seen_are_signed(&key)?;
         let tiles = read_tiles(&folder, &head)?;
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
@@ -182,12 +197,18 @@ impl Export<'_> {
 
     /// The head of a log, signed and cosigned as the policy wants it.
     fn head(&self, folder: &Path, origin: &str) -> Result<Evaluation, Verdict> {
-        let policy = self.policy(folder, origin, |name| name == origin)?;
+        let policy = self.policy(folder, origin)?;
         let note = text(&folder.join("checkpoint"), origin)?;
         // The auditor's machine may have no right clock: a cosignature of the future is told, and
         // it does not make a record untrue.
-        let signed = policy.evaluate(&note, u64::MAX);
-        let signed = signed.map_err(|why| bad_head(origin, &why.to_string()))?;
+        let signed = match policy.evaluate(&note, u64::MAX) {
+            Ok(signed) => signed,
+            Err(NotTrusted::Unsigned) if self.is_signed_by_another(folder, origin, &note) => {
+                let why = "a key signed it that you do not believe: that of the folder itself";
+                return Err(fault(origin, None, FaultKind::Resigned, why).into());
+            }
+            Err(why) => return Err(bad_head(origin, &why.to_string()).into()),
+        };
         if signed.checkpoint.origin != origin {
             return Err(bad_head(origin, "it is the head of another log").into());
         }
@@ -199,27 +220,46 @@ impl Export<'_> {
         Ok(signed)
     }
 
-    /// Whom to believe about a log: the auditor's own policy if it knows the log, else the folder's.
-    fn policy(
-        &self,
-        folder: &Path,
-        log: &str,
-        fits: impl Fn(&str) -> bool,
-    ) -> Result<Policy, Verdict> {
-        let knows = |policy: &Policy| policy.logs().iter().any(|log| fits(log.key.name()));
-        if let Some(policy) = self.trust.policy.as_ref().filter(|policy| knows(policy)) {
-            return Ok(policy.clone());
+    /// Whether the folder's own policy would believe it.
+    fn is_signed_by_another(&self, folder: &Path, origin: &str, note: &str) -> bool {
+        let own = text(&folder.join("policy"), origin).ok();
+        let own = own.and_then(|text| Policy::parse(&text).ok());
+        own.is_some_and(|policy| policy.evaluate(note, u64::MAX).is_ok())
+    }
+
+    /// A checkpoint that somebody brings along vouches for nothing unless the log's key signed it.
+    fn seen_are_signed(&self, key: &VerifierKey) -> Result<(), Verdict> {
+        for (name, note) in &self.trust.seen {
+            let of_this_log = note.split('\n').next() == Some(key.name());
+            if of_this_log && let Err(why) = Checkpoint::open(note, key) {
+                return Err(Verdict::Unreadable(format!("`{name}`: {why}")));
+            }
         }
-        // A key for a log proves nothing about the list of logs, which has a name of its own.
-        if self.trust.policy.is_some() && log != "index" {
-            return Err(bad_head(log, "none of the given keys is for this log").into());
+        Ok(())
+    }
+
+    /// Whom to believe about a log: the auditor's own policy, else the folder's.
+    fn policy(&self, folder: &Path, origin: &str) -> Result<Policy, Verdict> {
+        if let Some(policy) = &self.trust.policy {
+            let known = policy.for_log(origin);
+            return known
+                .ok_or_else(|| bad_head(origin, "none of the given keys is for this log").into());
         }
-        let policy = Policy::parse(&text(&folder.join("policy"), log)?)
-            .map_err(|why| bad_head(log, &format!("its policy: {why}")))?;
-        if knows(&policy) {
-            return Ok(policy);
-        }
-        Err(bad_head(log, "its policy names no key for it").into())
+        let known = own_policy(folder, origin)?.for_log(origin);
+        known.ok_or_else(|| bad_head(origin, "its policy names no key for it").into())
+    }
+
+    /// The key that signs the list of logs. An auditor who has keys of single logs only takes the
+    /// folder's: their keys prove nothing about the list.
+    fn index_key(&self) -> Result<VerifierKey, Verdict> {
+        let own = own_policy(self.folder, "index")?;
+        let named = own.logs().iter().map(|log| &log.key);
+        let Some(key) = named.into_iter().find(|key| key.name().ends_with("/export")) else {
+            return Err(bad_head("index", "its policy names no key for it").into());
+        };
+        let trusted = self.trust.policy.as_ref().and_then(|policy| policy.for_log(key.name()));
+        let trusted = trusted.and_then(|policy| policy.logs().first().map(|log| log.key.clone()));
+        Ok(trusted.unwrap_or_else(|| key.clone()))
     }
 
     fn log_folder(&self, origin: &str) -> PathBuf {
@@ -300,14 +340,10 @@ fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdi
     Ok(())
 }
 
-/// The key of the policy whose name fits.
-fn only_key(
-    policy: &Policy,
-    log: &str,
-    fits: impl Fn(&str) -> bool,
-) -> Result<VerifierKey, Verdict> {
-    let key = policy.logs().iter().map(|log| &log.key).find(|key| fits(key.name()));
-    key.cloned().ok_or_else(|| bad_head(log, "its policy names no key for it").into())
+/// The policy in the folder.
+fn own_policy(folder: &Path, log: &str) -> Result<Policy, Verdict> {
+    let policy = Policy::parse(&text(&folder.join("policy"), log)?);
+    policy.map_err(|why| bad_head(log, &format!("its policy: {why}")).into())
 }
 
 fn text(path: &Path, log: &str) -> Result<String, Verdict> {

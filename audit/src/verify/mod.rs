@@ -8,7 +8,7 @@ mod records;
 mod report;
 mod store;
 
-pub use check::{Anchor, Checker, Examined, LogReport};
+pub use check::{Anchor, Checker, Examined, LogReport, Voucher};
 pub use folder::{Effort, Trust, verify, verify_with};
 pub use report::{Report, Verdict};
 pub use store::verify_ledger;

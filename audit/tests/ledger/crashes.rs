@@ -16,6 +16,7 @@ fn child_appends_until_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = PathBuf::from(folder);
     let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
+    let options = LedgerOptions { publish_every: Duration::from_millis(20), ..options };
     let (ledger, _) = Ledger::open(options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -96,6 +97,8 @@ fn every_crash_point_of_the_writer_loses_nothing_acknowledged() {
         "ledger_before_write",
         "ledger_after_write_before_commit",
         "ledger_after_commit_before_reply",
+        "publish_before_rename",
+        "publish_before_sign",
     ] {
         let house = House::new();
         for passes in [0, 1, 2, 5, 9, 23] {

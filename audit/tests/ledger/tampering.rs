@@ -280,6 +280,87 @@ async fn a_log_written_and_signed_anew_is_forked_from_what_the_deployments_log_n
     assert_eq!((fault.log.as_str(), fault.kind), ("test/t/imp_t_x", FaultKind::Forked), "{fault}");
 }
 
+/// What an auditor keeps: the checkpoint of an export of before.
+fn seen(folder: &Path, within: &str) -> Trust {
+    let note = std::fs::read_to_string(folder.join(within).join("checkpoint")).unwrap();
+    Trust { seen: vec![("last year".to_owned(), note)], ..Trust::default() }
+}
+
+#[tokio::test]
+async fn a_checkpoint_seen_before_finds_a_log_that_was_rolled_back_or_written_anew() {
+    let (house, before) = exported().await;
+    let (ledger, _) = house.open();
+    fill(&ledger, "default", 3).await;
+    ledger.close().await.unwrap();
+    let after = house.export("later");
+    let grown = verify(&after, &seen(&before, "t/default"));
+    assert_eq!(grown.verdict, Verdict::Whole, "{}", grown.to_text());
+
+    // The older export, shown again as if it were all.
+    let Verdict::Forged(fault) = verify(&before, &seen(&after, "t/default")).verdict else {
+        panic!("not noticed")
+    };
+    assert_eq!((fault.seq, fault.kind), (Some(12), FaultKind::RolledBack), "{fault}");
+
+    // Another history under the same key and name.
+    let forger = House::new();
+    std::fs::copy(house.path("log.key"), forger.path("log.key")).unwrap();
+    let (ledger, _) = forger.open();
+    fill(&ledger, "default", 9).await;
+    ledger.close().await.unwrap();
+    let forged = forger.export("forged");
+    let Verdict::Forged(fault) = verify(&forged, &seen(&before, "t/default")).verdict else {
+        panic!("not noticed")
+    };
+    assert_eq!((fault.seq, fault.kind), (Some(11), FaultKind::Forked), "{fault}");
+
+    // A checkpoint that the log's key never signed vouches for nothing.
+    let (_stranger, foreign) = exported().await;
+    let verdict = verify(&after, &seen(&foreign, "t/default")).verdict;
+    assert!(matches!(verdict, Verdict::Unreadable(_)), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_history_signed_with_another_key_is_told_apart_from_a_damaged_head() {
+    let (house, folder) = exported().await;
+    let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
+    let names = ["test/t/default", "test/t/imp_t_x", "test/deployment", "test/export"];
+    let trust = Trust::in_keys(
+        names.map(|name| portcullis_audit::note::VerifierKey::parse(&key.vkey(name)).unwrap()),
+    );
+    let (_forger, forged) = exported().await;
+    std::fs::copy(folder.join("index"), forged.join("index")).unwrap();
+    let kind = |folder: &Path| match verify(folder, &trust).verdict {
+        Verdict::Forged(fault) => fault.kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(&forged), FaultKind::Resigned);
+    let checkpoint = folder.join("deployment/checkpoint");
+    let note = std::fs::read_to_string(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, note.replace("\n1\n", "\n2\n")).unwrap();
+    assert_eq!(kind(&folder), FaultKind::BadCheckpoint);
+}
+
+#[tokio::test]
+async fn an_export_of_one_log_has_not_a_byte_of_another() {
+    let (house, _) = exported().await;
+    let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
+    let (one, only) = (house.path("one"), ("test", Some("test/t/default")));
+    portcullis_audit::export_with(&house.reader(), &key, only, &one, &mut |_, _| {}).unwrap();
+    let report = verify(&one, &Trust::default());
+    assert_eq!((&report.verdict, report.records()), (&Verdict::Whole, 12), "{}", report.to_text());
+    let mut files = vec![one];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(7).any(|window| window == b"imp_t_x");
+            assert!(!found, "{} names the other tenant", path.display());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_changed_byte_in_the_ledger_file_is_named() {
     let (house, _) = exported().await;

@@ -74,6 +74,9 @@ enum LedgerCommand {
     Verify,
     /// Write a folder that anybody can verify with `portcullis-verify`
     Export {
+        /// Only this log, a tenant or `deployment`: for somebody who may see no other
+        #[arg(long)]
+        log: Option<String>,
         /// The folder; it must not exist
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
@@ -108,7 +111,7 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         LedgerCommand::Verify => verify(settings, json),
-        LedgerCommand::Export { to } => export(settings, &to, json),
+        LedgerCommand::Export { log, to } => export(settings, log.as_deref(), &to, json),
     }
 }
 
@@ -168,12 +171,17 @@ fn proof(
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(settings: &Settings, to: &Path, json: bool) -> Result<ExitCode, LedgerError> {
+fn export(
+    settings: &Settings,
+    log: Option<&str>,
+    to: &Path,
+    json: bool,
+) -> Result<ExitCode, LedgerError> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("records {bar:30} {pos}/{len} {eta}") {
         bar.set_style(style);
     }
-    let exported = ledgers::export(settings, to, &mut |done, all| {
+    let exported = ledgers::export(settings, log, to, &mut |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     })?;

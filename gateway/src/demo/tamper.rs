@@ -98,8 +98,8 @@ pub(super) async fn show(gateway: &Arc<Gateway>, dir: &Path) -> Result<Ledgers, 
         let reader = Reader::open(&settings.data.ledger_db()).map_err(export_fault)?;
         let rows = newest_rows(&reader)?;
         let (whole, copy) = (dir.join("export"), dir.join("export-with-one-byte-changed"));
-        ledgers::export(&settings, &whole, &mut |_, _| {}).map_err(export_fault)?;
-        ledgers::export(&settings, &copy, &mut |_, _| {}).map_err(export_fault)?;
+        ledgers::export(&settings, None, &whole, &mut |_, _| {}).map_err(export_fault)?;
+        ledgers::export(&settings, None, &copy, &mut |_, _| {}).map_err(export_fault)?;
         change_one_byte(&copy)?;
         Ok(verdicts(rows, &verify(&whole, &Trust::default()), &verify(&copy, &Trust::default())))
     });
