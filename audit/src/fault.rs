@@ -17,6 +17,8 @@ pub enum FaultKind {
     Truncated,
     /// It ends before a head that was seen before.
     RolledBack,
+    /// A record that was promised to a caller is not here.
+    Omitted,
     /// A file ends in the middle, or is missing.
     Torn,
     /// The bytes are not a record in the canonical form.
@@ -50,6 +52,7 @@ impl FaultKind {
             Self::Deleted => "deleted",
             Self::Truncated => "truncated",
             Self::RolledBack => "rolled_back",
+            Self::Omitted => "omitted",
             Self::Torn => "torn",
             Self::NotCanonical => "not_canonical",
             Self::Foreign => "foreign",
@@ -85,6 +88,10 @@ impl FaultKind {
             Self::RolledBack => {
                 "an older copy was put back, and what was logged since is gone; the checkpoint seen \
                  before proves that it was there"
+            }
+            Self::Omitted => {
+                "the ledger promised a caller that this record is durable, and shows another one or \
+                 none in its place"
             }
             Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
             Self::NotCanonical => {

@@ -22,12 +22,15 @@ pub(crate) const FULL: &str = "the disk under the ledger is full; make room, it 
 /// How often it is tried to take the reserve again.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
+/// Size, last leaf and tree of a log.
+type End = (u64, Hash, Frontier);
+
 /// The ends of the logs of a batch before it is written.
 #[derive(Debug)]
 pub(crate) struct Before {
     head: Head,
     /// None for a log that there was not.
-    logs: Vec<(String, Option<(u64, Hash, Frontier)>)>,
+    logs: Vec<(String, Option<End>)>,
 }
 
 /// True for an error that says that nothing was written because there was no room.
@@ -39,7 +42,7 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
 
 impl Writer {
     pub(crate) fn before(&self, batch: &Batch) -> Before {
-        let mut logs: Vec<(String, Option<(u64, Hash, Frontier)>)> = Vec::new();
+        let mut logs: Vec<(String, Option<End>)> = Vec::new();
         for job in &batch.records {
             if logs.iter().all(|(tenant, _)| *tenant != job.tenant) {
                 let end = self.logs.get(&job.tenant);

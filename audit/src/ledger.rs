@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::entry::{Entry, Intent, Kind, OutcomeRecord};
 use crate::error::{InvalidEntry, OpenError, Unavailable};
+use crate::note::LogKey;
+use crate::promise::Promise;
 use crate::publish::Shown;
 use crate::queue::{Job, Payload, Queue, RecordJob, is_outcome};
 use crate::receipt::{Appended, IntentReceipt};
@@ -109,6 +111,7 @@ pub struct LogStatus {
 pub struct Ledger {
     queue: Arc<Queue>,
     shown: Arc<Shown>,
+    key: Arc<LogKey>,
 }
 
 impl Ledger {
@@ -118,8 +121,8 @@ impl Ledger {
     /// # Errors
     /// [`OpenError`]; locked, torn, forged, key and storage are different answers.
     pub fn open(options: LedgerOptions) -> Result<(Self, Opened), OpenError> {
-        let (queue, shown, opened) = crate::recover::start(options)?;
-        Ok((Self { queue: Arc::new(queue), shown }, opened))
+        let (queue, shown, key, opened) = crate::recover::start(options)?;
+        Ok((Self { queue: Arc::new(queue), shown, key }, opened))
     }
 
     /// Makes an intent durable. When this returns a receipt, the record is committed and fsynced.
@@ -132,7 +135,7 @@ impl Ledger {
         let draft = Draft::new(Kind::Intent, &tenant, op, None, &fields, body.is_some())?;
         let appended =
             self.wait(RecordJob::new(tenant, draft, body, Payload::Intent { op })).await?;
-        Ok(IntentReceipt::mint(op, call_digest, appended.log, appended.seq))
+        Ok(IntentReceipt::mint(op, call_digest, appended))
     }
 
     /// Makes an outcome durable.
@@ -182,6 +185,14 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.queue.submit(Job::PolicySet { digest, text, reply })?;
         self.queue.answer(answer, false).await.map(|_| ())
+    }
+
+    /// A signed promise that a durable record is where it is, for a caller who wants to hold the
+    /// ledger to it.
+    #[must_use]
+    pub fn promise(&self, record: &Appended) -> String {
+        let Appended { log, seq, leaf } = record.clone();
+        Promise { origin: log, seq, leaf }.sign(&self.key)
     }
 
     /// How the ledger is now; never blocks.

@@ -82,6 +82,7 @@ mod ledger;
 pub mod merkle;
 pub mod note;
 pub mod policy;
+pub mod promise;
 mod publish;
 mod published;
 mod queue;

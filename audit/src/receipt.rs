@@ -13,15 +13,20 @@ use crate::entry::RecordRef;
 pub struct IntentReceipt {
     op: Uuid,
     call_digest: [u8; 32],
-    log: String,
-    seq: u64,
+    record: Appended,
 }
 
 impl IntentReceipt {
     /// INVARIANT: called by the ledger only, after the commit returned
     /// (`an_intent_is_on_disk_before_its_receipt_exists`).
-    pub(crate) const fn mint(op: Uuid, call_digest: [u8; 32], log: String, seq: u64) -> Self {
-        Self { op, call_digest, log, seq }
+    pub(crate) const fn mint(op: Uuid, call_digest: [u8; 32], record: Appended) -> Self {
+        Self { op, call_digest, record }
+    }
+
+    /// Where the intent is.
+    #[must_use]
+    pub const fn record(&self) -> &Appended {
+        &self.record
     }
 
     /// Operation id of the call.
@@ -39,19 +44,19 @@ impl IntentReceipt {
     /// Origin of the log that holds the intent.
     #[must_use]
     pub fn log(&self) -> &str {
-        &self.log
+        &self.record.log
     }
 
     /// Place of the intent in its log.
     #[must_use]
     pub const fn seq(&self) -> u64 {
-        self.seq
+        self.record.seq
     }
 
     /// The same place, as the outcome wants it.
     #[must_use]
     pub const fn reference(&self) -> RecordRef {
-        RecordRef(self.seq)
+        RecordRef(self.record.seq)
     }
 }
 

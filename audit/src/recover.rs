@@ -28,7 +28,9 @@ use crate::wal::Checkpointer;
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
 /// Opens the ledger and starts its threads.
-pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened), OpenError> {
+pub(crate) fn start(
+    options: LedgerOptions,
+) -> Result<(Queue, Arc<Shown>, Arc<LogKey>, Opened), OpenError> {
     check(&options)?;
     let lock = take_lock(&options.path)?;
     let found = look(&options.path)?;
@@ -53,7 +55,7 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
-    let identity = identify(&options, key, &store)?;
+    let identity = identify(&options, Arc::clone(&key), &store)?;
     let (checkpoints, checkpointer) = start_checkpointer(&options.path, &head_file, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let publisher = spawn("ledger-publisher", move || publisher.run(&new_heads))?;
@@ -83,15 +85,11 @@ pub(crate) fn start(options: LedgerOptions) -> Result<(Queue, Arc<Shown>, Opened
     if let Some(why) = shared.sealed() {
         return Err(OpenError::Storage(why));
     }
-    let opened = Opened {
-        state: found.state(),
-        logs: writer.logs.len() as u64,
-        records: writer.head.records,
-        orphans_closed,
-    };
+    let (logs, records) = (writer.logs.len() as u64, writer.head.records);
+    let opened = Opened { state: found.state(), logs, records, orphans_closed };
     let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
     spawn("ledger-writer", move || writer.run(&jobs))?;
-    Ok((queue, shown, opened))
+    Ok((queue, shown, key, opened))
 }
 
 /// What stands at the path before anything is touched.

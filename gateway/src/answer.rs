@@ -1,6 +1,8 @@
 //! What a caller is told at the end of a call, before a door gives it its own shape.
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -14,6 +16,9 @@ use crate::secrets::LentValue;
 pub const OP: HeaderName = HeaderName::from_static("x-portcullis-op");
 /// Header: `permit`, `ask_first` or `refuse`.
 pub const DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision");
+/// Header: of a request, that the caller wants a signed promise of the record of its call; of an answer,
+/// that promise as base64, for `portcullis-verify --promise`.
+pub const PROMISE: HeaderName = HeaderName::from_static("x-portcullis-promise");
 /// Header: ids of the deciding rules, comma-separated.
 pub const RULES: HeaderName = HeaderName::from_static("x-portcullis-rules");
 
@@ -24,6 +29,8 @@ pub struct Answer {
     pub op: Uuid,
     /// Ids of the rules that decided; empty when it did not come to a decision.
     pub rules: Vec<String>,
+    /// A signed promise that the record of this call is durable, for a caller who asked for one.
+    pub promise: Option<String>,
     /// What to tell.
     pub told: Told,
 }
@@ -77,7 +84,7 @@ impl Answer {
     /// A refusal under an operation id.
     #[must_use]
     pub fn refused(op: Uuid, refusal: Refusal) -> Self {
-        Self { op, rules: refusal.rules().to_vec(), told: Told::Refused(refusal) }
+        Self { op, rules: refusal.rules().to_vec(), promise: None, told: Told::Refused(refusal) }
     }
 
     /// The refusal in it; what is no refusal can't come from where this is asked.
@@ -108,6 +115,10 @@ impl Answer {
         headers.insert(DECISION, HeaderValue::from_static(self.decision()));
         if let Ok(rules) = HeaderValue::from_str(&self.rules.join(",")) {
             headers.insert(RULES, rules);
+        }
+        let promise = self.promise.as_ref().map(|note| BASE64.encode(note));
+        if let Some(Ok(promise)) = promise.map(HeaderValue::try_from) {
+            headers.insert(PROMISE, promise);
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Knock {
     pub hints: Hints,
     /// When, from where, by which door.
     pub request: RequestFacts,
+    /// Whether the caller wants a signed promise of the record of this call.
+    pub wants_promise: bool,
     /// What is asked for.
     pub wanted: Wanted,
 }
@@ -158,6 +160,7 @@ impl Knock {
             query: parts.uri.query().map(str::to_owned),
             hints: Hints::default(),
             request: RequestFacts { time_ms: now_ms(), source: from.peer.ip(), channel },
+            wants_promise: parts.headers.contains_key(crate::answer::PROMISE),
             wanted,
         }
     }

@@ -44,7 +44,7 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
         let told = steps(&gateway, knock, &mut trail).await;
         confirm::settle(&gateway, &trail).await;
         match told {
-            Ok(told) => trail.answer(told),
+            Ok(told) => trail.answer(&gateway.ledger, told),
             Err(refusal) => record::refusal(&gateway, trail, refusal).await,
         }
     });

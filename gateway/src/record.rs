@@ -13,8 +13,8 @@ mod strangers;
 mod trail;
 
 use portcullis_audit::{
-    CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger, OutcomeRecord,
-    OutcomeStatus, ResultRef, Retention, Unavailable,
+    Appended, CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger,
+    OutcomeRecord, OutcomeStatus, ResultRef, Retention, Unavailable,
 };
 use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
@@ -49,7 +49,7 @@ pub async fn intent(
     let intent =
         Intent { tenant: trail.log(), op: trail.op(), call_digest: *call.digest(), fields, body };
     let receipt = gateway.ledger.intent(intent).await.map_err(audit_unavailable)?;
-    trail.intended(receipt.seq(), call.tool().spec.action_type);
+    trail.intended(receipt.record(), call.tool().spec.action_type);
     Ok(receipt)
 }
 
@@ -156,7 +156,7 @@ fn told(outcome: Outcome) -> Told {
 
 /// Records a refusal and only then gives it: the answer becomes `audit_unavailable` when the
 /// ledger can't take it.
-pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answer {
+pub async fn refusal(gateway: &Gateway, mut trail: Trail, refusal: Refusal) -> Answer {
     let mut fields = trail.fields();
     fields.res = Some(ResultRef {
         status: "refused".to_owned(),
@@ -187,7 +187,10 @@ pub async fn refusal(gateway: &Gateway, trail: Trail, refusal: Refusal) -> Answe
         body,
     };
     match gateway.ledger.append(entry).await {
-        Ok(_) => Answer { op: trail.op(), rules: trail.rules(), told: Told::Refused(refusal) },
+        Ok(record) => {
+            trail.recorded(&record);
+            trail.answer(&gateway.ledger, Told::Refused(refusal))
+        }
         Err(fault) => Answer::refused(trail.op(), audit_unavailable(fault)),
     }
 }
@@ -219,8 +222,10 @@ pub async fn secret_use(
 ///
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; the question then expires unseen.
-pub async fn asked(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
-    decision(gateway, trail, "asked").await
+pub async fn asked(gateway: &Gateway, trail: &mut Trail) -> Result<(), Refusal> {
+    let record = decision(gateway, trail, "asked").await?;
+    trail.recorded(&record);
+    Ok(())
 }
 
 /// Records that a pending confirmation was cancelled by its asker.
@@ -228,7 +233,7 @@ pub async fn asked(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; it stays cancelled, since that can harm nobody.
 pub async fn cancelled(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
-    decision(gateway, trail, "cancelled").await
+    decision(gateway, trail, "cancelled").await.map(|_| ())
 }
 
 /// Records that a caller signed in or refreshed; the tokens are released only when this is durable.
@@ -236,7 +241,7 @@ pub async fn cancelled(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> 
 /// # Errors
 /// [`Refusal::AuditUnavailable`].
 pub async fn signed_in(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
-    decision(gateway, trail, "signed_in").await
+    decision(gateway, trail, "signed_in").await.map(|_| ())
 }
 
 /// Records that a person signed out of the gateway's pages.
@@ -244,10 +249,10 @@ pub async fn signed_in(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> 
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; the cookie is taken back all the same, since that can harm nobody.
 pub async fn signed_out(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
-    decision(gateway, trail, "signed_out").await
+    decision(gateway, trail, "signed_out").await.map(|_| ())
 }
 
-async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), Refusal> {
+async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<Appended, Refusal> {
     let mut fields = trail.fields();
     fields.res = Some(ResultRef { status: status.to_owned(), error: None });
     let entry = Entry {
@@ -258,7 +263,7 @@ async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<(), 
         fields,
         body: body::seal(gateway, trail, &[]).await?,
     };
-    gateway.ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
+    gateway.ledger.append(entry).await.map_err(audit_unavailable)
 }
 
 /// The log of a tenant, or the deployment's own when nobody was identified.

@@ -17,7 +17,15 @@ async fn about_the_configuration_works() {
 async fn about_the_ledger_works() {
     let upstream = Upstream::start();
     let gate = Deployment::builder().notes(&upstream).start().await;
-    gate.call("ana", "notes", "list_notes", json!({})).await;
+    let path = "/v1/extensions/notes/call";
+    let call = gate.signed("ana", reqwest::Method::POST, path).await;
+    let call = call.header("x-portcullis-promise", "1");
+    let body = json!({ "function": "list_notes", "params": {} });
+    let answer = gate.send(call.json(&body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    std::fs::write(gate.dir().join("promise"), answer.header("x-portcullis-promise")).unwrap();
+    let plain = gate.call("ana", "notes", "list_notes", json!({})).await;
+    assert_eq!(plain.header("x-portcullis-promise"), "", "only who asks gets one");
     std::fs::write(gate.dir().join("auditor.policy"), gate.must(&["ledger", "policy"])).unwrap();
     gate.must(&["ledger", "export", "--to", "export/"]);
     gate.must(&["ledger", "proof", "0", "--log", "deployment", "--to", "0.tlog-proof"]);
@@ -32,6 +40,8 @@ async fn about_the_ledger_works() {
     };
     let (whole, said) = verify(&["export/"]);
     assert!(whole && said.contains("whole") && said.contains("witnessed by nobody"), "{said}");
+    let (whole, said) = verify(&["--promise", "promise", "export/"]);
+    assert!(whole && said.contains("whole"), "{said}");
     let (whole, said) = verify(&["--proof", "0.tlog-proof"]);
     assert!(whole && said.starts_with("whole: record 0 of"), "{said}");
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
+use portcullis_audit::promise::Promise;
 use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
 use portcullis_audit::verify::{Effort, Report, Trust, Verdict, verify_with};
 use serde_json::json;
@@ -46,6 +47,11 @@ struct Arguments {
     /// what is here. Repeat it for more.
     #[arg(long = "seen", value_name = "FILE", conflicts_with = "proof")]
     seen: Vec<PathBuf>,
+
+    /// A promise that a caller kept (the header `x-portcullis-promise`): its record must be here.
+    /// Repeat it for more.
+    #[arg(long = "promise", value_name = "FILE", conflicts_with = "proof")]
+    promises: Vec<PathBuf>,
 
     /// Threads that hash and read records [default: one for each core].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -91,7 +97,13 @@ fn trust(arguments: &Arguments) -> Result<Trust, String> {
     for path in &arguments.seen {
         seen.push((path.display().to_string(), read_bounded(path)?));
     }
-    Ok(Trust { seen, ..believed(arguments)? })
+    let mut promises = Vec::new();
+    for path in &arguments.promises {
+        let note = Promise::note_from(&read_bounded(path)?);
+        let note = note.ok_or_else(|| at(path, &"it is not a promise"))?;
+        promises.push((path.display().to_string(), note));
+    }
+    Ok(Trust { seen, promises, ..believed(arguments)? })
 }
 
 fn believed(arguments: &Arguments) -> Result<Trust, String> {

@@ -9,6 +9,7 @@ use crate::entry::Kind;
 use crate::fault::{Fault, FaultKind};
 use crate::merkle::{self, Frontier};
 use crate::note::Checkpoint;
+use crate::promise::Promise;
 use crate::record::{NotARecord, Record};
 
 /// What a whole log contains.
@@ -94,6 +95,8 @@ pub struct Checker {
     anchors: VecDeque<Anchor>,
     /// Heads of other logs that this one vouches for.
     anchored: Vec<Anchor>,
+    /// Leaf hashes that were promised to callers, each with the name of the promise.
+    promised: BTreeMap<u64, Vec<(Hash, String)>>,
     prev: Hash,
     last_ts: String,
     open: BTreeMap<u64, Uuid>,
@@ -139,6 +142,7 @@ impl Checker {
             tree: Frontier::default(),
             anchors: VecDeque::new(),
             anchored: Vec::new(),
+            promised: BTreeMap::new(),
             prev: genesis,
             last_ts: String::new(),
             open: BTreeMap::new(),
@@ -151,6 +155,15 @@ impl Checker {
     pub fn against(mut self, mut anchors: Vec<Anchor>) -> Self {
         anchors.sort_by_key(|anchor| anchor.head.size);
         self.anchors = anchors.into();
+        self
+    }
+
+    /// Holds the log also against what it promised to callers.
+    #[must_use]
+    pub fn keeping(mut self, promises: Vec<(String, Promise)>) -> Self {
+        for (name, promise) in promises {
+            self.promised.entry(promise.seq).or_default().push((promise.leaf, name));
+        }
         self
     }
 
@@ -174,6 +187,9 @@ impl Checker {
         match self.trouble.take() {
             None => self.trouble = self.examine(at, &leaf, parsed).err(),
             Some(trouble) => self.trouble = Some(self.learn(trouble, parsed.ok())),
+        }
+        if self.trouble.is_none() {
+            self.trouble = self.keeps_promises(at as u64, &leaf).err();
         }
         if self.trouble.is_none() {
             self.trouble = self.meets_anchors().err();
@@ -209,6 +225,11 @@ impl Checker {
                 Voucher::Seen(_) => FaultKind::RolledBack,
             };
             return Err(self.fault(Some(size), kind, why));
+        }
+        if let Some((seq, promises)) = self.promised.pop_first() {
+            let name = promises.first().map(|(_, name)| name.as_str()).unwrap_or_default();
+            let why = format!("the promise `{name}` is of this record, here are {size}");
+            return Err(self.fault(Some(seq), FaultKind::Omitted, why));
         }
         self.report.anchored = std::mem::take(&mut self.anchored);
         self.report.open = self.open.len() as u64;
@@ -254,6 +275,17 @@ impl Checker {
         self.anchored.extend(heads.map(|head| Anchor { head, by: Voucher::Record(record.seq) }));
         self.last_ts = record.ts;
         Ok(())
+    }
+
+    fn keeps_promises(&mut self, at: u64, leaf: &Hash) -> Result<(), Trouble> {
+        let promises = self.promised.remove(&at).unwrap_or_default();
+        match promises.iter().find(|(promised, _)| promised != leaf) {
+            None => Ok(()),
+            Some((_, name)) => {
+                let why = format!("the promise `{name}` is of another record in this place");
+                Err(self.certain(at, FaultKind::Omitted, why))
+            }
+        }
     }
 
     /// The heads that the deployment's log vouches for must be those of the records so far.

@@ -12,6 +12,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::merkle;
 use crate::note::{Checkpoint, SignedNote, VerifierKey};
 use crate::policy::{Evaluation, NotTrusted, Policy};
+use crate::promise::Promise;
 use crate::record::is_name;
 use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
@@ -28,13 +29,15 @@ pub struct Trust {
     /// Checkpoints that the auditor has seen before, each with a name for reports: what was signed
     /// then must be the begin of what is here.
     pub seen: Vec<(String, String)>,
+    /// Promises that callers have kept, each with a name for reports; see [`Promise`].
+    pub promises: Vec<(String, String)>,
 }
 
 impl Trust {
     /// Believes these keys, and asks for no witness.
     #[must_use]
     pub fn in_keys(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
-        Self { policy: Some(Policy::of_logs(keys)), seen: Vec::new() }
+        Self { policy: Some(Policy::of_logs(keys)), ..Self::default() }
     }
 }
 
@@ -90,6 +93,7 @@ fn check_folder(
         logs.push(report);
     }
     anchors.none_left()?;
+    promised_logs_are_here(trust, &listed)?;
     export.nothing_unlisted(&listed)
 }
 
@@ -140,6 +144,20 @@ impl Anchors {
     }
 }
 
+/// A log that promised something must be there.
+fn promised_logs_are_here(trust: &Trust, listed: &[Checkpoint]) -> Result<(), Verdict> {
+    for (name, note) in &trust.promises {
+        let origin = Promise::origin_of(note)
+            .ok_or_else(|| Verdict::Unreadable(format!("`{name}`: it is not a promise")))?;
+        if listed.iter().all(|head| head.origin != origin) {
+            let why =
+                format!("the whole log is missing; the promise `{name}` is of a record of it");
+            return Err(fault(origin, None, FaultKind::Omitted, &why).into());
+        }
+    }
+    Ok(())
+}
+
 fn is_tenants(origin: &str) -> bool {
     origin.split_once('/').is_some_and(|(_, within)| within.starts_with("t/"))
 }
@@ -179,7 +197,9 @@ impl Export<'_> {
         let tiles = read_tiles(&folder, &head)?;
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
-        let mut checker = Checker::new(origin, genesis, vouched.clone()).against(anchors);
+        let mut checker = Checker::new(origin, genesis, vouched.clone())
+            .against(anchors)
+            .keeping(self.promises(&key)?);
         super::records::read(&folder, &head, &mut checker, effort)?;
         let mut report = checker.finish(Some(&head)).map_err(Verdict::from)?;
         report.signed_by = vec![key.to_string()];
@@ -236,6 +256,18 @@ impl Export<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What this log promised; a promise that its key did not sign is nobody's word.
+    fn promises(&self, key: &VerifierKey) -> Result<Vec<(String, Promise)>, Verdict> {
+        let of_this = |(_, note): &&(String, String)| Promise::origin_of(note) == Some(key.name());
+        let ours = self.trust.promises.iter().filter(of_this);
+        let open = |(name, note): &(String, String)| {
+            let promise = Promise::open(note, key);
+            let promise = promise.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")));
+            Ok((name.clone(), promise?))
+        };
+        ours.map(open).collect()
     }
 
     /// Whom to believe about a log: the auditor's own policy, else the folder's.

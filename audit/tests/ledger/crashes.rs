@@ -90,6 +90,69 @@ fn kill_dash_nine_loses_nothing_acknowledged_and_leaves_no_orphan_open() {
     }
 }
 
+/// A moment that nobody chose: 2 to 200 ms after the child's first promise.
+fn random_moment() -> Duration {
+    let random = Uuid::new_v4().into_bytes();
+    Duration::from_millis(2 + (u64::from(random[0]) * 256 + u64::from(random[1])) % 199)
+}
+
+/// All that the child promised until it was killed at such a moment.
+fn promises_until_a_random_moment(mut child: Child) -> Vec<(String, u64)> {
+    let stdout = child.stdout.take().unwrap();
+    let (first, began) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let Some(line) = line.strip_prefix("ack ") else { continue };
+            let Some((log, seq)) = line.split_once(' ') else { continue };
+            let Ok(seq) = seq.parse() else { continue }; // cut off by the kill
+            all.push((log.to_owned(), seq));
+            let _ = first.send(());
+        }
+        all
+    });
+    began.recv().unwrap();
+    std::thread::sleep(random_moment());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap()
+}
+
+/// `PORTCULLIS_LEDGER_ROUNDS` says how often: 1,000 times in `tests/soak`, a few times here.
+#[test]
+fn kill_dash_nine_at_random_moments_loses_nothing_acknowledged() {
+    let rounds = std::env::var("PORTCULLIS_LEDGER_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds: usize = rounds.unwrap_or(10);
+    let (house, mut times, mut kept) = (House::new(), Vec::new(), 0);
+    for round in 1..=rounds {
+        let promised = promises_until_a_random_moment(spawn_child(&house, ""));
+        kept += promised.len();
+        let start = std::time::Instant::now();
+        let (ledger, _) = house.open();
+        times.push(start.elapsed());
+        tokio::runtime::Runtime::new().unwrap().block_on(ledger.close()).unwrap();
+        let conn = house.raw();
+        let there = "SELECT count(*) FROM records r JOIN logs l ON l.id = r.log
+                     WHERE l.origin = ?1 AND r.seq = ?2";
+        let mut there = conn.prepare(there).unwrap();
+        for (log, seq) in promised {
+            let count: u64 = there.query_row((&log, seq), |row| row.get(0)).unwrap();
+            assert_eq!(count, 1, "acknowledged record {seq} of `{log}` is gone in round {round}");
+        }
+        if round % 100 == 0 || round == rounds {
+            let report = verify_ledger(&house.reader());
+            assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
+            assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0);
+            times.sort();
+            println!(
+                "{round} rounds, {kept} records promised and there; time to recover p50 {:?}, max {:?}",
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
+        }
+    }
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn every_crash_point_of_the_writer_loses_nothing_acknowledged() {

@@ -342,6 +342,38 @@ async fn a_history_signed_with_another_key_is_told_apart_from_a_damaged_head() {
 }
 
 #[tokio::test]
+async fn a_promise_that_a_caller_kept_shows_a_record_that_was_left_out() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    fill(&ledger, "default", 2).await;
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    let promise = ledger.promise(receipt.record());
+    ledger.close().await.unwrap();
+    let keeps = |folder: &Path| {
+        let promises = vec![("kept".to_owned(), promise.clone())];
+        verify(folder, &Trust { promises, ..Trust::default() }).verdict
+    };
+    assert_eq!(keeps(&house.export("whole")), Verdict::Whole);
+
+    // The operator writes the history anew without it, one shorter and one longer, and signs it.
+    for pairs in [2, 9] {
+        let forger = House::new();
+        std::fs::copy(house.path("log.key"), forger.path("log.key")).unwrap();
+        let (ledger, _) = forger.open();
+        fill(&ledger, "default", pairs).await;
+        ledger.close().await.unwrap();
+        let Verdict::Forged(fault) = keeps(&forger.export("forged")) else { panic!("not noticed") };
+        assert_eq!((fault.seq, fault.kind), (Some(4), FaultKind::Omitted), "{fault}");
+    }
+    let elsewhere = House::new();
+    let (ledger, _) = elsewhere.open();
+    fill(&ledger, "default", 9).await;
+    ledger.close().await.unwrap();
+    let verdict = keeps(&elsewhere.export("other key"));
+    assert!(matches!(verdict, Verdict::Unreadable(_)), "{verdict:?}");
+}
+
+#[tokio::test]
 async fn an_export_of_one_log_has_not_a_byte_of_another() {
     let (house, _) = exported().await;
     let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();

@@ -18,7 +18,7 @@ pub async fn own_intent(
 ) -> Result<IntentReceipt, Unavailable> {
     let (tenant, op, fields) = (trail.log(), trail.op(), trail.fields());
     let receipt = ledger.intent(Intent { tenant, op, call_digest, fields, body: None }).await?;
-    trail.intended(receipt.seq(), ActionType::Read);
+    trail.intended(receipt.record(), ActionType::Read);
     Ok(receipt)
 }
 

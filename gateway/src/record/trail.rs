@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_audit::{CallFields, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who};
+use portcullis_audit::{
+    Appended, CallFields, Ledger, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who,
+};
 use portcullis_policies::{ActionType, AppId, CapsuleText, Decision, SECRETS_APP, TenantId};
 use uuid::Uuid;
 
@@ -34,6 +36,9 @@ pub struct Trail {
     /// Whether this call took the confirmation, so that it has to settle it.
     claimed: bool,
     intent: Option<(u64, ActionType)>,
+    /// Where the record is that the caller is promised, when it wants that.
+    wants_promise: bool,
+    promised: Option<Appended>,
     /// The secret that the call is about, as `app/name`.
     secret: Option<String>,
     /// Secrets that the call used or changed.
@@ -59,6 +64,8 @@ impl Trail {
             confirmation: None,
             claimed: false,
             intent: None,
+            wants_promise: knock.wants_promise,
+            promised: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -85,6 +92,8 @@ impl Trail {
             confirmation: None,
             claimed: false,
             intent: None,
+            wants_promise: false,
+            promised: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -147,8 +156,19 @@ impl Trail {
     }
 
     /// The intent is durable.
-    pub fn intended(&mut self, seq: u64, action: ActionType) {
-        self.intent = Some((seq, action));
+    pub fn intended(&mut self, record: &Appended, action: ActionType) {
+        self.intent = Some((record.seq, action));
+        self.recorded(record);
+    }
+
+    /// The record that tells the caller's story is durable.
+    pub fn recorded(&mut self, record: &Appended) {
+        self.promised = self.wants_promise.then(|| record.clone());
+    }
+
+    /// The signed promise of it.
+    pub(super) fn promise(&self, ledger: &Ledger) -> Option<String> {
+        self.promised.as_ref().map(|record| ledger.promise(record))
     }
 
     /// The call is about this secret, written `app/name`; its records are kept for ever (`security_forever`).
@@ -205,8 +225,8 @@ impl Trail {
 
     /// The answer of a call that came through.
     #[must_use]
-    pub fn answer(self, told: Told) -> Answer {
-        Answer { op: self.op, rules: self.rules(), told }
+    pub fn answer(self, ledger: &Ledger, told: Told) -> Answer {
+        Answer { op: self.op, rules: self.rules(), promise: self.promise(ledger), told }
     }
 
     /// The fields that every record of this call shares.
