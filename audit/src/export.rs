@@ -5,7 +5,7 @@
 //! policy            verifier key of `index`
 //! index             signed list of all logs, so that a log cannot be left out unnoticed
 //! deployment/       one folder for each log
-//!   policy          its verifier key (C2SP tlog-policy)
+//!   policy          its verifier key, and the witnesses (C2SP tlog-policy)
 //!   checkpoint      its head, a signed note
 //!   tile/entries/   records in bundles of 256, each with a uint16 length before it
 //!   tile/<level>/   hash tiles
@@ -13,12 +13,14 @@
 //! ```
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::chain::Hash;
 use crate::error::ReadError;
 use crate::merkle;
-use crate::note::{Checkpoint, LogKey};
+use crate::note::{Checkpoint, LogKey, VerifierKey};
+use crate::policy::{Policy, Witness};
+use crate::publish::folder as published;
 use crate::read::{LogHead, Reader};
 use crate::tiles::{WIDTH, entries_path, hash_tiles, push_entry};
 
@@ -40,6 +42,17 @@ impl Exported {
     }
 }
 
+/// What an export says about those who watch the ledger from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// The witnesses that the operator names, for each log's policy.
+    pub witnesses: Vec<Witness>,
+    /// How many of them must have cosigned.
+    pub quorum: usize,
+    /// The ledger file, beside which the cosigned checkpoints are shown.
+    pub ledger: Option<PathBuf>,
+}
+
 /// Writes every log of the ledger into `folder`, which must be absent or empty, and signs the
 /// heads with the log key.
 ///
@@ -51,10 +64,25 @@ pub fn export(
     deployment: &str,
     folder: &Path,
 ) -> Result<Exported, ReadError> {
+    export_watched(reader, key, deployment, folder, &Watch::default())
+}
+
+/// Writes every log of the ledger into `folder`, which must be absent or empty, and signs the
+/// heads with the log key. A head that is shown as it is has the cosignatures that it is shown with.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn export_watched(
+    reader: &Reader,
+    key: &LogKey,
+    deployment: &str,
+    folder: &Path,
+    watch: &Watch,
+) -> Result<Exported, ReadError> {
     make_folder(folder)?;
     let heads = reader.at_one_moment(|| {
         let logs = reader.logs()?;
-        let heads = logs.iter().map(|log| export_log(reader, key, deployment, folder, log));
+        let heads = logs.iter().map(|log| export_log(reader, key, deployment, folder, log, watch));
         heads.collect::<Result<Vec<_>, _>>()
     })?;
     let name = format!("{deployment}/export");
@@ -70,6 +98,7 @@ fn export_log(
     deployment: &str,
     folder: &Path,
     log: &LogHead,
+    watch: &Watch,
 ) -> Result<Checkpoint, ReadError> {
     let within = log.origin.strip_prefix(deployment).unwrap_or(&log.origin);
     let folder = folder.join(within.trim_start_matches('/'));
@@ -85,9 +114,27 @@ fn export_log(
         size: leaves.len() as u64,
         root: merkle::root(&leaves),
     };
-    write(&folder, "policy", policy(&log.vkey).as_bytes())?;
-    write(&folder, "checkpoint", head.sign(key).as_bytes())?;
+    write(&folder, "policy", watch.policy(&log.vkey).as_bytes())?;
+    let note = watch.shown(deployment, &log.vkey, &head).unwrap_or_else(|| head.sign(key));
+    write(&folder, "checkpoint", note.as_bytes())?;
     Ok(head)
+}
+
+impl Watch {
+    fn policy(&self, vkey: &str) -> String {
+        let of_log = VerifierKey::parse(vkey).map(|key| Policy::of_logs([key]));
+        let watched = of_log.map(|policy| policy.watched_by(&self.witnesses, self.quorum));
+        watched.map_or_else(|_| policy(vkey), |policy| policy.to_string())
+    }
+
+    /// The note that is shown of a log, when its head is this one.
+    fn shown(&self, deployment: &str, vkey: &str, head: &Checkpoint) -> Option<String> {
+        let root = published::published(self.ledger.as_deref()?);
+        let path = published::of_log(&root, deployment, &head.origin).join("checkpoint");
+        let note = fs::read_to_string(path).ok()?;
+        let shown = Checkpoint::open(&note, &VerifierKey::parse(vkey).ok()?).ok()?;
+        (shown == *head).then_some(note)
+    }
 }
 
 struct Bundles<'a> {
@@ -157,7 +204,8 @@ implementation of C2SP tlog-tiles, log by log.
 `index` is a signed note (C2SP signed-note, Ed25519) that lists every log with its size and
 root. Each log is a folder:
 
-  policy         its verifier key, as a C2SP tlog-policy; compare it with one that you got
+  policy         its verifier key and the witnesses that the operator names, as a C2SP
+                 tlog-policy; compare it with one that you got
                  from elsewhere, because whoever can change this folder can change this file
   checkpoint     origin, size and root, as a signed note (C2SP tlog-checkpoint)
   tile/entries/  records in bundles of 256, each after its length as a big-endian uint16

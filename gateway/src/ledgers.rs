@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_audit::{Exported, OpenError, ReadError, Reader, export as write_export, load_key};
+use portcullis_audit::policy::Witness;
+use portcullis_audit::{Exported, OpenError, ReadError, Reader, Watch, export_watched, load_key};
 
-use crate::config::Settings;
+use crate::config::{Settings, WitnessPolicy};
 
 /// Why the ledger can't be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -46,5 +47,24 @@ pub fn reader(settings: &Settings) -> Result<Reader, LedgerError> {
 /// When the ledger can't be read, the folder not written, or the key not used.
 pub fn export(settings: &Settings, folder: &Path) -> Result<Exported, LedgerError> {
     let key = load_key(&settings.data.ledger_key())?;
-    Ok(write_export(&reader(settings)?, &key, &settings.ledger.deployment, folder)?)
+    let deployment = &settings.ledger.deployment;
+    Ok(export_watched(&reader(settings)?, &key, deployment, folder, &watch(settings))?)
+}
+
+/// The witnesses of the configuration, as policies of auditors have them.
+fn watch(settings: &Settings) -> Watch {
+    let watched = &settings.ledger.witness;
+    if watched.policy == WitnessPolicy::None {
+        return Watch::default();
+    }
+    let witnesses = watched.witnesses.iter().map(|witness| Witness {
+        name: witness.name.clone(),
+        key: witness.key.clone(),
+        url: Some(witness.url.clone()),
+    });
+    Watch {
+        witnesses: witnesses.collect(),
+        quorum: watched.quorum,
+        ledger: Some(settings.data.ledger_db()),
+    }
 }

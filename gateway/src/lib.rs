@@ -63,3 +63,5 @@ pub mod rules;
 pub mod secrets;
 pub mod serve;
 pub mod watch;
+pub mod witness;
+pub mod witnessing;

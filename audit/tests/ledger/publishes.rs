@@ -197,8 +197,7 @@ async fn a_cosignature_stays_with_its_head_and_the_next_head_has_none() {
     let witness = Cosigner::from_seed("w", &[8; 32]).unwrap();
     let origin = "test/t/default";
     assert!(ledger.add_cosignatures(origin, &text, &witness.cosign(&text, 1)).unwrap());
-    let note =
-        || std::fs::read_to_string(house.published("t/default").join("checkpoint")).unwrap();
+    let note = || std::fs::read_to_string(house.published("t/default").join("checkpoint")).unwrap();
     assert_eq!(witness.key().verify(&SignedNote::parse(&note()).unwrap()), Ok(1));
     fill(&ledger, "default", 1).await;
     published(&ledger).await;
