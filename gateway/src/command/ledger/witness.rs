@@ -12,18 +12,19 @@ use crate::serve::stop_signal;
 use crate::witness::{Listening, Trust, TrustError, Witness, WitnessError, cosigner};
 
 pub(super) const EXAMPLES: &str = "\
-It speaks c2sp.org/tlog-witness: `POST /add-checkpoint`. It needs no portcullis.toml and no ledger, and
-should stand on a machine that whoever runs the ledger has no say over. Its state is one folder; a
-witness that lost it must not go on under the same key. It speaks plain HTTP: everything that counts
-is signed, and a proxy in front of it can speak TLS.
+It speaks c2sp.org/tlog-witness (`POST /add-checkpoint`), needs no portcullis.toml and no ledger,
+and should stand on a machine that whoever runs the ledger has no say over. Its state is one
+folder; a witness that lost it must not go on under the same key. It speaks plain HTTP: all that
+counts is signed, and a proxy in front of it can speak TLS.
 
-On the machine of the witness:
-  portcullis ledger witness --folder witness --vkey            its key, for the gateway's policy
-  portcullis ledger witness --folder witness --listen 0.0.0.0:7380 --deployment portcullis --key KEY
-where KEY is what `portcullis ledger key` prints on the machine of the gateway. There, in portcullis.toml:
+On the machine of the witness, where KEY is what `portcullis ledger key` prints on the other one:
+  portcullis ledger witness --folder witness --vkey            # its own key, VKEY
+  portcullis ledger witness --folder witness --deployment portcullis --key KEY
+
+On the machine of the gateway, in portcullis.toml:
   [ledger.witness]
   policy = \"required\"
-  witnesses = [{ name = \"w1\", url = \"http://witness.example:7380\", key = \"VKEY\" }]";
+  witnesses = [{ name = \"w1\", url = \"http://127.0.0.1:7380\", key = \"VKEY\" }]";
 
 /// Arguments of `portcullis ledger witness`.
 #[derive(Debug, Args)]
