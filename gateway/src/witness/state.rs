@@ -111,6 +111,7 @@ impl Witness {
         if logs.len() >= MAX_LOGS {
             return Err(NotCosigned::TooManyLogs);
         }
+        tracing::info!(log = origin, "a log is watched from now on");
         Ok(Arc::clone(logs.entry(origin.to_owned()).or_default()))
     }
 

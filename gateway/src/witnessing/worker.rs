@@ -254,3 +254,28 @@ where
     done.map_err(|why| NotCosigned::Files(why.to_string()))?
         .map_err(|why| NotCosigned::Files(why.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_what_fails_beside_lengthens_nothing() {
+        let (mut pause, mut now) = (Pause::default(), Instant::now());
+        let mut lengths = Vec::new();
+        for _ in 0..6 {
+            let was_known = !pause.why.is_empty();
+            assert_eq!(pause.begin(now, "no answer".to_owned()), !was_known);
+            for _ in 0..AT_ONCE {
+                assert!(!pause.begin(now, "no answer".to_owned()));
+            }
+            lengths.push(pause.length.as_millis());
+            assert!(pause.is_on(now));
+            now += pause.length;
+            assert!(!pause.is_on(now));
+        }
+        assert_eq!(lengths, [500, 1000, 2000, 4000, 5000, 5000]);
+        assert!(pause.end());
+        assert!(!pause.end());
+    }
+}
