@@ -5,7 +5,7 @@
 //! policy            verifier key of `index`
 //! index             signed list of all logs, so that a log cannot be left out unnoticed
 //! deployment/       one folder for each log
-//!   policy          its verifier key (C2SP tlog-policy)
+//!   policy          its verifier key, and the witnesses (C2SP tlog-policy)
 //!   checkpoint      its head, a signed note, with the cosignatures of its witnesses
 //!   proofs/         a proof for itself (C2SP tlog-proof) of each certificate and of the last record
 //!   tile/entries/   records in bundles of 256, each with a uint16 length before it
@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use crate::chain::Hash;
 use crate::entry::Kind;
 use crate::error::ReadError;
-use crate::note::{Checkpoint, LogKey};
+use crate::note::{Checkpoint, LogKey, VerifierKey};
+use crate::policy::{Policy, Witness};
 use crate::publish::folder::of_log;
 use crate::published::{PublishedLogs, ShownHead, prove_from};
 use crate::read::{LogHead, Reader};
@@ -55,6 +56,23 @@ impl Exported {
     }
 }
 
+/// What an export says about those who watch the ledger from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// The witnesses that the operator names, for each log's policy.
+    pub witnesses: Vec<Witness>,
+    /// How many of them must have cosigned.
+    pub quorum: usize,
+}
+
+impl Watch {
+    fn policy(&self, vkey: &str) -> String {
+        let of_log = VerifierKey::parse(vkey).map(|key| Policy::of_logs([key]));
+        let watched = of_log.map(|policy| policy.watched_by(&self.witnesses, self.quorum));
+        watched.map_or_else(|_| policy(vkey), |policy| policy.to_string())
+    }
+}
+
 /// Writes every log of the ledger into `folder`, which must be absent or empty: its records up to
 /// the head that the gateway has signed and shown. `key` signs the list of logs; no head is ever
 /// signed here.
@@ -67,7 +85,7 @@ pub fn export(
     deployment: &str,
     folder: &Path,
 ) -> Result<Exported, ReadError> {
-    export_with(reader, key, (deployment, None), folder, &mut |_, _| {})
+    export_with(reader, key, (deployment, None), folder, &Watch::default(), &mut |_, _| {})
 }
 
 /// [`export`], of all logs of the deployment or of one by its origin alone, telling now and then how
@@ -81,6 +99,7 @@ pub fn export_with(
     key: &LogKey,
     (deployment, only): (&str, Option<&str>),
     folder: &Path,
+    watch: &Watch,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ReadError> {
     make_folder(folder)?;
@@ -93,6 +112,7 @@ pub fn export_with(
     let mut done = 0;
     for (log, shown) in &shown {
         let folder = of_log(folder, deployment, &log.origin);
+        write(&folder, "policy", watch.policy(&log.vkey).as_bytes())?;
         export_log(reader, &folder, log, shown, &mut |written| progress(done + written, all))?;
         done += shown.head.size;
     }
@@ -152,7 +172,6 @@ fn export_log(
     for (path, bytes) in hash_tiles(&bundles.leaves) {
         write(folder, &path, &bytes)?;
     }
-    write(folder, "policy", policy(&log.vkey).as_bytes())?;
     write(folder, "checkpoint", shown.note.as_bytes())?;
     for (seq, record) in proved {
         let proof = prove_from(folder, shown, seq, record)?;
@@ -165,6 +184,23 @@ fn export_log(
 fn is_certificate(bytes: &[u8]) -> bool {
     let kind = Record::parse(bytes).ok().map(|record| record.kind);
     matches!(kind, Some(Kind::Erase | Kind::Prune))
+}
+
+impl Watch {
+    fn policy(&self, vkey: &str) -> String {
+        let of_log = VerifierKey::parse(vkey).map(|key| Policy::of_logs([key]));
+        let watched = of_log.map(|policy| policy.watched_by(&self.witnesses, self.quorum));
+        watched.map_or_else(|_| policy(vkey), |policy| policy.to_string())
+    }
+
+    /// The note that is shown of a log, when its head is this one.
+    fn shown(&self, deployment: &str, vkey: &str, head: &Checkpoint) -> Option<String> {
+        let root = published::published(self.ledger.as_deref()?);
+        let path = published::of_log(&root, deployment, &head.origin).join("checkpoint");
+        let note = fs::read_to_string(path).ok()?;
+        let shown = Checkpoint::open(&note, &VerifierKey::parse(vkey).ok()?).ok()?;
+        (shown == *head).then_some(note)
+    }
 }
 
 struct Bundles<'a> {
@@ -234,7 +270,8 @@ implementation of C2SP tlog-tiles, log by log.
 `index` is a signed note (C2SP signed-note, Ed25519) that lists every log with its size and
 root. Each log is a folder:
 
-  policy         its verifier key, as a C2SP tlog-policy; compare it with one that you got
+  policy         its verifier key and the witnesses that the operator names, as a C2SP
+                 tlog-policy; compare it with one that you got
                  from elsewhere, because whoever can change this folder can change this file
   checkpoint     origin, size and root, as a signed note (C2SP tlog-checkpoint)
   tile/entries/  records in bundles of 256, each after its length as a big-endian uint16

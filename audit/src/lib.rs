@@ -106,7 +106,7 @@ pub use entry::{
     RecordRef, ResultRef, Retention, ToolRef, UsedSecret, Who,
 };
 pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
-pub use export::{Exported, export, export_with};
+pub use export::{Exported, Watch, export, export_with};
 pub use fault::{Fault, FaultKind};
 pub use key_file::load_key;
 pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Status};

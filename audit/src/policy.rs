@@ -124,6 +124,25 @@ impl Policy {
         Some(Self { logs: vec![log], ..self.clone() })
     }
 
+    /// The same, where `quorum` of these witnesses must have cosigned. Their names and keys have to
+    /// differ; without a witness nothing changes.
+    #[must_use]
+    pub fn watched_by(mut self, witnesses: &[Witness], quorum: usize) -> Self {
+        if witnesses.is_empty() {
+            return self;
+        }
+        let mut name = "enough".to_owned();
+        while witnesses.iter().any(|witness| witness.name == name) {
+            name.push('-');
+        }
+        let members: Vec<String> = witnesses.iter().map(|witness| witness.name.clone()).collect();
+        let threshold = quorum.clamp(1, members.len());
+        self.witnesses = witnesses.to_vec();
+        self.groups = vec![Group { name: name.clone(), threshold, members }];
+        self.quorum = Some(name);
+        self
+    }
+
     /// The logs.
     #[must_use]
     pub fn logs(&self) -> &[Log] {

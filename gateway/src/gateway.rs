@@ -21,6 +21,7 @@ use crate::refresh::Freshness;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::secrets::{OwnTools, SecretUses, Upstreams, Vault};
+use crate::witnessing::Watched;
 
 /// Everything that a call needs; nothing here is lost when a replica dies.
 pub struct Gateway {
@@ -52,6 +53,8 @@ pub struct Gateway {
     pub forms: FormTokens,
     /// How many refusals of unknown callers get a record of their own.
     pub strangers: Strangers,
+    /// What witnesses have cosigned of the ledger.
+    pub watched: Arc<Watched>,
     /// Calls that go on although their client may be gone; the end of the gateway waits for them.
     pub tasks: TaskTracker,
 }

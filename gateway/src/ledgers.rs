@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_audit::note::VerifierKey;
-use portcullis_audit::policy::Policy;
+use portcullis_audit::policy::{Policy, Witness};
 use portcullis_audit::tlog_proof::TlogProof;
 use portcullis_audit::{
-    DEPLOYMENT, Exported, OpenError, PublishedLogs, ReadError, Reader, export_with, load_key,
+    DEPLOYMENT, Exported, OpenError, PublishedLogs, ReadError, Reader, Watch, export_with, load_key,
 };
 
-use crate::config::Settings;
+use crate::config::{Settings, WitnessPolicy};
 
 /// Why the ledger can't be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -68,7 +68,7 @@ pub fn export(
         None => None,
     };
     let which = (settings.ledger.deployment.as_str(), origin.as_deref());
-    Ok(export_with(&reader, &key, which, folder, progress)?)
+    Ok(export_with(&reader, &key, which, folder, &watch(settings), progress)?)
 }
 
 /// The proof that one record is in its log, with the record in it.
@@ -95,5 +95,21 @@ pub fn trust(settings: &Settings) -> Result<Policy, LedgerError> {
     let key = load_key(&settings.data.ledger_key())?;
     // One key signs all logs; `portcullis-verify` believes it for each of this deployment.
     let vkey = key.vkey(&format!("{}/{DEPLOYMENT}", settings.ledger.deployment));
-    Ok(Policy::of_logs(VerifierKey::parse(&vkey)))
+    let watch = watch(settings);
+    let policy = Policy::of_logs(VerifierKey::parse(&vkey));
+    Ok(policy.watched_by(&watch.witnesses, watch.quorum))
+}
+
+/// The witnesses of the configuration, as policies of auditors have them.
+fn watch(settings: &Settings) -> Watch {
+    let watched = &settings.ledger.witness;
+    if watched.policy == WitnessPolicy::None {
+        return Watch::default();
+    }
+    let witnesses = watched.witnesses.iter().map(|witness| Witness {
+        name: witness.name.clone(),
+        key: witness.key.clone(),
+        url: Some(witness.url.clone()),
+    });
+    Watch { witnesses: witnesses.collect(), quorum: watched.quorum }
 }

@@ -12,6 +12,7 @@
 //! - **Verdict**: permit, ask first, or refusal; made by `portcullis-policies` only.
 //! - **Receipt**: the intent is durable; made by `portcullis-audit` only.
 //! - **Cleared**: permit and receipt of the same call; made by `portcullis-kernel-adapter` only.
+//! - **Witness** ([`witness`], [`witnessing`]): cosigns from outside that the ledger only grows; both sides.
 //! - **In force** ([`in_force`]): the catalogue and the rules made for it, one snapshot a call.
 //!
 //! # The life of one call
@@ -63,3 +64,5 @@ pub mod rules;
 pub mod secrets;
 pub mod serve;
 pub mod watch;
+pub mod witness;
+pub mod witnessing;

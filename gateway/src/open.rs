@@ -19,6 +19,7 @@ use crate::record::Strangers;
 use crate::refresh::Freshness;
 use crate::rules::{Rules, RulesError, RulesOptions};
 use crate::secrets::{Absent, OwnTools, SecretUses, Upstreams, VaultOpenError, open_vault};
+use crate::witnessing::Watched;
 
 /// Why the gateway does not start, sorted by the part that can't.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -57,6 +58,9 @@ pub enum OpenError {
     /// The gateway's own tools: a fault of the program.
     #[error("the gateway's own tools cannot be read: {0}; report this as a defect")]
     OwnTools(String),
+    /// What asks the witnesses.
+    #[error("the witnesses cannot be asked: {0}")]
+    Witnesses(#[from] reqwest::Error),
     /// The listening socket or its certificate.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -84,6 +88,8 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let forms = FormTokens::new(&keys.in_file(&dir.join("forms"), "forms").await?);
     let (ledger, opened) = Ledger::open(ledger_options(&settings))?;
     tracing::info!(?opened, "ledger open");
+    // Before anything else is written: what is there now has to be witnessed first.
+    let watched = Watched::new(&settings.ledger.witness, &ledger);
     let directory = Directory::open(&settings.data.directory_db()).await?;
     let identity =
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
@@ -112,6 +118,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         pseudonyms,
         forms,
         strangers: Strangers::new(),
+        watched,
         tasks: TaskTracker::new(),
         settings,
     }))

@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, demo, door, refresh, secrets, watch};
+use crate::{admin, demo, door, refresh, secrets, watch, witnessing};
 
 /// A gateway that serves.
 pub struct Running {
@@ -28,6 +28,7 @@ pub struct Running {
     refresher: AbortOnDropHandle<()>,
     _keeper: AbortOnDropHandle<()>,
     noting: AbortOnDropHandle<()>,
+    asking: witnessing::Tasks,
     _demo_app: Option<AbortOnDropHandle<()>>,
     _watcher: Option<Box<dyn Send>>,
 }
@@ -45,6 +46,7 @@ impl Running {
         let address = listener.local_addr().map_err(listen)?;
         let demo_app = demo::host(&mut settings).await.map_err(listen)?;
         let gateway = open(settings).await?;
+        let asking = witnessing::start(&gateway.watched)?;
         let carrier = tokio::spawn(admin::carry(Arc::clone(&gateway)));
         let refresher = tokio::spawn(refresh::keep_fresh(Arc::clone(&gateway)));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
@@ -65,6 +67,7 @@ impl Running {
             refresher: AbortOnDropHandle::new(refresher),
             _keeper: AbortOnDropHandle::new(keeper),
             noting: AbortOnDropHandle::new(noting),
+            asking,
             _demo_app: demo_app,
         })
     }
@@ -97,6 +100,7 @@ impl Running {
         if tokio::time::timeout(patience, gateway.tasks.wait()).await.is_err() {
             tracing::warn!(left = gateway.tasks.len(), "calls are left; they end as unknown");
         }
+        drop(self.asking);
         gateway.secret_uses.write(&gateway.directory).await.ok();
         admin::carry_once(&gateway.directory, &gateway.ledger).await.ok();
         gateway.dispatcher.close().await;

@@ -32,3 +32,4 @@ mod secrets;
 mod survives;
 mod tls;
 mod upstream_credentials;
+mod witnessed;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use harness::{Deployment, Upstream, json};
+use harness::{Deployment, Upstream, Witness, json};
 
 #[tokio::test]
 async fn about_the_configuration_works() {
@@ -63,4 +63,32 @@ async fn about_the_rules_works() {
     gate.settled(&call.op(), 2).await;
     let why = gate.must(&["policy", "explain", "--op", &call.op()]);
     assert!(why.contains("rbac/scopes-held"), "{why}");
+}
+
+#[tokio::test]
+async fn about_witnesses_works() {
+    let mut gate = Deployment::builder().start().await;
+    let key = gate.must(&["ledger", "key"]);
+    let witness = Witness::of_deployment("portcullis", key.trim_end());
+    assert!(gate.stop().success());
+    let file = gate.dir().join("portcullis.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let section = format!(
+        "[ledger.witness]\npolicy = \"required\"\nmax_lag = \"10s\"\n\
+         witnesses = [{{ name = \"w1\", url = \"{}\", key = \"{}\" }}]\n",
+        witness.url, witness.vkey
+    );
+    std::fs::write(&file, config + &section).unwrap();
+    gate.restart().await;
+    for _ in 0..200 {
+        if gate.get("/readyz").await.status == 200 {
+            let shown = gate.data().join("ledger.sqlite.published/deployment/checkpoint");
+            let shown = std::fs::read_to_string(shown).unwrap();
+            let name = witness.vkey.split('+').next().unwrap();
+            assert!(shown.contains(&format!("\u{2014} {name} ")), "{shown}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it never became ready: {}", gate.log());
 }

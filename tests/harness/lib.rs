@@ -38,6 +38,7 @@ mod ledger;
 pub mod people;
 mod process;
 mod upstream;
+mod witness;
 
 pub use answer::Answer;
 pub use binaries::binary;
@@ -46,3 +47,4 @@ pub use deployment::Deployment;
 pub use ledger::{Verified, text};
 pub use serde_json::{Value, json};
 pub use upstream::{Seen, Upstream};
+pub use witness::Witness;

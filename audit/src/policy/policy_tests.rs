@@ -231,3 +231,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_watched_policy_is_read_back_and_needs_its_quorum() {
+    let key = VerifierKey::parse(&log_key().vkey("d/t/default")).unwrap();
+    let named = |(name, seed): (&str, u8)| Witness {
+        name: name.to_owned(),
+        key: witness(seed).key(),
+        url: Some("https://w.example".to_owned()),
+    };
+    // The name of the group must not be that of a witness.
+    let all: Vec<Witness> = [("enough", 1), ("w2", 2), ("w3", 3)].map(named).to_vec();
+    let policy = Policy::of_logs([key.clone()]).watched_by(&all, 2);
+    assert_eq!(Policy::parse(&policy.to_string()), Ok(policy.clone()));
+    for (signers, enough) in [(&[1_u8][..], false), (&[1, 3], true), (&[1, 2, 3], true)] {
+        let cosigned: Vec<(u8, u64)> = signers.iter().map(|seed| (*seed, NOW - 1)).collect();
+        assert_eq!(policy.evaluate(&note(&cosigned), NOW).unwrap().quorum, enough);
+    }
+    let alone = Policy::of_logs([key]);
+    assert_eq!(alone.clone().watched_by(&[], 0), alone);
+}

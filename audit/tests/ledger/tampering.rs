@@ -378,7 +378,15 @@ async fn an_export_of_one_log_has_not_a_byte_of_another() {
     let (house, _) = exported().await;
     let key = portcullis_audit::load_key(&house.path("log.key")).unwrap();
     let (one, only) = (house.path("one"), ("test", Some("test/t/default")));
-    portcullis_audit::export_with(&house.reader(), &key, only, &one, &mut |_, _| {}).unwrap();
+    portcullis_audit::export_with(
+        &house.reader(),
+        &key,
+        only,
+        &one,
+        &portcullis_audit::Watch::default(),
+        &mut |_, _| {},
+    )
+    .unwrap();
     let report = verify(&one, &Trust::default());
     assert_eq!((&report.verdict, report.records()), (&Verdict::Whole, 12), "{}", report.to_text());
     let mut files = vec![one];

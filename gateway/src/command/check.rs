@@ -113,11 +113,23 @@ fn rows(settings: &Settings) -> Vec<Row> {
         _ => row("key", key),
     }
     row("deployment", settings.ledger.deployment.clone());
+    if let Some(line) = witnesses(&settings.ledger.witness) {
+        row("witnesses", line);
+    }
     row("rules", rules(settings));
     for app in settings.apps.values() {
         row(&format!("app {}", app.id), app_line(app));
     }
     rows
+}
+
+fn witnesses(watched: &config::Witnessing) -> Option<String> {
+    if watched.policy == config::WitnessPolicy::None {
+        return None;
+    }
+    let names: Vec<&str> = watched.witnesses.iter().map(|witness| witness.name.as_str()).collect();
+    let (policy, quorum, lag) = (watched.policy.as_str(), watched.quorum, watched.max_lag);
+    Some(format!("{policy}: {quorum} of {} within {} s", names.join(", "), lag.as_secs_f64()))
 }
 
 fn rules(settings: &Settings) -> String {

@@ -1,6 +1,8 @@
-//! `portcullis ledger`: show, find, explain, verify and export.
+//! `portcullis ledger`: show, find, explain, verify, export, and the witness of other ledgers.
 
 mod explain;
+mod key;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -81,11 +83,20 @@ enum LedgerCommand {
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
     },
+    /// The verifier keys of the logs, to give to auditors and witnesses
+    Key,
+    /// Watch the logs of others from outside: cosign that they only grow
+    #[command(after_help = witness::EXAMPLES)]
+    Witness(witness::WitnessArgs),
 }
 
 /// Runs the command.
 #[must_use]
 pub fn run(args: LedgerArgs) -> ExitCode {
+    // It stands on another machine, and knows of no deployment.
+    if let LedgerCommand::Witness(witness) = args.command {
+        return witness::run(witness, args.json);
+    }
     let settings = match args.deployment.settings() {
         Ok(settings) => settings,
         Err(code) => return code,
@@ -112,6 +123,9 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
         }
         LedgerCommand::Verify => verify(settings, json),
         LedgerCommand::Export { log, to } => export(settings, log.as_deref(), &to, json),
+        LedgerCommand::Key => key::run(settings, json),
+        // Ran before there were settings.
+        LedgerCommand::Witness(witness) => Ok(witness::run(witness, json)),
     }
 }
 

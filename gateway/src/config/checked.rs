@@ -2,6 +2,7 @@
 
 mod apps;
 mod keys;
+mod witness;
 
 use super::checker::Checker;
 use super::document::At;
@@ -134,10 +135,12 @@ fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledg
         default.intent_deadline,
         Duration::from_millis(10)..=MINUTE,
     );
+    let witness = witness::witnessing(c, &at.key("witness"), written.witness);
     Some(Ledger {
         deployment: deployment?,
         intent_deadline: intent_deadline?,
         queue: written.queue.map_or(default.queue, |queue| queue as usize),
+        witness: witness?,
     })
 }
 

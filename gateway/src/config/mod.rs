@@ -26,7 +26,7 @@ pub use mistakes::{Kind, Mistake, Mistakes, Report};
 pub use settings::{
     App, Confirmation, Credential, Data, EnvValue, Identity, KeyProvider, Ledger, Limits,
     MAX_TIMEOUT, NewTools, Policies, Route, Routes, SecretSource, Server, Settings, Tls,
-    ToolOverride, Upstream,
+    ToolOverride, Upstream, WitnessPolicy, WitnessSettings, Witnessing,
 };
 pub use shape::schema;
 

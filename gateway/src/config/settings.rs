@@ -2,11 +2,14 @@
 //! working directory, every default filled in. Made by [`super::load`] or [`Settings::demo`] only.
 
 mod apps;
+mod witness;
 
 pub use apps::{
     App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Route, Routes, SecretSource, ToolOverride,
     Upstream,
 };
+
+pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
 use portcullis_policies::AppId;
 use portcullis_secrets::{Pkcs11Settings, TransitSettings};
@@ -137,6 +140,8 @@ pub struct Ledger {
     pub intent_deadline: Duration,
     /// Records that may wait for the writer.
     pub queue: usize,
+    /// Who watches from outside.
+    pub witness: Witnessing,
 }
 
 /// The rules.
@@ -291,6 +296,7 @@ impl Default for Ledger {
             deployment: "portcullis".to_owned(),
             intent_deadline: Duration::from_secs(2),
             queue: 4096,
+            witness: Witnessing::default(),
         }
     }
 }

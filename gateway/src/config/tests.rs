@@ -168,6 +168,79 @@ fn the_gateways_own_app_is_not_configured() {
     assert!(report.message.contains("the gateway's own"), "{report:?}");
 }
 
+/// Keys of two witnesses that nobody runs.
+fn witness_keys() -> [String; 2] {
+    let key = |seed| {
+        let cosigner = portcullis_audit::note::Cosigner::from_seed("w.example", &[seed; 32]);
+        cosigner.unwrap().key().to_string()
+    };
+    [key(1), key(2)]
+}
+
+#[test]
+fn all_mistakes_about_witnesses_are_reported_at_once_with_their_lines() {
+    let [key, _] = witness_keys();
+    let text = format!(
+        r#"[ledger.witness]
+policy = "required"
+quorum = 9
+max_lag = "1s"
+witnesses = [
+  {{ name = "none", url = "http://a", key = "{key}" }},
+  {{ name = "w2", url = "ftp://a", key = "w+1+x" }},
+  {{ name = "w3", url = "http://a" }},
+  {{ name = "w4", url = "http://a", key = "{key}" }},
+  {{ name = "w4", url = "http://a", key = "{key}" }},
+  {{ name = "w5", url = "http://a", key = "{key}" }},
+]
+"#
+    );
+    let found = mistakes(&text).reports();
+    let lines: Vec<(usize, Kind)> = found.iter().map(|r| (r.line, r.kind)).collect();
+    assert_eq!(
+        lines,
+        [
+            (3, Kind::Value),
+            (4, Kind::Value),
+            (6, Kind::Value),
+            (7, Kind::Value),
+            (7, Kind::Value),
+            (8, Kind::Missing),
+            (10, Kind::Conflict),
+            (11, Kind::Conflict),
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_policy_without_witnesses_is_a_mistake_and_witnesses_without_a_policy_are_doubtful() {
+    for policy in ["required", "best_effort"] {
+        let report = one(&format!("[ledger.witness]\npolicy = \"{policy}\"\n"));
+        assert_eq!((report.line, report.kind), (1, Kind::Missing), "{report:?}");
+    }
+    assert_eq!(one("[ledger.witness]\npolicy = \"sometimes\"\n").line, 2);
+    let [key, _] = witness_keys();
+    let list = format!("witnesses = [{{ name = \"w\", url = \"http://a\", key = \"{key}\" }}]");
+    let loaded = parse("p", &format!("[ledger.witness]\n{list}\n"), Path::new("")).unwrap();
+    assert_eq!(loaded.warnings.reports()[0].line, 2);
+}
+
+#[test]
+fn all_witnesses_are_the_quorum_unless_it_is_said() {
+    let list = witness_keys().map(|key| {
+        let name = &key[key.len() - 8..key.len() - 4].replace(['+', '/'], "x");
+        format!("{{ name = \"{name}\", url = \"https://a/w/\", key = \"{key}\" }}")
+    });
+    let text =
+        format!("[ledger.witness]\npolicy = \"required\"\nwitnesses = [{}]\n", list.join(", "));
+    let witness = parse("p", &text, Path::new("")).unwrap().settings.ledger.witness;
+    assert_eq!((witness.policy, witness.quorum), (WitnessPolicy::Required, 2));
+    assert_eq!(witness.witnesses[0].url, "https://a/w");
+    let text = text + "quorum = 1\n";
+    assert_eq!(parse("p", &text, Path::new("")).unwrap().settings.ledger.witness.quorum, 1);
+}
+
 #[test]
 fn an_app_runs_in_exactly_one_place() {
     assert_eq!(one("[apps.ab]\nname = \"x\"\n").kind, Kind::Missing);

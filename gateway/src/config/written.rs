@@ -3,6 +3,7 @@
 
 mod apps;
 pub(super) mod keys;
+pub(super) mod witness;
 
 pub(super) use apps::{
     App, Credential, EnvForm, Mcp, MethodForm, NewToolsForm, Proxy, RouteForm, SecretForm, Tool,
@@ -13,6 +14,7 @@ use keys::KeyProvider;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use witness::Witnessing;
 
 /// Configuration of Portcullis. Every key has a default; an empty file is a valid one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -123,6 +125,9 @@ pub(super) struct Ledger {
     /// Records that may wait for the writer.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 4096))]
     pub(super) queue: Option<u32>,
+    /// Who watches from outside that the logs only grow.
+    #[serde(default)]
+    pub(super) witness: Witnessing,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

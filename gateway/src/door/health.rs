@@ -17,21 +17,38 @@ pub async fn healthz() -> Response<Body> {
     json_response(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}"))
 }
 
-/// `GET /readyz`: false while the ledger is sealed or no rules are in force.
+/// `GET /readyz`: false while the ledger is sealed, lacks a quorum of witnesses that is required, or no
+/// rules are in force.
 pub async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let sealed = gateway.ledger.status().sealed.is_some();
     let rules = gateway.rules.current().is_some();
     let ready = !sealed && rules;
-    let body = json!({ "ready": ready, "ledger_sealed": sealed, "rules_in_force": rules });
+    let body = json!({
+        "ready": ready,
+        "ledger_sealed": sealed,
+        "rules_in_force": rules,
+        "witnesses": witnesses(&gateway),
+    });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json_response(status, Bytes::from(body.to_string()))
+}
+
+fn witnesses(gateway: &Gateway) -> serde_json::Value {
+    let lag = gateway.watched.lag();
+    let why = lag.too_late.then(|| lag.to_string());
+    json!({
+        "policy": gateway.watched.settings().policy.as_str(),
+        "quorum": !lag.too_late,
+        "lag_seconds": lag.since.as_secs(),
+        "reason": why,
+    })
 }
 
 /// `GET /metrics`: the Prometheus text format, version 0.0.4.
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let status = gateway.ledger.status();
     let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
-    let rows: [(&str, &str, &str, u64); 4] = [
+    let rows: [(&str, &str, &str, u64); 6] = [
         (
             "portcullis_ledger_records_total",
             "counter",
@@ -49,6 +66,18 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             "gauge",
             "1 while the ledger takes no records.",
             status.sealed.is_some().into(),
+        ),
+        (
+            "portcullis_ledger_published_records",
+            "gauge",
+            "Records under a signed checkpoint that is shown.",
+            status.published,
+        ),
+        (
+            "portcullis_ledger_witness_lag_seconds",
+            "gauge",
+            "How long the oldest record has been waiting for a quorum of witnesses.",
+            gateway.watched.lag().since.as_secs(),
         ),
         ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
     ];

@@ -12,6 +12,7 @@ mod deployment;
 mod directory;
 mod past;
 mod policy;
+mod witness;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
