@@ -102,7 +102,7 @@ pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
 pub use export::{Exported, export};
 pub use fault::{Fault, FaultKind};
 pub use key_file::load_key;
-pub use ledger::{Ledger, LedgerOptions, OpenState, Opened, Status};
+pub use ledger::{Ledger, LedgerOptions, OpenState, Opened, Postgres, Status};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
 pub use record::{Draft, NotARecord, Place, Record, Stamp};
