@@ -40,7 +40,7 @@ pub struct Postgres {
     url: String,
     /// How long a replica may stand still before another one takes over its open intents and
     /// refuses it.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
 }
 
 impl Postgres {
@@ -48,6 +48,12 @@ impl Postgres {
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self { url: url.to_owned(), lease: Duration::from_secs(10) }
+    }
+
+    /// The same with another lease.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 
     pub(crate) fn url(&self) -> &str {

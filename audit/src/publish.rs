@@ -27,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use crate::chain::Hash;
 use crate::crash_point;
 use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};

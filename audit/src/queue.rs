@@ -130,7 +130,9 @@ impl Shared {
     pub(crate) fn back(&self) {
         if self.is_away.swap(false, Ordering::AcqRel) {
             tracing::warn!("the ledger has its database again");
-            self.away.lock().map_or((), |mut away| *away = None);
+            if let Ok(mut away) = self.away.lock() {
+                *away = None;
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Undo {
     head: Head,
     /// Tenant, size, leaf and tree before the batch.
     ends: Vec<(String, u64, Hash, Frontier)>,
+    /// Tenants whose logs this replica got to know by it.
+    made: Vec<String>,
     /// Log, place and payload of each record.
     wrote: Vec<(i64, u64, Payload)>,
     /// The last record.
@@ -91,14 +93,21 @@ impl Writer {
             }
         }
         let (made, locked) = store.lock(ids, &new)?;
+        let mut undo = Undo {
+            head: self.head,
+            ends: Vec::new(),
+            made: Vec::new(),
+            wrote: Vec::new(),
+            last: None,
+            placed: None,
+        };
         for row in made {
             if let Some(tenant) = tenant_of(&self.identity.deployment, &row.origin) {
                 let genesis = row.genesis;
+                undo.made.push(tenant.clone());
                 self.logs.insert(tenant, LogEnd::at(row, 0, genesis));
             }
         }
-        let mut undo =
-            Undo { head: self.head, ends: Vec::new(), wrote: Vec::new(), last: None, placed: None };
         for tenant in tenants {
             let Some(end) = self.logs.get_mut(tenant) else { continue };
             let Some(head) = locked.iter().find(|head| head.id == end.row.id) else { continue };
@@ -133,6 +142,8 @@ impl Writer {
                 Payload::Other { .. } => {}
             }
         }
+        // Rolled back, a log that was begun has no row any more.
+        undo.made.iter().for_each(|tenant| drop(self.logs.remove(tenant)));
     }
 
     /// What becomes of a batch whose commit failed.

@@ -165,8 +165,10 @@ impl PostgresStore {
             Box::pin(async move {
                 sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
                 let dead: Vec<i64> = sqlx::query_scalar(
-                    "SELECT epoch FROM epochs WHERE taken IS NULL AND NOT closed AND epoch <> $1
-                     AND until < clock_timestamp() ORDER BY epoch FOR UPDATE SKIP LOCKED",
+                    // Those too that this one took over and did not come to close.
+                    "SELECT epoch FROM epochs WHERE NOT closed AND epoch <> $1
+                     AND (taken = $1 OR (taken IS NULL AND until < clock_timestamp()))
+                     ORDER BY epoch FOR UPDATE SKIP LOCKED",
                 )
                 .bind(epoch)
                 .fetch_all(&mut *conn)
@@ -195,7 +197,7 @@ impl PostgresStore {
                 })?;
                 match (record.kind, record.reference) {
                     (Kind::Intent, _) if is_of(&record, &names) => {
-                        drop(open.insert(seq, record.op));
+                        open.insert(seq, record.op);
                     }
                     (Kind::Outcome | Kind::Recover, Some(intent)) => drop(open.remove(&intent)),
                     _ => {}
@@ -239,7 +241,8 @@ impl PostgresStore {
         self.client.call(move |conn| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE epochs SET until = clock_timestamp(), closed = NOT $2
+                    "UPDATE epochs SET until = clock_timestamp(), closed = NOT $2 AND NOT EXISTS (
+                        SELECT 1 FROM epochs other WHERE other.taken = $1 AND NOT other.closed)
                      WHERE epoch = $1 AND taken IS NULL",
                 )
                 .bind(epoch)
