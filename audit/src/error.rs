@@ -96,6 +96,15 @@ pub enum OpenError {
     Storage(String),
 }
 
+impl From<crate::store::StoreError> for OpenError {
+    fn from(error: crate::store::StoreError) -> Self {
+        match error {
+            crate::store::StoreError::Sqlite(error) => error.into(),
+            crate::store::StoreError::Postgres(error) => error.into(),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
@@ -115,6 +124,9 @@ pub enum ReadError {
     /// SQLite could not read it.
     #[error("the ledger cannot be read: {0}")]
     Storage(#[from] rusqlite::Error),
+    /// PostgreSQL could not read it.
+    #[error("the ledger cannot be read: {0}")]
+    Postgres(String),
     /// A file could not be read or written.
     #[error("`{}`: {source}", path.display())]
     Io {

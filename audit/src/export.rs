@@ -186,23 +186,6 @@ fn is_certificate(bytes: &[u8]) -> bool {
     matches!(kind, Some(Kind::Erase | Kind::Prune))
 }
 
-impl Watch {
-    fn policy(&self, vkey: &str) -> String {
-        let of_log = VerifierKey::parse(vkey).map(|key| Policy::of_logs([key]));
-        let watched = of_log.map(|policy| policy.watched_by(&self.witnesses, self.quorum));
-        watched.map_or_else(|_| policy(vkey), |policy| policy.to_string())
-    }
-
-    /// The note that is shown of a log, when its head is this one.
-    fn shown(&self, deployment: &str, vkey: &str, head: &Checkpoint) -> Option<String> {
-        let root = published::published(self.ledger.as_deref()?);
-        let path = published::of_log(&root, deployment, &head.origin).join("checkpoint");
-        let note = fs::read_to_string(path).ok()?;
-        let shown = Checkpoint::open(&note, &VerifierKey::parse(vkey).ok()?).ok()?;
-        (shown == *head).then_some(note)
-    }
-}
-
 struct Bundles<'a> {
     folder: &'a Path,
     leaves: Vec<Hash>,

@@ -14,7 +14,9 @@ use crate::head_file::Head;
 use crate::merkle::Frontier;
 use crate::queue::{Payload, RecordJob};
 use crate::record::Draft;
-use crate::writer::{Batch, Placed, Writer, refuse};
+use crate::reserve::Reserve;
+use crate::store::StoreError;
+use crate::writer::{Batch, Orphan, Placed, Writer, refuse};
 
 /// What callers and readiness are told.
 pub(crate) const FULL: &str = "the disk under the ledger is full; make room, it goes on by itself";
@@ -34,15 +36,22 @@ pub(crate) struct Before {
 }
 
 /// True for an error that says that nothing was written because there was no room.
-pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
-    let full = rusqlite::ErrorCode::DiskFull;
-    let extended = error.sqlite_error().map(|error| error.extended_code);
-    error.sqlite_error_code() == Some(full) || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+pub(crate) fn is_full(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sqlite(error) if is_full_sqlite(error))
+}
+
+/// The same of SQLite's own error.
+pub(crate) fn is_full_sqlite(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 impl Writer {
     pub(crate) fn before(&self, batch: &Batch) -> Before {
         let mut logs: Vec<(String, Option<End>)> = Vec::new();
+        if self.reserve.is_none() {
+            // PostgreSQL takes a batch back in its own way.
+            return Before { head: self.head, logs };
+        }
         for job in &batch.records {
             if logs.iter().all(|(tenant, _)| *tenant != job.tenant) {
                 let end = self.logs.get(&job.tenant);
@@ -81,12 +90,12 @@ impl Writer {
         before: Before,
         batch: Batch,
         placed: &[Placed],
-    ) -> Vec<(String, Uuid, u64)> {
+    ) -> Vec<Orphan> {
         self.take_back(before, &batch, placed);
         let begins = !self.shared.is_full();
         self.shared.set_full(true);
         self.room_at = Some(Instant::now() + TRY_EVERY);
-        if let Err(error) = self.reserve.give_up() {
+        if let Some(Err(error)) = self.reserve.as_ref().map(Reserve::give_up) {
             tracing::error!(%error, "the ledger's reserve could not be given up");
         }
         let (mut batch, others) = batch.only_outcomes();
@@ -97,12 +106,28 @@ impl Writer {
         if batch.is_empty() { Vec::new() } else { self.commit_for_good(batch) }
     }
 
+    /// Writes what nobody may lose; a further failure seals the ledger.
+    fn commit_for_good(&mut self, batch: Batch) -> Vec<Orphan> {
+        let (before, mut placed) = (self.before(&batch), Vec::new());
+        match self.commit(&batch, &mut placed) {
+            Ok(()) => self.answer(batch, placed),
+            Err(error) => {
+                self.store.rollback();
+                self.take_back(before, &batch, &placed);
+                let why = format!("a commit failed ({error}); restart to verify and go on");
+                self.shared.seal(why.clone());
+                refuse(batch, &why);
+                Vec::new()
+            }
+        }
+    }
+
     /// Takes the reserve again when there is room, and goes on.
     pub(crate) fn go_on_when_there_is_room(&mut self) {
         if self.room_at.is_none_or(|due| due > Instant::now()) || self.shared.sealed().is_some() {
             return;
         }
-        match self.reserve.take_again() {
+        match self.reserve.as_ref().map_or(Ok(()), Reserve::take_again) {
             Err(_) => self.room_at = Some(Instant::now() + TRY_EVERY),
             Ok(()) => {
                 self.room_at = None;

@@ -19,8 +19,11 @@ use crate::record::Draft;
 /// Where the ledger is and how patient it is.
 #[derive(Clone, Debug)]
 pub struct LedgerOptions {
-    /// The SQLite file; `-wal`, `-shm`, `.lock` and `.head` files stand beside it.
+    /// The SQLite file; `-wal`, `-shm`, `.lock` and `.head` files stand beside it. With
+    /// PostgreSQL there is no such file, and only `.head` and `.published` stand beside this name.
     pub path: PathBuf,
+    /// PostgreSQL in place of the SQLite file.
+    pub postgres: Option<Postgres>,
     /// First part of every log's origin: 1 to 64 characters of `[a-z0-9.-]`.
     pub deployment: String,
     /// Ed25519 seed file, 32 bytes, mode 0600; created when it and the ledger are both absent.
@@ -37,12 +40,47 @@ pub struct LedgerOptions {
     pub publish_every: Duration,
 }
 
+/// A PostgreSQL database that any number of replicas share.
+#[derive(Clone)]
+pub struct Postgres {
+    url: String,
+    /// How long a replica may stand still before another one takes over its open intents and
+    /// refuses it.
+    pub(crate) lease: Duration,
+}
+
+impl Postgres {
+    /// The database at `postgres://user:password@host/database`, with a lease of 10 s.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), lease: Duration::from_secs(10) }
+    }
+
+    /// The same with another lease.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Without the address: it may hold a password.
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
 impl LedgerOptions {
     /// Options with the default bounds: 4,096 waiting records, 2 s, a checkpoint a second.
     #[must_use]
     pub fn new(path: PathBuf, deployment: &str, signing_key: PathBuf) -> Self {
         Self {
             path,
+            postgres: None,
             deployment: deployment.to_owned(),
             signing_key,
             replica: "0".to_owned(),

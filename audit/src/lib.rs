@@ -109,7 +109,7 @@ pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
 pub use export::{Exported, Watch, export, export_with};
 pub use fault::{Fault, FaultKind};
 pub use key_file::load_key;
-pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Status};
+pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Postgres, Status};
 pub use publish::folder::write_whole;
 pub use published::{PublishedLogs, ShownHead};
 pub use read::{LogHead, Query, Reader, RecordRow};

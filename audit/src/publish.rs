@@ -18,6 +18,7 @@
 
 mod edge;
 pub(crate) mod folder;
+mod leaves;
 mod shown;
 mod signed;
 
@@ -27,17 +28,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use rusqlite::{Connection, OpenFlags, params};
-
-use crate::chain::Hash;
 use crate::crash_point;
 use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
 use crate::merkle::Frontier;
 use crate::note::{Checkpoint, LogKey, VerifierKey};
 use crate::queue::Shared;
-use crate::store::LogRow;
+use crate::store::{LogRow, StoreError};
 use edge::{Tile, TileEdge};
+pub(crate) use leaves::Leaves;
 pub(crate) use shown::Shown;
 use signed::{LastSigned, NotSigned};
 
@@ -52,7 +51,7 @@ pub(crate) struct NewHead {
 /// The thread's state.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    conn: Connection,
+    leaves: Leaves,
     shown: Arc<Shown>,
     key: Arc<LogKey>,
     guard: LastSigned,
@@ -81,7 +80,7 @@ enum NotPublished {
     #[error("a published file cannot be written: {0}")]
     Io(#[from] io::Error),
     #[error("the new records cannot be read: {0}")]
-    Storage(#[from] rusqlite::Error),
+    Storage(#[from] StoreError),
 }
 
 impl NotPublished {
@@ -98,27 +97,25 @@ impl NotPublished {
 impl Publisher {
     /// The publisher of the ledger at `path`, without a log yet.
     pub(crate) fn open(
-        path: &Path,
+        leaves: Leaves,
         key_file: &Path,
         deployment: &str,
         key: Arc<LogKey>,
         shown: Arc<Shown>,
         shared: Arc<Shared>,
-    ) -> Result<Self, OpenError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags)?;
-        conn.busy_timeout(std::time::Duration::from_secs(5))?;
-        Ok(Self {
-            conn,
+    ) -> Self {
+        Self {
+            leaves,
             shown,
             key,
             guard: LastSigned::of_key(key_file, deployment),
             logs: HashMap::new(),
             shared,
-        })
+        }
     }
 
-    /// Takes up a log where it was left, and gives its tree over all `size` records and how many
+    /// Takes up a log where it was left, and gives its tree over all `size` records (over those that
+    /// this replica signed, where others may be the ones who sign) and how many
     /// of them the shown checkpoint covers.
     ///
     /// # Errors
@@ -144,7 +141,9 @@ impl Publisher {
             Some(head) => self.edge_at(row.id, head)?,
         };
         let mut tree = edge.frontier();
-        each_leaf(&self.conn, row.id, edge.size(), size, |leaf| tree.push(leaf))?;
+        if !self.leaves.are_shared() {
+            self.leaves.each(row.id, edge.size(), size, |leaf| tree.push(leaf))?;
+        }
         let published = Published { edge, signed, ..Published::default() };
         self.logs.insert(row.origin.clone(), published);
         self.shared.published(&row.origin, shown);
@@ -176,12 +175,12 @@ impl Publisher {
         {
             let mut tail = Vec::new();
             let from = head.size - edge.tail();
-            each_leaf(&self.conn, log, from, head.size, |leaf| tail.push(leaf))?;
+            self.leaves.each(log, from, head.size, |leaf| tail.push(leaf))?;
             return if edge.ends_with(&tail) { Ok(edge) } else { Err(rewritten(head)) };
         }
         tracing::warn!(log = head.origin, "its tiles are made again from its records");
         let (mut edge, mut full) = (TileEdge::default(), Vec::new());
-        each_leaf(&self.conn, log, 0, head.size, |leaf| edge.push(leaf, &mut full))?;
+        self.leaves.each(log, 0, head.size, |leaf| edge.push(leaf, &mut full))?;
         if edge.root() != head.root {
             return Err(rewritten(head));
         }
@@ -211,7 +210,9 @@ impl Publisher {
         let head = &new.head;
         let before = self.logs.get(&head.origin).cloned().unwrap_or_default();
         let (mut edge, mut tiles) = (before.edge, Vec::new());
-        each_leaf(&self.conn, new.log, edge.size(), head.size, |leaf| edge.push(leaf, &mut tiles))?;
+        let before_size = edge.size();
+        let grow = |leaf| edge.push(leaf, &mut tiles);
+        self.leaves.each(new.log, before_size, head.size, grow)?;
         if edge.size() != head.size || edge.root() != head.root {
             return Err(NotPublished::OtherLeaves);
         }
@@ -242,24 +243,6 @@ impl Publisher {
     fn folder_of(&self, origin: &str) -> PathBuf {
         self.shown.folder_of(origin)
     }
-}
-
-/// Calls `each` with the stored leaf hashes of a log from `from` up to `to`, in order.
-fn each_leaf(
-    conn: &Connection,
-    log: i64,
-    from: u64,
-    to: u64,
-    mut each: impl FnMut(Hash),
-) -> rusqlite::Result<()> {
-    let mut select = conn.prepare_cached(
-        "SELECT leaf FROM records WHERE log = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq",
-    )?;
-    let mut rows = select.query(params![log, from, to])?;
-    while let Some(row) = rows.next()? {
-        each(row.get(0)?);
-    }
-    Ok(())
 }
 
 fn rewritten(head: &Checkpoint) -> OpenError {

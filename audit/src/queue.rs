@@ -104,6 +104,10 @@ pub(crate) struct Shared {
     /// Outcomes whose callers were told "not in time" and that are not on disk yet.
     stalled: AtomicU64,
     sealed: OnceLock<String>,
+    /// The database cannot be reached: why. Unlike a seal this passes.
+    away: Mutex<Option<String>>,
+    is_away: AtomicBool,
+    closing: AtomicBool,
 }
 
 impl Shared {
@@ -115,6 +119,37 @@ impl Shared {
 
     pub(crate) fn sealed(&self) -> Option<String> {
         self.sealed.get().cloned()
+    }
+
+    /// Refuses new intents until [`Self::back`].
+    pub(crate) fn away(&self, why: String) {
+        if let Ok(mut away) = self.away.lock() {
+            if away.is_none() {
+                tracing::error!(why, "the ledger waits for its database");
+            }
+            *away = Some(why);
+        }
+        self.is_away.store(true, Ordering::Release);
+    }
+
+    /// The database is there again.
+    pub(crate) fn back(&self) {
+        if self.is_away.swap(false, Ordering::AcqRel) {
+            tracing::warn!("the ledger has its database again");
+            if let Ok(mut away) = self.away.lock() {
+                *away = None;
+            }
+        }
+    }
+
+    fn why_away(&self) -> Option<String> {
+        let away = self.is_away.load(Ordering::Acquire);
+        away.then(|| self.away.lock().ok().and_then(|away| away.clone()).unwrap_or_default())
+    }
+
+    /// Somebody waits for the end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     pub(crate) fn taken(&self, jobs: usize) {
@@ -197,7 +232,7 @@ impl Shared {
 
     /// Why records may be missing.
     fn why_sealed(&self) -> Option<String> {
-        self.sealed().or_else(|| {
+        self.sealed().or_else(|| self.why_away()).or_else(|| {
             (self.stalled.load(Ordering::Acquire) > 0)
                 .then(|| "an outcome is not on disk yet; it is still being written".to_owned())
         })
@@ -293,6 +328,7 @@ impl Queue {
 
     pub(crate) async fn close(&self) -> Result<(), Unavailable> {
         let (reply, done) = oneshot::channel();
+        self.shared.closing.store(true, Ordering::Release);
         self.shared.depth.fetch_add(1, Ordering::Relaxed);
         if self.sender.send(Job::Close { reply }).is_ok() {
             // An error means that the writer ended without an answer; `sealed` says why.

@@ -1,17 +1,19 @@
 //! Reading a ledger without being able to write it: for `ledger show`, `find`, `explain`, export.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql, params};
 use uuid::Uuid;
 
 use crate::canonical::Value;
 use crate::chain::Hash;
 use crate::entry::DEPLOYMENT;
 use crate::error::ReadError;
+use crate::ledger::{LedgerOptions, Postgres};
 use crate::record::Record;
-use crate::store::{self, LogRow, first};
+use crate::store::postgres::{self, Client};
+use crate::store::{LogRow, PgError, Wanted};
+
+mod sqlite;
 
 /// SQLite's largest integer.
 const LAST: u64 = u64::MAX >> 1;
@@ -19,8 +21,14 @@ const LAST: u64 = u64::MAX >> 1;
 /// A read-only connection; may stand beside a running writer.
 #[derive(Debug)]
 pub struct Reader {
-    conn: Connection,
+    source: Source,
     path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Source {
+    Sqlite(sqlite::File),
+    Postgres(Client),
 }
 
 /// Which records are wanted. Empty fields do not narrow.
@@ -129,14 +137,34 @@ impl Reader {
         if !path.exists() {
             return Err(ReadError::Absent(path.to_owned()));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags)?;
-        conn.busy_timeout(Duration::from_secs(5))?;
-        conn.pragma_update(None, "trusted_schema", 0)?;
-        Ok(Self { conn, path: path.to_owned() })
+        Ok(Self { source: Source::Sqlite(sqlite::File::open(path)?), path: path.to_owned() })
     }
 
-    /// The ledger file.
+    /// Opens a ledger in PostgreSQL for reading.
+    ///
+    /// # Errors
+    /// [`ReadError::Absent`] when there is none, [`ReadError::Postgres`] otherwise.
+    pub fn open_postgres(at: &Postgres) -> Result<Self, ReadError> {
+        let client = postgres::open_reader(at.url())
+            .map_err(|error| ReadError::Postgres(error.to_string()))?;
+        if !postgres::is_there(&client)? {
+            return Err(ReadError::Absent(PathBuf::from("PostgreSQL")));
+        }
+        Ok(Self { source: Source::Postgres(client), path: PathBuf::new() })
+    }
+
+    /// Opens the ledger that these options would open.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::open_postgres`].
+    pub fn of(options: &LedgerOptions) -> Result<Self, ReadError> {
+        match &options.postgres {
+            Some(at) => Self::open_postgres(at),
+            None => Self::open(&options.path),
+        }
+    }
+
+    /// The ledger file; empty for PostgreSQL.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -145,9 +173,21 @@ impl Reader {
     /// Every log with its head, in order of creation.
     ///
     /// # Errors
-    /// [`ReadError::Storage`].
+    /// [`ReadError::Storage`], [`ReadError::Postgres`].
     pub fn logs(&self) -> Result<Vec<LogHead>, ReadError> {
-        store::logs(&self.conn)?.into_iter().map(|row| self.head(row)).collect()
+        match &self.source {
+            Source::Sqlite(file) => file.heads(),
+            Source::Postgres(client) => {
+                let heads = postgres::heads(client)?.into_iter();
+                let head = |(row, size, leaf): (LogRow, u64, Hash)| LogHead {
+                    origin: row.origin,
+                    vkey: row.vkey,
+                    size,
+                    leaf,
+                };
+                Ok(heads.map(head).collect())
+            }
+        }
     }
 
     /// The records that `query` asks for, oldest first.
@@ -162,31 +202,19 @@ impl Reader {
             },
             None => None,
         };
-        let op = query.op.map(Uuid::into_bytes);
-        let (from, to) = (query.from.unwrap_or(0), query.to.unwrap_or(u64::MAX).min(LAST));
-        let limit = query.limit.unwrap_or(100).min(LAST);
-        let mut wanted: Vec<(&str, &dyn ToSql)> =
-            vec![(":from", &from), (":to", &to), (":limit", &limit)];
-        let mut sql = "SELECT l.origin, r.seq, r.leaf, r.record FROM records r
-             JOIN logs l ON l.id = r.log WHERE r.seq BETWEEN :from AND :to"
-            .to_owned();
-        // Only what narrows goes into the text, so that SQLite sees which index fits.
-        if log.is_some() {
-            sql.push_str(" AND r.log = :log");
-            wanted.push((":log", &log));
-        }
-        if op.is_some() {
-            sql.push_str(" AND r.op = :op");
-            wanted.push((":op", &op));
-        }
-        sql.push_str(" ORDER BY r.pos DESC LIMIT :limit");
-        let mut select = self.conn.prepare(&sql)?;
-        let found = select.query_map(wanted.as_slice(), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-        let mut rows = Vec::new();
-        for found in found {
-            let (log, seq, leaf, bytes): (String, u64, Hash, Vec<u8>) = found?;
+        let wanted = Wanted {
+            log,
+            op: query.op,
+            from: query.from.unwrap_or(0),
+            to: query.to.unwrap_or(u64::MAX).min(LAST),
+            limit: query.limit.unwrap_or(100).min(LAST),
+        };
+        let found = match &self.source {
+            Source::Sqlite(file) => file.select(wanted)?,
+            Source::Postgres(client) => postgres::select(client, wanted)?,
+        };
+        let mut rows = Vec::with_capacity(found.len());
+        for (log, seq, leaf, bytes) in found.into_iter().rev() {
             let record = Record::parse(&bytes).map_err(|why| ReadError::Record {
                 log,
                 seq,
@@ -194,32 +222,29 @@ impl Reader {
             })?;
             rows.push(RecordRow { leaf, bytes, record });
         }
-        rows.reverse();
         Ok(rows)
     }
 
     /// The sealed body beside a record, if it has one.
     ///
     /// # Errors
-    /// [`ReadError::Storage`].
+    /// [`ReadError::Storage`], [`ReadError::Postgres`].
     pub fn body(&self, origin: &str, seq: u64) -> Result<Option<Vec<u8>>, ReadError> {
-        let body = self.conn.query_row(
-            "SELECT b.body FROM bodies b JOIN records r ON r.pos = b.pos
-             JOIN logs l ON l.id = r.log WHERE l.origin = ?1 AND r.seq = ?2",
-            params![origin, seq],
-            first,
-        );
-        Ok(body.optional()?)
+        match &self.source {
+            Source::Sqlite(file) => file.body(origin, seq),
+            Source::Postgres(client) => Ok(postgres::bodies(client, origin, seq)?),
+        }
     }
 
     /// The text of a policy set that was stored under its digest.
     ///
     /// # Errors
-    /// [`ReadError::Storage`].
+    /// [`ReadError::Storage`], [`ReadError::Postgres`].
     pub fn policy_set(&self, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
-        let text =
-            self.conn.query_row("SELECT text FROM policy_sets WHERE digest = ?1", [digest], first);
-        Ok(text.optional()?)
+        match &self.source {
+            Source::Sqlite(file) => file.policy_set(digest),
+            Source::Postgres(client) => Ok(postgres::policy_set(client, digest)?),
+        }
     }
 
     /// Runs `work` on one unchanging view of the ledger.
@@ -227,21 +252,44 @@ impl Reader {
         &self,
         work: impl FnOnce() -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        let view = self.conn.unchecked_transaction()?;
-        let result = work();
-        view.finish()?;
-        result
+        match &self.source {
+            Source::Sqlite(file) => file.at_one_moment(work),
+            Source::Postgres(client) => {
+                postgres::begin_view(client)?;
+                let result = work();
+                postgres::end_view(client)?;
+                result
+            }
+        }
     }
 
     /// Calls `each` with the stored place, leaf and bytes of every record of a log, in order.
-    pub(crate) fn each<E: From<rusqlite::Error>>(
+    pub(crate) fn each<E: From<ReadError>>(
         &self,
         origin: &str,
-        each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
+        mut each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = "SELECT id FROM logs WHERE origin = ?1";
-        let id: i64 = self.conn.query_row(sql, [origin], first)?;
-        store::each_from(&self.conn, id, 0, each)
+        let id = self.all()?.into_iter().find(|row| row.origin == origin).map(|row| row.id);
+        let Some(id) = id else { return Ok(()) };
+        let read = match &self.source {
+            Source::Sqlite(file) => {
+                file.each(id, |seq, leaf, bytes| each(seq, leaf, bytes).map_err(Stop::Caller))
+            }
+            Source::Postgres(client) => postgres::each_from(client, id, 0, |seq, leaf, bytes| {
+                each(seq, leaf, bytes).map_err(Stop::Caller)
+            }),
+        };
+        read.map_err(|stop| match stop {
+            Stop::Caller(error) => error,
+            Stop::Storage(error) => error.into(),
+        })
+    }
+
+    fn all(&self) -> Result<Vec<LogRow>, ReadError> {
+        match &self.source {
+            Source::Sqlite(file) => file.logs(),
+            Source::Postgres(client) => Ok(postgres::logs(client)?),
+        }
     }
 
     /// Origin of the log behind an origin, a tenant, or `deployment`.
@@ -250,7 +298,7 @@ impl Reader {
     /// [`ReadError::Storage`].
     pub fn origin(&self, name: &str) -> Result<Option<String>, ReadError> {
         let id = self.log_id(name)?;
-        let row = store::logs(&self.conn)?.into_iter().find(|row| Some(row.id) == id);
+        let row = self.all()?.into_iter().find(|row| Some(row.id) == id);
         Ok(row.map(|row| row.origin))
     }
 
@@ -262,16 +310,24 @@ impl Reader {
                 || row.origin.ends_with(&tenant)
                 || (name == DEPLOYMENT && row.origin.ends_with("/deployment"))
         };
-        Ok(store::logs(&self.conn)?.into_iter().find(fits).map(|row| row.id))
+        Ok(self.all()?.into_iter().find(fits).map(|row| row.id))
     }
+}
 
-    fn head(&self, row: LogRow) -> Result<LogHead, ReadError> {
-        let last = self.conn.query_row(
-            "SELECT seq, leaf FROM records WHERE log = ?1 ORDER BY seq DESC LIMIT 1",
-            [row.id],
-            |found| Ok((found.get::<_, u64>(0)?, found.get(1)?)),
-        );
-        let (size, leaf) = last.optional()?.map_or((0, row.genesis), |(seq, leaf)| (seq + 1, leaf));
-        Ok(LogHead { origin: row.origin, vkey: row.vkey, size, leaf })
+/// Why a walk over a log ended early.
+enum Stop<E> {
+    Caller(E),
+    Storage(ReadError),
+}
+
+impl<E> From<rusqlite::Error> for Stop<E> {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl<E> From<PgError> for Stop<E> {
+    fn from(error: PgError) -> Self {
+        Self::Storage(error.into())
     }
 }

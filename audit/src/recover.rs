@@ -17,14 +17,15 @@ use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Head, HeadFile, Noted};
 use crate::ledger::{LedgerOptions, OpenState, Opened};
-use crate::merkle::Frontier;
 use crate::note::LogKey;
-use crate::publish::{Publisher, Shown};
+use crate::publish::{Leaves, Publisher, Shown};
 use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
 use crate::reserve::Reserve;
-use crate::store::{LogRow, Store, beside};
-use crate::wal::Checkpointer;
+use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
+use crate::wal::{Checkpointer, Checkpointing};
+
+mod postgres;
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
 /// Opens the ledger and starts its threads.
@@ -32,21 +33,24 @@ pub(crate) fn start(
     options: LedgerOptions,
 ) -> Result<(Queue, Arc<Shown>, Arc<LogKey>, Opened), OpenError> {
     check(&options)?;
+    if let Some(postgres) = options.postgres.clone() {
+        return postgres::start(&options, &postgres);
+    }
     let lock = take_lock(&options.path)?;
     let found = look(&options.path)?;
     let key = Arc::new(crate::key_file::load(&options.signing_key, found.may_create_key())?);
-    let store = Store::open(&options.path)?;
+    let store = SqliteStore::open(&options.path)?;
     let head = compare(&store, &found)?;
     let shared = Arc::new(Shared::default());
     let shown = Arc::new(Shown::of_ledger(&options.path, &options.deployment));
     let mut publisher = Publisher::open(
-        &options.path,
+        Leaves::of_file(&options.path)?,
         &options.signing_key,
         &options.deployment,
         Arc::clone(&key),
         Arc::clone(&shown),
         Arc::clone(&shared),
-    )?;
+    );
     let logs = open_logs(&store, &options, &key, &mut publisher)?;
     let orphans = orphans(&logs);
     let reserve = take_reserve(&options)?;
@@ -55,31 +59,31 @@ pub(crate) fn start(
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
-    let identity = identify(&options, Arc::clone(&key), &store)?;
-    let (checkpoints, checkpointer) = start_checkpointer(&options.path, &head_file, &shared)?;
+    let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
+    let checkpointing = start_checkpointer(&options.path, &head_file, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let publisher = spawn("ledger-publisher", move || publisher.run(&new_heads))?;
     let now = Instant::now();
     let mut writer = Writer {
-        store,
+        store: Store::Sqlite(store),
         identity,
         logs,
         head,
         head_file,
         shared: Arc::clone(&shared),
-        checkpoints,
-        checkpointer,
+        checkpointing: Some(checkpointing),
+        undo: None,
         heads,
         publisher,
         // At once what an earlier run did not come to.
         publish_at: behind.then_some(now),
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
-        reserve,
+        reserve: Some(reserve),
         room_at: None,
         commits: 0,
         marked_at: head.records,
-        lock,
+        lock: Some(lock),
     };
     let orphans_closed = writer.close_as_unknown(orphans, "crash");
     if let Some(why) = shared.sealed() {
@@ -124,7 +128,7 @@ fn look(path: &Path) -> Result<Found, OpenError> {
 }
 
 /// The database must hold at least what the head file says was acknowledged.
-fn compare(store: &Store, found: &Found) -> Result<Head, OpenError> {
+fn compare(store: &SqliteStore, found: &Found) -> Result<Head, OpenError> {
     let records = store.records()?;
     let leaf = store.leaf_at(records)?.unwrap_or(Head::EMPTY.leaf);
     match found.noted {
@@ -153,7 +157,7 @@ fn compare(store: &Store, found: &Found) -> Result<Head, OpenError> {
 }
 
 fn open_logs(
-    store: &Store,
+    store: &SqliteStore,
     options: &LedgerOptions,
     key: &LogKey,
     publisher: &mut Publisher,
@@ -161,19 +165,23 @@ fn open_logs(
     let mut logs = HashMap::new();
     for row in store.logs()? {
         let tenant = tenant_of(&row, &options.deployment)?;
-        if row.vkey != key.vkey(&row.origin)
-            || row.genesis != chain::genesis(&row.origin, &row.vkey)
-        {
-            let why = format!("log `{}` was begun under another key", row.origin);
-            return Err(OpenError::Key { path: options.signing_key.clone(), why });
-        }
-        let mut end = verify_tail(store, row)?;
+        is_under(&row, key, &options.signing_key)?;
+        let mark = store.mark(row.id)?;
+        let mut end = verify_tail(row, mark, |log, from, each| store.each_from(log, from, each))?;
         (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
         // Closing anchors before it publishes, so what is all shown was anchored.
         end.anchored = if end.announced == end.size { end.size } else { 0 };
         logs.insert(tenant, end);
     }
     Ok(logs)
+}
+
+fn is_under(row: &LogRow, key: &LogKey, path: &Path) -> Result<(), OpenError> {
+    if row.vkey == key.vkey(&row.origin) && row.genesis == chain::genesis(&row.origin, &row.vkey) {
+        return Ok(());
+    }
+    let why = format!("log `{}` was begun under another key", row.origin);
+    Err(OpenError::Key { path: path.to_owned(), why })
 }
 
 fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {
@@ -189,18 +197,21 @@ fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {
 
 /// Verifies a log from the last point that a running ledger vouched for. Everything before is
 /// the work of `portcullis-verify`: start-up must stay short.
-fn verify_tail(store: &Store, row: LogRow) -> Result<LogEnd, OpenError> {
-    let mark = store.mark(row.id)?;
+fn verify_tail(
+    row: LogRow,
+    mark: Option<Mark>,
+    read: impl FnOnce(i64, u64, &mut Step<'_>) -> Result<(), OpenError>,
+) -> Result<LogEnd, OpenError> {
     let from = mark.map_or(0, |mark| mark.low.min(mark.seq));
     let mut tail = Tail { origin: &row.origin, next: from, prev: None, open: BTreeMap::new() };
     if from == 0 {
         tail.prev = Some(row.genesis);
     }
     let mut vouched = mark.is_none();
-    store.each_from(row.id, from, |seq, leaf, bytes| {
+    read(row.id, from, &mut |seq, leaf, bytes| {
         tail.step(seq, &leaf, bytes)?;
         vouched |= mark.is_some_and(|mark| mark.seq == seq && mark.leaf == leaf);
-        Ok::<(), OpenError>(())
+        Ok(())
     })?;
     if !vouched {
         return Err(tail.fault(
@@ -211,9 +222,12 @@ fn verify_tail(store: &Store, row: LogRow) -> Result<LogEnd, OpenError> {
     }
     let Tail { next: size, prev, open, .. } = tail;
     let leaf = prev.unwrap_or(row.genesis);
-    let tree = Frontier::default(); // The publisher knows it.
-    Ok(LogEnd { row, size, leaf, tree, announced: 0, anchored: 0, open })
+    // The publisher knows the tree.
+    Ok(LogEnd { open, ..LogEnd::at(row, size, leaf) })
 }
+
+/// What is done with each record of a tail: place, leaf, bytes.
+type Step<'a> = dyn FnMut(u64, Hash, &[u8]) -> Result<(), OpenError> + 'a;
 
 struct Tail<'a> {
     origin: &'a str,
@@ -272,11 +286,7 @@ fn orphans(logs: &HashMap<String, LogEnd>) -> Vec<(String, Uuid, u64)> {
     logs.iter().flat_map(each).collect()
 }
 
-fn identify(
-    options: &LedgerOptions,
-    key: Arc<LogKey>,
-    store: &Store,
-) -> Result<Identity, OpenError> {
+fn identify(options: &LedgerOptions, key: Arc<LogKey>, epoch: u64) -> Result<Identity, OpenError> {
     let mut boot = [0_u8; 8];
     aws_lc_rs::rand::fill(&mut boot)
         .map_err(|_| OpenError::Storage(crate::NoRandomness.to_string()))?;
@@ -285,7 +295,7 @@ fn identify(
         replica: options.replica.clone(),
         key,
         boot: hex::encode(boot),
-        epoch: store.next_epoch()?,
+        epoch,
         started: Instant::now(),
     })
 }
@@ -294,11 +304,12 @@ fn start_checkpointer(
     path: &Path,
     head_file: &HeadFile,
     shared: &Arc<Shared>,
-) -> Result<(mpsc::SyncSender<()>, std::thread::JoinHandle<()>), OpenError> {
+) -> Result<Checkpointing, OpenError> {
     let head_file = head_file.try_clone().map_err(storage)?;
     let checkpointer = Checkpointer::open(path, head_file, Arc::clone(shared))?;
-    let (sender, ticks) = mpsc::sync_channel(1);
-    Ok((sender, spawn("ledger-wal", move || checkpointer.run(&ticks))?))
+    let (ticks, received) = mpsc::sync_channel(1);
+    let thread = spawn("ledger-wal", move || checkpointer.run(&received))?;
+    Ok(Checkpointing { ticks, thread })
 }
 
 fn spawn(
@@ -335,6 +346,13 @@ fn check(options: &LedgerOptions) -> Result<(), OpenError> {
     }
     if options.queue == 0 || options.deadline.is_zero() {
         return Err(OpenError::Options("queue and deadline must be above zero".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_lease(postgres: &crate::ledger::Postgres) -> Result<(), OpenError> {
+    if postgres.lease < std::time::Duration::from_millis(100) {
+        return Err(OpenError::Options("the lease must be at least 100 ms".to_owned()));
     }
     Ok(())
 }

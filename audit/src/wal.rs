@@ -4,7 +4,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -12,7 +13,7 @@ use rusqlite::Connection;
 use crate::error::OpenError;
 use crate::head_file::HeadFile;
 use crate::queue::Shared;
-use crate::store;
+use crate::store::{self, sqlite};
 
 /// Above this many bytes the WAL is emptied, which holds the writer up for one sync of the rest.
 /// Below, passive checkpoints never hold it up, but also never shorten a WAL under steady load.
@@ -20,6 +21,27 @@ const WAL_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// How often the file is looked for when there is nothing to move.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The writer's end.
+#[derive(Debug)]
+pub(crate) struct Checkpointing {
+    pub(crate) ticks: SyncSender<()>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+impl Checkpointing {
+    pub(crate) fn tick(&self) {
+        // A full channel means that a checkpoint is due already.
+        let _ = self.ticks.try_send(());
+    }
+
+    pub(crate) fn end(self) {
+        drop(self.ticks);
+        if self.thread.join().is_err() {
+            tracing::error!("the WAL checkpointer ended by a panic");
+        }
+    }
+}
 
 /// The thread's state.
 #[derive(Debug)]
@@ -37,7 +59,7 @@ impl Checkpointer {
         head_file: HeadFile,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
-        let conn = store::connect(path)?;
+        let conn = sqlite::connect(path)?;
         // A checkpoint that waits for readers would hold the write lock meanwhile.
         conn.busy_timeout(Duration::from_millis(50))?;
         let inode = inode(path).ok_or_else(|| OpenError::Storage("the file is gone".into()))?;
@@ -85,7 +107,7 @@ impl Checkpointer {
         };
         match self.conn.query_row(sql, [], |_| Ok(())) {
             // What cannot be moved stays in the WAL; the writer notices by itself.
-            Err(error) if crate::full::is_full(&error) => {}
+            Err(error) if crate::full::is_full_sqlite(&error) => {}
             Err(error) if !busy(&error) => {
                 self.shared.seal(format!("moving the WAL failed ({error})"));
             }

@@ -28,7 +28,11 @@ use crate::queue::{Job, Payload, RecordJob, Reply, Shared, is_outcome};
 use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
 use crate::reserve::Reserve;
-use crate::store::{LogRow, Mark, Row, Store};
+use crate::store::{LogRow, Mark, Row, Store, StoreError};
+use crate::wal::Checkpointing;
+use replicas::{Next, Undo};
+
+mod replicas;
 
 /// Most records in one commit: bounds how long the last of them waits.
 pub(crate) const MAX_BATCH: usize = 256;
@@ -70,6 +74,19 @@ pub(crate) struct LogEnd {
 }
 
 impl LogEnd {
+    /// A log with `size` records, nothing of which is open or shown; its tree is still empty.
+    pub(crate) fn at(row: LogRow, size: u64, leaf: Hash) -> Self {
+        Self {
+            row,
+            size,
+            leaf,
+            tree: Frontier::default(),
+            announced: 0,
+            anchored: 0,
+            open: BTreeMap::new(),
+        }
+    }
+
     fn head(&self) -> Checkpoint {
         Checkpoint { origin: self.row.origin.clone(), size: self.size, root: self.tree.root() }
     }
@@ -103,21 +120,24 @@ pub(crate) struct Writer {
     pub(crate) head: Head,
     pub(crate) head_file: HeadFile,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) checkpoints: mpsc::SyncSender<()>,
-    pub(crate) checkpointer: JoinHandle<()>,
+    /// Of SQLite only.
+    pub(crate) checkpointing: Option<Checkpointing>,
+    /// With PostgreSQL: how to take a batch back that was not committed.
+    pub(crate) undo: Option<Box<Undo>>,
     pub(crate) heads: mpsc::SyncSender<Vec<NewHead>>,
     pub(crate) publisher: JoinHandle<()>,
     /// When what was written since is to be published.
     pub(crate) publish_at: Option<Instant>,
     pub(crate) publish_every: Duration,
     pub(crate) anchor_at: Instant,
-    pub(crate) reserve: Reserve,
+    /// Of SQLite only.
+    pub(crate) reserve: Option<Reserve>,
     /// When it is tried to go on after the disk was full.
     pub(crate) room_at: Option<Instant>,
     pub(crate) commits: u32,
     pub(crate) marked_at: u64,
-    /// Held as long as the ledger is open.
-    pub(crate) lock: File,
+    /// Held as long as the ledger is open. Of SQLite only.
+    pub(crate) lock: Option<File>,
 }
 
 /// What one commit will hold.
@@ -161,6 +181,9 @@ impl Batch {
 /// What became of one record of a batch.
 pub(crate) type Placed = Result<Appended, InvalidEntry>;
 
+/// An intent that somebody else must close: tenant, operation, place.
+pub(crate) type Orphan = (String, Uuid, u64);
+
 impl Writer {
     /// Serves the queue until it is told to close or every handle is gone.
     pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
@@ -174,7 +197,7 @@ impl Writer {
 
     fn serve(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<oneshot::Sender<()>> {
         loop {
-            let due = [self.publish_at, self.room_at].into_iter().flatten().min();
+            let due = [self.wake_at(), self.room_at].into_iter().flatten().min();
             match next_job(jobs, due) {
                 Ok(first) => {
                     let batch = gather(first, jobs, &self.shared);
@@ -186,6 +209,7 @@ impl Writer {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
             self.go_on_when_there_is_room();
+            self.look_after_lease();
             self.publish_when_due();
         }
     }
@@ -202,54 +226,46 @@ impl Writer {
     }
 
     /// Returns the intents whose callers went away while they were being written.
-    pub(crate) fn commit_and_answer(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
-        if let Some(why) = self.shared.sealed() {
-            refuse(batch, &why);
-            return Vec::new();
-        }
-        let batch = if self.shared.is_full() {
+    pub(crate) fn commit_and_answer(&mut self, mut batch: Batch) -> Vec<Orphan> {
+        if self.shared.is_full() {
             let (outcomes, others) = batch.only_outcomes();
             refuse(others, full::FULL);
-            if outcomes.is_empty() {
-                return Vec::new();
+            batch = outcomes;
+        }
+        let mut tries = 0;
+        while !batch.is_empty() {
+            if let Some(why) = self.shared.sealed() {
+                refuse(batch, &why);
+                break;
             }
-            outcomes
-        } else {
-            batch
-        };
-        let (before, mut placed) = (self.before(&batch), Vec::new());
-        match self.commit(&batch, &mut placed) {
-            Ok(()) => self.answer(batch, placed),
-            Err(error) if full::is_full(&error) => {
+            let (before, mut placed) = (self.before(&batch), Vec::new());
+            let error = match self.commit(&batch, &mut placed) {
+                Ok(()) => return self.answer(batch, placed),
+                Err(error) => error,
+            };
+            if full::is_full(&error) {
                 self.store.rollback();
-                self.disk_full(before, batch, &placed)
+                return self.disk_full(before, batch, &placed);
             }
-            Err(error) => self.failed(batch, &error),
+            match self.after_failure(error, &mut batch, &mut tries) {
+                Next::Again => {}
+                Next::Committed(placed) => return self.answer(batch, placed),
+                // Whether the commit is on disk is unknown, and asking the same connection again
+                // proves nothing: only a restart that re-reads the records may go on.
+                Next::Seal(why) => self.shared.seal(why),
+            }
         }
-    }
-
-    /// Writes what nobody may lose; a further failure seals the ledger.
-    pub(crate) fn commit_for_good(&mut self, batch: Batch) -> Vec<(String, Uuid, u64)> {
-        let mut placed = Vec::new();
-        match self.commit(&batch, &mut placed) {
-            Ok(()) => self.answer(batch, placed),
-            Err(error) => self.failed(batch, &error),
-        }
-    }
-
-    fn failed(&mut self, batch: Batch, error: &rusqlite::Error) -> Vec<(String, Uuid, u64)> {
-        // Whether the commit is on disk is unknown, and asking the same connection again
-        // proves nothing: only a restart that re-reads the file may go on.
-        self.store.rollback();
-        let why = format!("a commit failed ({error}); restart to verify and go on");
-        self.shared.seal(why.clone());
-        refuse(batch, &why);
         Vec::new()
     }
 
-    fn commit(&mut self, batch: &Batch, placed: &mut Vec<Placed>) -> rusqlite::Result<()> {
+    pub(crate) fn commit(
+        &mut self,
+        batch: &Batch,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), StoreError> {
         crash_point!("ledger_before_write");
         self.store.begin()?;
+        self.lock_heads(batch)?;
         for (digest, text, _) in &batch.policy_sets {
             self.store.insert_policy_set(digest, text)?;
         }
@@ -262,18 +278,25 @@ impl Writer {
             self.mark()?;
         }
         crash_point!("ledger_after_write_before_commit");
-        self.store.commit()?;
+        match self.store.commit() {
+            Ok(None) => {}
+            Ok(Some(head)) => self.head = head,
+            Err(error) => {
+                self.keep(std::mem::take(placed));
+                return Err(error);
+            }
+        }
         crash_point!("ledger_after_commit_before_reply");
         self.after_commit();
         Ok(())
     }
 
-    fn write(&mut self, job: &RecordJob, stamp: &Stamp) -> rusqlite::Result<Placed> {
+    fn write(&mut self, job: &RecordJob, stamp: &Stamp) -> Result<Placed, StoreError> {
         let next_id = self.logs.len() + 1;
         let end = match self.logs.entry(job.tenant.clone()) {
             Entry::Occupied(end) => end.into_mut(),
             Entry::Vacant(slot) => {
-                slot.insert(new_log(&self.store, &self.identity, next_id, &job.tenant)?)
+                slot.insert(new_log(&mut self.store, &self.identity, next_id, &job.tenant)?)
             }
         };
         if let Payload::Closes { op, intent } = job.payload
@@ -298,7 +321,10 @@ impl Writer {
             record: &record,
         })?;
         if let Some(body) = &job.body {
-            self.store.insert_body(pos, &body.0)?;
+            self.store.insert_body((pos, log, seq), &body.0)?;
+        }
+        if let Some(undo) = &mut self.undo {
+            undo.wrote(log, seq, &leaf, job.payload);
         }
         match job.payload {
             Payload::Intent { op } => drop(end.open.insert(seq, op)),
@@ -307,7 +333,10 @@ impl Writer {
         }
         end.size += 1;
         end.leaf = leaf;
-        end.tree.push(leaf);
+        // With replicas the tree may lag behind; it catches up when it is asked for.
+        if end.tree.size() == seq {
+            end.tree.push(leaf);
+        }
         self.head = Head { records: pos, leaf };
         Ok(Ok(Appended { log: end.row.origin.clone(), seq, leaf }))
     }
@@ -316,16 +345,17 @@ impl Writer {
         if let Err(error) = self.head_file.note(self.head) {
             self.shared.seal(format!("the head file cannot be written ({error})"));
         }
-        self.shared.set_records(self.head.records);
+        self.undo = None;
+        self.shared.back();
+        self.shared.set_records(self.records());
         self.publish_at.get_or_insert_with(|| Instant::now() + self.publish_every);
         self.commits = self.commits.wrapping_add(1);
         if self.commits.is_multiple_of(COMMITS_PER_TICK) {
-            // A full channel means that a checkpoint is due already.
-            let _ = self.checkpoints.try_send(());
+            self.checkpointing.iter().for_each(Checkpointing::tick);
         }
     }
 
-    fn answer(&self, batch: Batch, placed: Vec<Placed>) -> Vec<(String, Uuid, u64)> {
+    pub(crate) fn answer(&self, batch: Batch, placed: Vec<Placed>) -> Vec<Orphan> {
         for (_, _, reply) in batch.policy_sets {
             let stored = Appended { log: String::new(), seq: 0, leaf: [0; 32] };
             let _ = reply.send(Ok(stored)); // Durable whether or not anybody waits.
@@ -348,7 +378,7 @@ impl Writer {
 
     /// Closes intents that nobody else can close, through the same append as everything else.
     /// Returns how many were closed.
-    pub(crate) fn close_as_unknown(&mut self, orphans: Vec<(String, Uuid, u64)>, why: &str) -> u64 {
+    pub(crate) fn close_as_unknown(&mut self, orphans: Vec<Orphan>, why: &str) -> u64 {
         let mut closed = 0;
         let mut rest = orphans.into_iter().peekable();
         while rest.peek().is_some() {
@@ -369,6 +399,10 @@ impl Writer {
         if self.publish_at.is_none_or(|due| due > now) || self.shared.sealed().is_some() {
             return;
         }
+        if !self.may_publish() {
+            self.publish_at = None;
+            return;
+        }
         // A log that the deployment's knows nothing of could be left out unnoticed.
         let is_new = |(tenant, end): (&String, &LogEnd)| tenant != DEPLOYMENT && end.anchored == 0;
         if self.anchor_at <= now || self.logs.iter().any(is_new) {
@@ -377,6 +411,7 @@ impl Writer {
         }
         let new = self.new_heads();
         new.iter().for_each(|new| self.shared.durable(&new.head.origin, new.head.size));
+        let told: Vec<(i64, u64)> = new.iter().map(|new| (new.log, new.head.size)).collect();
         self.publish_at = match self.heads.try_send(new) {
             Ok(()) => None,
             // It is still busy, and later heads say all that these do.
@@ -387,13 +422,14 @@ impl Writer {
             }
         };
         if self.publish_at.is_none() {
-            self.logs.values_mut().for_each(|end| end.announced = end.size);
+            self.announced(&told);
         }
     }
 
     /// Heads of the logs that have grown.
     fn new_heads(&self) -> Vec<NewHead> {
         let grown = self.logs.values().filter(|end| end.announced < end.size);
+        let grown = grown.filter(|end| end.tree.size() == end.size);
         grown.map(|end| NewHead { log: end.row.id, head: end.head() }).collect()
     }
 
@@ -402,6 +438,7 @@ impl Writer {
     fn anchor(&mut self) {
         let tenants = self.logs.iter().filter(|(tenant, _)| *tenant != DEPLOYMENT);
         let grown = tenants.filter(|(_, end)| end.anchored < end.size);
+        let grown = grown.filter(|(_, end)| end.tree.size() == end.size);
         let heads: Vec<Checkpoint> = grown.map(|(_, end)| end.head()).collect();
         for heads in heads.chunks(HEADS_PER_ANCHOR) {
             let Some(record) = anchor_job(heads) else { continue };
@@ -424,7 +461,7 @@ impl Writer {
         }
     }
 
-    fn mark(&mut self) -> rusqlite::Result<()> {
+    fn mark(&mut self) -> Result<(), StoreError> {
         for end in self.logs.values() {
             if let Some(mark) = end.mark() {
                 self.store.set_mark(end.row.id, &mark)?;
@@ -437,24 +474,24 @@ impl Writer {
     /// Notes how far the logs are verified, moves the WAL into the database, lets go of the file.
     fn finish(mut self) {
         if self.shared.sealed().is_none() {
-            self.anchor();
-            // Waits for the publisher: what is acknowledged is to be under a head that is shown.
-            let _ = self.heads.send(self.new_heads());
+            if self.may_publish() {
+                self.anchor();
+                // Waits for the publisher: what is acknowledged is to be under a shown head.
+                let _ = self.heads.send(self.new_heads());
+            }
             let marked = self.store.begin().and_then(|()| self.mark());
-            if let Err(error) = marked.and_then(|()| self.store.commit()) {
+            if let Err(error) = marked.and_then(|()| self.store.commit().map(drop)) {
                 self.shared.seal(format!("the last commit failed ({error})"));
             }
         }
-        let Self { store, checkpoints, checkpointer, heads, publisher, head_file, lock, .. } = self;
+        self.release();
+        let Self { store, checkpointing, heads, publisher, head_file, lock, .. } = self;
         drop(store);
         drop(heads);
         if publisher.join().is_err() {
             tracing::error!("the publisher ended by a panic");
         }
-        drop(checkpoints);
-        if checkpointer.join().is_err() {
-            tracing::error!("the WAL checkpointer ended by a panic");
-        }
+        checkpointing.into_iter().for_each(Checkpointing::end);
         if let Err(error) = head_file.sync() {
             tracing::error!(%error, "the head file could not be synced");
         }
@@ -463,26 +500,24 @@ impl Writer {
 }
 
 fn new_log(
-    store: &Store,
+    store: &mut Store,
     identity: &Identity,
     id: usize,
     tenant: &str,
-) -> rusqlite::Result<LogEnd> {
+) -> Result<LogEnd, StoreError> {
+    let row = new_row(identity, id, tenant);
+    store.insert_log(&row)?;
+    let leaf = row.genesis;
+    Ok(LogEnd::at(row, 0, leaf))
+}
+
+/// A log as it begins.
+fn new_row(identity: &Identity, id: usize, tenant: &str) -> LogRow {
     let origin = chain::origin(&identity.deployment, tenant);
     let vkey = identity.key.vkey(&origin);
     let genesis = chain::genesis(&origin, &vkey);
     let id = i64::try_from(id).unwrap_or(i64::MAX);
-    let row = LogRow { id, origin, vkey, genesis };
-    store.insert_log(&row)?;
-    Ok(LogEnd {
-        row,
-        size: 0,
-        leaf: genesis,
-        tree: Frontier::default(),
-        announced: 0,
-        anchored: 0,
-        open: BTreeMap::new(),
-    })
+    LogRow { id, origin, vkey, genesis }
 }
 
 /// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.

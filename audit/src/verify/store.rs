@@ -64,17 +64,17 @@ fn check_log(reader: &Reader, log: &LogHead) -> Result<LogReport, Verdict> {
     match walked {
         Ok(()) => checker.finish(None).map_err(Verdict::from),
         Err(Stop::Fault(fault)) => Err(fault.into()),
-        Err(Stop::Storage(error)) => Err(unreadable(error.into())),
+        Err(Stop::Storage(error)) => Err(unreadable(error)),
     }
 }
 
 enum Stop {
     Fault(Fault),
-    Storage(rusqlite::Error),
+    Storage(ReadError),
 }
 
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
         Self::Storage(error)
     }
 }

@@ -1,0 +1,105 @@
+//! Reading the SQLite file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, ToSql, params};
+use uuid::Uuid;
+
+use super::LogHead;
+use crate::chain::Hash;
+use crate::error::ReadError;
+use crate::store::sqlite::{self, first};
+use crate::store::{LogRow, Stored, Wanted};
+
+/// A read-only connection to the file.
+#[derive(Debug)]
+pub(super) struct File(Connection);
+
+impl File {
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        conn.pragma_update(None, "trusted_schema", 0)?;
+        Ok(Self(conn))
+    }
+
+    pub(super) fn logs(&self) -> Result<Vec<LogRow>, ReadError> {
+        Ok(sqlite::logs(&self.0)?)
+    }
+
+    pub(super) fn heads(&self) -> Result<Vec<LogHead>, ReadError> {
+        self.logs()?.into_iter().map(|row| self.head(row)).collect()
+    }
+
+    fn head(&self, row: LogRow) -> Result<LogHead, ReadError> {
+        let last = self.0.query_row(
+            "SELECT seq, leaf FROM records WHERE log = ?1 ORDER BY seq DESC LIMIT 1",
+            [row.id],
+            |found| Ok((found.get::<_, u64>(0)?, found.get(1)?)),
+        );
+        let (size, leaf) = last.optional()?.map_or((0, row.genesis), |(seq, leaf)| (seq + 1, leaf));
+        Ok(LogHead { origin: row.origin, vkey: row.vkey, size, leaf })
+    }
+
+    /// The newest records that fit, newest first.
+    pub(super) fn select(&self, wanted: Wanted) -> Result<Vec<Stored>, ReadError> {
+        let Wanted { log, op, from, to, limit } = wanted;
+        let op = op.map(Uuid::into_bytes);
+        let mut given: Vec<(&str, &dyn ToSql)> =
+            vec![(":from", &from), (":to", &to), (":limit", &limit)];
+        let mut sql = "SELECT l.origin, r.seq, r.leaf, r.record FROM records r
+             JOIN logs l ON l.id = r.log WHERE r.seq BETWEEN :from AND :to"
+            .to_owned();
+        // Only what narrows goes into the text, so that SQLite sees which index fits.
+        if log.is_some() {
+            sql.push_str(" AND r.log = :log");
+            given.push((":log", &log));
+        }
+        if op.is_some() {
+            sql.push_str(" AND r.op = :op");
+            given.push((":op", &op));
+        }
+        sql.push_str(" ORDER BY r.pos DESC LIMIT :limit");
+        let mut select = self.0.prepare(&sql)?;
+        let found = select.query_map(given.as_slice(), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        Ok(found.collect::<rusqlite::Result<Vec<Stored>>>()?)
+    }
+
+    pub(super) fn body(&self, origin: &str, seq: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let body = self.0.query_row(
+            "SELECT b.body FROM bodies b JOIN records r ON r.pos = b.pos
+             JOIN logs l ON l.id = r.log WHERE l.origin = ?1 AND r.seq = ?2",
+            params![origin, seq],
+            first,
+        );
+        Ok(body.optional()?)
+    }
+
+    pub(super) fn policy_set(&self, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let text =
+            self.0.query_row("SELECT text FROM policy_sets WHERE digest = ?1", [digest], first);
+        Ok(text.optional()?)
+    }
+
+    pub(super) fn at_one_moment<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let view = self.0.unchecked_transaction()?;
+        let result = work();
+        view.finish()?;
+        result
+    }
+
+    pub(super) fn each<E: From<rusqlite::Error>>(
+        &self,
+        log: i64,
+        each: impl FnMut(u64, Hash, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        sqlite::each_from(&self.0, log, 0, each)
+    }
+}
