@@ -444,7 +444,7 @@ impl Writer {
                 // Waits for the publisher: what is acknowledged is to be under a shown head.
                 let _ = self.heads.send(self.new_heads());
             }
-            let marked = self.store.begin().map_err(StoreError::from).and_then(|()| self.mark());
+            let marked = self.store.begin().and_then(|()| self.mark());
             if let Err(error) = marked.and_then(|()| self.store.commit().map(drop)) {
                 self.shared.seal(format!("the last commit failed ({error})"));
             }
