@@ -34,7 +34,9 @@ pub struct LedgerOptions {
     pub publish_every: Duration,
 }
 
-/// A PostgreSQL database that any number of replicas share.
+/// A PostgreSQL database that any number of replicas share. All have the same key file and
+/// deployment; each has a replica name of its own, because the newest process of a name takes over
+/// from the one before, which is refused from then on.
 #[derive(Clone)]
 pub struct Postgres {
     url: String,
