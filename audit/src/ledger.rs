@@ -120,8 +120,8 @@ pub struct Status {
     pub queue_depth: usize,
     /// Durable records over all logs.
     pub records: u64,
-    /// Of these, the records under a checkpoint that is signed and shown; the rest follows within
-    /// about a second.
+    /// Of these, the records under a checkpoint that this process signed and shows; the rest
+    /// follows within about a second. With PostgreSQL one replica does so for all.
     pub published: u64,
 }
 
