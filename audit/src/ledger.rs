@@ -40,7 +40,9 @@ pub struct LedgerOptions {
     pub publish_every: Duration,
 }
 
-/// A PostgreSQL database that any number of replicas share.
+/// A PostgreSQL database that any number of replicas share. All have the same key file and
+/// deployment; each has a replica name of its own, because the newest process of a name takes over
+/// from the one before, which is refused from then on.
 #[derive(Clone)]
 pub struct Postgres {
     url: String,
@@ -125,8 +127,8 @@ pub struct Status {
     pub queue_depth: usize,
     /// Durable records over all logs.
     pub records: u64,
-    /// Of these, the records under a checkpoint that is signed and shown; the rest follows within
-    /// about a second.
+    /// Of these, the records under a checkpoint that this process signed and shows; the rest
+    /// follows within about a second. With PostgreSQL one replica does so for all.
     pub published: u64,
 }
 

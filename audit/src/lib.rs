@@ -1,7 +1,7 @@
 //! Nothing is done before it is written here, and nothing written here can change unnoticed.
 //!
 //! This crate never decides, never dispatches, never sees a payload or a name of a person, and
-//! never serves a network. It trusts the file system to keep an fsync, and nothing else.
+//! never serves a network. It trusts the file system (or PostgreSQL) to keep an fsync, and nothing else.
 //!
 //! # Vocabulary
 //!
@@ -11,6 +11,8 @@
 //! - **receipt**: proof that an intent is durable; an action needs one, only the ledger makes one.
 //! - **sealed**: the ledger takes no new intents, and says why; **suspended**: the same for a while,
 //!   by the word of who opened it.
+//! - **replica**: one of several processes that write to one PostgreSQL database.
+//! - **epoch**: one run of a replica; `w.epoch` of what it wrote. It holds a **lease** on it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
@@ -19,7 +21,8 @@
 //! 1. [`Ledger::intent`] renders the caller's share of the record and puts it into the bounded
 //!    queue ([`Unavailable::Full`] when that is at its bound).
 //! 2. The one writer takes what waits, up to 256 records of all tenants, without a timer.
-//! 3. It gives each its place: `seq` and `prev` of its log, from memory.
+//! 3. It gives each its place: `seq` and `prev` of its log, from memory; with PostgreSQL from the
+//!    head row that it locks.
 //! 4. One `COMMIT`, one fsync for all of them.
 //! 5. The head file is noted, the receipt is minted, the caller goes on.
 //! 6. [`Ledger::outcome`] closes the intent the same way.
@@ -48,6 +51,11 @@
 //!   sisters).
 //! - INVARIANT: what is suspended takes no intent and every outcome, and can be resumed
 //!   (`a_suspended_ledger_takes_outcomes_but_no_intents_until_it_is_resumed`).
+//! - INVARIANT: replicas leave one history, and who lost its lease writes nothing more
+//!   (`three_replicas_leave_one_contiguous_history`,
+//!   `a_replica_that_slept_past_its_lease_is_refused`).
+//! - INVARIANT: a database that goes away hangs nobody
+//!   (`a_server_stopped_under_load_refuses_in_time_and_service_resumes_by_itself`).
 //! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
@@ -56,13 +64,17 @@
 //! [`Status::sealed`]. A failed commit is fatal for the running ledger: it is never retried on the
 //! same file handle. A changed tail, a missing record or a missing guard refuses the start.
 //!
-//! The triggers in `schema.sql` stop accidents. They do not stop somebody who owns the file: that
+//! With PostgreSQL ([`Postgres`]) a database that is away is waited for: intents are refused
+//! meanwhile, outcomes are kept and written when it is back. A lease that was lost, or a head that is
+//! not the one acknowledged, seals for good.
+//!
+//! The triggers in `store/*.sql` stop accidents. They do not stop somebody who owns the file: that
 //! one is caught by an export checked against a head that was seen before.
 //!
 //! # Where to begin
 //!
 //! [`entry`](Intent) for what goes in, `ledger.rs` for the verbs, `writer.rs` for the order of
-//! things, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on. What an
+//! things, `writer/replicas.rs` for what changes when others write too, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on. What an
 //! outsider can check alone is in [`merkle`], [`note`], [`policy`], [`tlog_proof`] and [`witness`]:
 //! C2SP and RFC 9162 as pure functions, under the names that they have there.
 

@@ -37,7 +37,7 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), server: Server::start(&[]) }
+        Self { folder: tempfile::tempdir().unwrap(), server: Server::start() }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use portcullis_audit::Unavailable;
+use rustix::process::Signal;
 
 /// What a caller may wait at most: its deadline, and some for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -34,7 +35,7 @@ async fn load(ledger: Ledger, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> u6
 }
 
 /// The server is away for so long under load, on two replicas.
-async fn survives(outage: Duration, mode: &str) {
+async fn survives(outage: Duration, away: impl Fn(&House), back: impl Fn(&House)) {
     let house = House::new();
     let replicas = [house.open("a").0, house.open("b").0];
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -45,11 +46,11 @@ async fn survives(outage: Duration, mode: &str) {
         }
     }
     tokio::time::sleep(Duration::from_millis(700)).await;
-    house.server.down(mode);
+    away(&house);
     tokio::time::sleep(outage).await;
     let before = done.load(Ordering::Relaxed);
     assert!(replicas.iter().all(|replica| replica.status().sealed.is_some()));
-    house.server.up(&[]);
+    back(&house);
     let up = Instant::now();
     for replica in &replicas {
         settled(replica, |status| status.sealed.is_none()).await;
@@ -72,13 +73,22 @@ async fn survives(outage: Duration, mode: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_stopped_under_load_refuses_in_time_and_service_resumes_by_itself() {
-    survives(Duration::from_secs(3), "fast").await;
+    let back = |house: &House| house.server.up(&[]);
+    survives(Duration::from_secs(3), |house| house.server.down("fast"), back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "half a minute; longer than a lease"]
 async fn a_server_stopped_for_longer_than_a_lease_resumes_by_itself() {
-    survives(Duration::from_secs(12), "immediate").await;
+    let back = |house: &House| house.server.up(&[]);
+    survives(Duration::from_secs(12), |house| house.server.down("immediate"), back).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_under_load_refuses_in_time_and_service_resumes_by_itself() {
+    let stop = |house: &House| house.server.signal(Signal::STOP);
+    let go_on = |house: &House| house.server.signal(Signal::CONT);
+    survives(Duration::from_secs(7), stop, go_on).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

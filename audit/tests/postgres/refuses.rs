@@ -3,10 +3,10 @@ use portcullis_audit::{OpenError, ReadError};
 
 #[test]
 fn a_server_that_may_forget_is_refused() {
+    let house = House::new();
     for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-        let mut house = House::new();
-        house.server.down("immediate");
-        house.server = Server::start(&[&format!("{setting}=off")]);
+        house.server.down("fast");
+        house.server.up(&[&format!("{setting}=off")]);
         let refused = Ledger::open(house.options("a")).unwrap_err();
         assert!(
             matches!(&refused, OpenError::Storage(why) if why.contains(&format!("`{setting}`"))),

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 pub(crate) struct Server {
     folder: tempfile::TempDir,
     programs: PathBuf,
 }
 
 impl Server {
-    /// Starts a server that keeps its promises, but for the given `-c` settings.
-    pub(crate) fn start(settings: &[&str]) -> Self {
+    /// Starts a server that keeps its promises.
+    pub(crate) fn start() -> Self {
         let versions = std::fs::read_dir("/usr/lib/postgresql");
         let versions = versions.expect("missing: PostgreSQL; run `apt-get install postgresql`");
         let programs = versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).next().unwrap();
@@ -21,10 +23,11 @@ impl Server {
             server.run("/", "chown", &["postgres", server.path()]);
         }
         server.program("initdb", &["-D", &server.data(), "-A", "trust", "-U", "postgres", "-N"]);
-        server.up(settings);
+        server.up(&[]);
         server
     }
 
+    /// Starts it again, with these settings (`-c`).
     pub(crate) fn up(&self, settings: &[&str]) {
         let mut options = format!("-k {} -c listen_addresses= -c max_connections=40", self.path());
         settings.iter().for_each(|setting| options.push_str(&format!(" -c {setting}")));
@@ -34,6 +37,23 @@ impl Server {
 
     pub(crate) fn down(&self, mode: &str) {
         self.program("pg_ctl", &["-D", &self.data(), "-m", mode, "stop"]);
+    }
+
+    /// Sends a signal to the server and to all that it started: STOP makes it hang, CONT go on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = std::fs::read_to_string(format!("{}/postmaster.pid", self.data())).unwrap();
+        let postmaster: i32 = pid.lines().next().unwrap().parse().unwrap();
+        let parent = format!("PPid:\t{postmaster}\n");
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let children = processes.filter(|process| {
+            let status = std::fs::read_to_string(process.path().join("status"));
+            status.is_ok_and(|status| status.contains(&parent))
+        });
+        let children = children.filter_map(|child| child.file_name().to_str()?.parse().ok());
+        for pid in std::iter::once(postmaster).chain(children) {
+            // A child may have ended meanwhile.
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+        }
     }
 
     pub(crate) fn url(&self) -> String {

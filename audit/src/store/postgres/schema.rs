@@ -104,7 +104,7 @@ async fn definitions(
         "SELECT name, replace(coalesce(said, ''), $1 || '.', '') FROM (
             SELECT c.relname || '.' || a.attname AS name,
                    format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull::text || ' '
-                   || a.attidentity || coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS said,
+                   || a.attidentity::text || coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS said,
                    c.relnamespace AS schema
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
             LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
