@@ -18,8 +18,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::chain::Hash;
-use crate::entry::Kind;
+use crate::chain::{self, Hash};
+use crate::entry::{DEPLOYMENT, Kind};
 use crate::error::ReadError;
 use crate::note::{Checkpoint, LogKey, VerifierKey};
 use crate::policy::{Policy, Witness};
@@ -32,6 +32,9 @@ use crate::tlog_proof::EXTENSION;
 
 /// First line of the index; no checkpoint of a log begins so.
 pub(crate) const INDEX_TITLE: &str = "portcullis/export/v1";
+
+/// The same of an export of one log alone, which says nothing of the others.
+pub(crate) const INDEX_TITLE_OF_ONE: &str = "portcullis/export-of-one-log/v1";
 
 /// How long an export waits for heads that a running gateway is about to sign.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -104,9 +107,7 @@ pub fn export_with(
 ) -> Result<Exported, ReadError> {
     make_folder(folder)?;
     let published = PublishedLogs::of(reader, deployment);
-    let mut logs = reader.logs()?;
-    logs.retain(|log| only.is_none_or(|only| only == log.origin));
-    let shown = shown_heads(&published, &logs)?;
+    let (logs, shown) = shown_heads(reader, &published, (deployment, only))?;
     let all: u64 = shown.iter().map(|(_, shown)| shown.head.size).sum();
     let stored: u64 = logs.iter().map(|log| log.size).sum();
     let mut done = 0;
@@ -120,27 +121,35 @@ pub fn export_with(
     let name = format!("{deployment}/export");
     write(folder, "README", README.as_bytes())?;
     write(folder, "policy", policy(&key.vkey(&name)).as_bytes())?;
-    write(folder, "index", key.sign(&name, &index_text(&heads)).as_bytes())?;
+    write(folder, "index", key.sign(&name, &index_text(&heads, only.is_some())).as_bytes())?;
     Ok(Exported { heads, left: stored.saturating_sub(all) })
 }
 
-/// The heads that are shown, once they cover what is stored now or nobody signs any more.
+/// A log and the head that is shown of it.
+type Shown = (LogHead, ShownHead);
+
+/// Logs with the heads that are shown of them, once these cover what is stored now or nobody signs any
+/// more. The deployment's head is read before the others are: it vouches for them as they were then.
 fn shown_heads(
+    reader: &Reader,
     published: &PublishedLogs,
-    logs: &[LogHead],
-) -> Result<Vec<(LogHead, ShownHead)>, ReadError> {
-    let since = Instant::now();
+    (deployment, only): (&str, Option<&str>),
+) -> Result<(Vec<LogHead>, Vec<Shown>), ReadError> {
+    let (since, own) = (Instant::now(), chain::origin(deployment, DEPLOYMENT));
     loop {
+        let of_deployment = published.head(&own)?;
+        let mut logs = reader.logs()?;
+        logs.retain(|log| only.is_none_or(|only| only == log.origin));
         let mut shown = Vec::new();
-        for log in logs {
-            if let Some(head) = published.head(&log.origin)? {
-                shown.push((log.clone(), head));
-            }
+        for log in &logs {
+            let own = log.origin == own;
+            let head = if own { of_deployment.clone() } else { published.head(&log.origin)? };
+            shown.extend(head.map(|head| (log.clone(), head)));
         }
         let current = shown.iter().filter(|(log, shown)| shown.head.size >= log.size).count();
         let written = logs.iter().filter(|log| log.size > 0).count();
         if current >= written || since.elapsed() >= PATIENCE {
-            return Ok(shown);
+            return Ok((logs, shown));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -219,8 +228,9 @@ fn policy(vkey: &str) -> String {
     format!("log {vkey}\nquorum none\n")
 }
 
-fn index_text(heads: &[Checkpoint]) -> String {
-    let mut text = format!("{INDEX_TITLE}\nlogs {}\n", heads.len());
+fn index_text(heads: &[Checkpoint], of_one: bool) -> String {
+    let title = if of_one { INDEX_TITLE_OF_ONE } else { INDEX_TITLE };
+    let mut text = format!("{title}\nlogs {}\n", heads.len());
     for head in heads {
         text.push_str(&format!("{} {} {}\n", head.origin, head.size, hex::encode(head.root)));
     }

@@ -144,9 +144,15 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.seq {
-            Some(seq) => write!(f, "record {seq} of log `{}`: ", self.log)?,
-            None => write!(f, "log `{}`: ", self.log)?,
+            Some(seq) => write!(f, "record {seq} of log `{}`: ", printable(&self.log))?,
+            None => write!(f, "log `{}`: ", printable(&self.log))?,
         }
-        write!(f, "{}: {}", self.kind.as_str(), self.why)
+        write!(f, "{}: {}", self.kind.as_str(), printable(&self.why))
     }
+}
+
+/// Text of others without what moves a terminal's cursor: a forged record must not paint "whole".
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -64,6 +64,9 @@ pub(crate) fn read(path: &Path) -> std::io::Result<Noted> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Noted::Absent),
         Err(error) => return Err(error),
     };
+    if file.metadata()?.len() == 0 {
+        return Ok(Noted::Absent); // Made, and not written yet.
+    }
     let mut bytes = [0_u8; LENGTH];
     if file.read_exact_at(&mut bytes, 0).is_err() {
         return Ok(Noted::Unreadable);

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::OpenError;
 use crate::note::LogKey;
+use crate::store::beside;
 
 /// Reads the log key, for signing the heads of an export.
 ///
@@ -46,9 +47,13 @@ fn create(path: &Path) -> std::io::Result<()> {
     let mut seed = Zeroizing::new([0_u8; 32]);
     aws_lc_rs::rand::fill(seed.as_mut_slice())
         .map_err(|_| std::io::Error::other(crate::NoRandomness))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Whole or not at all: a key that is cut off would lock everybody out.
+    let temporary = beside(path, ".new");
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(seed.as_slice())?;
     file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
     sync_folder_of(path)
 }
 

@@ -119,7 +119,7 @@ pub use entry::{
 };
 pub use error::{InvalidEntry, OpenError, ReadError, Unavailable};
 pub use export::{Exported, Watch, export, export_with};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, printable};
 pub use key_file::load_key;
 pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Postgres, Status};
 pub use publish::folder::write_whole;

@@ -22,11 +22,12 @@ mod leaves;
 mod shown;
 mod signed;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use crate::crash_point;
 use crate::error::OpenError;
@@ -39,6 +40,9 @@ use edge::{Tile, TileEdge};
 pub(crate) use leaves::Leaves;
 pub(crate) use shown::Shown;
 use signed::{LastSigned, NotSigned};
+
+/// How soon a head that could not be published is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A head that the writer has made durable.
 #[derive(Clone, Debug)]
@@ -125,8 +129,20 @@ impl Publisher {
         row: &LogRow,
         size: u64,
     ) -> Result<(Frontier, u64), OpenError> {
-        let shown = self.shown_size(row)?;
-        let signed = self.guard.read(&row.origin).map_err(refuse_start)?;
+        let shown_head = self.shown_head(row)?;
+        let shown = shown_head.as_ref().map_or(0, |head| head.size);
+        let noted = self.guard.read(&row.origin).map_err(refuse_start)?;
+        if let (Some(noted), Some(head)) = (&noted, &shown_head)
+            && noted.size == head.size
+            && noted.root != head.root
+        {
+            return Err(rewritten(noted));
+        }
+        // Both bear witness; the larger says more.
+        let signed = match (noted, shown_head) {
+            (Some(noted), Some(head)) if head.size > noted.size => Some(head),
+            (noted, _) => noted,
+        };
         let edge = match &signed {
             None if shown > 0 => {
                 let why = format!("the note of what was signed for `{}` is gone", row.origin);
@@ -150,18 +166,34 @@ impl Publisher {
         Ok((tree, shown))
     }
 
-    /// Size of the checkpoint that is shown; 0 when none is.
-    fn shown_size(&self, row: &LogRow) -> Result<u64, OpenError> {
+    /// Every log of which something was signed must be here: a database that was put back from before
+    /// it, or made anew under the old key, would sign another history.
+    ///
+    /// # Errors
+    /// Torn, with the name of the log.
+    pub(crate) fn nothing_signed_is_missing(&self) -> Result<(), OpenError> {
+        let noted = self.guard.origins().map_err(|error| OpenError::Storage(error.to_string()))?;
+        match noted.into_iter().find(|origin| !self.logs.contains_key(origin)) {
+            None => Ok(()),
+            Some(origin) => {
+                let why =
+                    format!("heads of `{origin}` were signed with this key, the log is not here");
+                Err(OpenError::Torn { why })
+            }
+        }
+    }
+
+    /// The checkpoint that is shown, when its signature holds.
+    fn shown_head(&self, row: &LogRow) -> Result<Option<Checkpoint>, OpenError> {
         let path = self.folder_of(&row.origin).join("checkpoint");
         let note = match std::fs::read_to_string(path) {
             Ok(note) => note,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::Storage(error.to_string())),
         };
         // Derived, so a damaged one is made anew; what was signed is noted elsewhere.
         let key = VerifierKey::parse(&row.vkey).ok();
-        let head = key.and_then(|key| Checkpoint::open(&note, &key).ok());
-        Ok(head.map_or(0, |head| head.size))
+        Ok(key.and_then(|key| Checkpoint::open(&note, &key).ok()))
     }
 
     /// The edge of the tiles at the head that was signed last: from the tiles, or from the records
@@ -191,24 +223,61 @@ impl Publisher {
 
     /// Works until the writer lets go of its end.
     pub(crate) fn run(mut self, heads: &Receiver<Vec<NewHead>>) {
-        while let Ok(heads) = heads.recv() {
-            for new in heads {
-                match self.publish(&new) {
-                    Ok(()) => self.shared.published(&new.head.origin, new.head.size),
-                    Err(why) if why.is_fatal() => {
-                        self.shared.seal(format!("`{}` cannot be signed: {why}", new.head.origin));
-                    }
-                    Err(why) => {
-                        tracing::error!(log = new.head.origin, %why, "a head was not published");
-                    }
+        // What could not be published is tried again, the newest head of each log. The deployment's
+        // log vouches for the tenants', so it comes last, and not before all of them.
+        let mut due: BTreeMap<(bool, String), NewHead> = BTreeMap::new();
+        loop {
+            let more = if due.is_empty() {
+                heads.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                heads.recv_timeout(TRY_AGAIN)
+            };
+            let over = matches!(more, Err(RecvTimeoutError::Disconnected));
+            for new in more.into_iter().flatten() {
+                due.insert((Self::is_deployments(&new.head.origin), new.head.origin.clone()), new);
+            }
+            let round = std::mem::take(&mut due);
+            for (key, new) in round {
+                let waits = key.0 && !due.is_empty();
+                if waits || !self.try_to_publish(&new) {
+                    due.insert(key, new);
                 }
+            }
+            if over {
+                return;
             }
         }
     }
 
+    fn is_deployments(origin: &str) -> bool {
+        !origin.contains("/t/")
+    }
+
+    /// False when it is to be tried again.
+    fn try_to_publish(&mut self, new: &NewHead) -> bool {
+        match self.publish(new) {
+            Ok(()) => self.shared.published(&new.head.origin, new.head.size),
+            Err(why) if why.is_fatal() => {
+                self.shared.seal(format!("`{}` cannot be signed: {why}", new.head.origin));
+            }
+            Err(why) => {
+                tracing::error!(log = new.head.origin, %why, "a head was not published");
+                return false;
+            }
+        }
+        true
+    }
+
     fn publish(&mut self, new: &NewHead) -> Result<(), NotPublished> {
         let head = &new.head;
-        let before = self.logs.get(&head.origin).cloned().unwrap_or_default();
+        let before = match self.logs.get(&head.origin) {
+            Some(before) => before.clone(),
+            None => match self.guard.read(&head.origin)? {
+                None => Published::default(),
+                // Begun while the ledger was open, and yet something was signed of it before.
+                Some(signed) => return Err(NotSigned::Forked { size: signed.size }.into()),
+            },
+        };
         let (mut edge, mut tiles) = (before.edge, Vec::new());
         let before_size = edge.size();
         let grow = |leaf| edge.push(leaf, &mut tiles);

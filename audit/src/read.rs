@@ -159,7 +159,7 @@ impl Reader {
     /// As [`Self::open`] and [`Self::open_postgres`].
     pub fn of(options: &LedgerOptions) -> Result<Self, ReadError> {
         match &options.postgres {
-            Some(at) => Self::open_postgres(at),
+            Some(at) => Ok(Self { path: options.path.clone(), ..Self::open_postgres(at)? }),
             None => Self::open(&options.path),
         }
     }
@@ -283,6 +283,19 @@ impl Reader {
             Stop::Caller(error) => error,
             Stop::Storage(error) => error.into(),
         })
+    }
+
+    /// Whether several replicas write to it.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self.source, Source::Postgres(_))
+    }
+
+    /// Leaf hash of the record at a position over all logs; of SQLite only.
+    pub(crate) fn leaf_at(&self, pos: u64) -> Result<Option<Hash>, ReadError> {
+        match &self.source {
+            Source::Sqlite(file) => file.leaf_at(pos),
+            Source::Postgres(_) => Ok(None),
+        }
     }
 
     fn all(&self) -> Result<Vec<LogRow>, ReadError> {

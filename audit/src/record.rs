@@ -421,7 +421,12 @@ fn has_shape(key: &str, value: &Value) -> bool {
     };
     let Value::Map(members) = value else { return false };
     members.iter().all(|(name, value)| {
-        known.contains(&name.as_str()) && (value.text().is_some() != (name == "rule"))
+        known.contains(&name.as_str())
+            && match (name.as_str(), value) {
+                ("rule", Value::List(rules)) => rules.iter().all(|rule| rule.text().is_some()),
+                ("rule", _) => false,
+                (_, value) => value.text().is_some(),
+            }
     })
 }
 

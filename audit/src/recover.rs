@@ -52,10 +52,12 @@ pub(crate) fn start(
         Arc::clone(&shared),
     );
     let logs = open_logs(&store, &options, &key, &mut publisher)?;
+    publisher.nothing_signed_is_missing()?;
     let orphans = orphans(&logs);
     let reserve = take_reserve(&options)?;
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
-    let behind = logs.values().any(|end| end.announced < end.size);
+    // Which heads were anchored is not known, so all are once more.
+    let behind = !logs.is_empty();
 
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
@@ -89,8 +91,7 @@ pub(crate) fn start(
     if let Some(why) = shared.sealed() {
         return Err(OpenError::Storage(why));
     }
-    let (logs, records) = (writer.logs.len() as u64, writer.head.records);
-    let opened = Opened { state: found.state(), logs, records, orphans_closed };
+    let opened = found.opened(&writer, orphans_closed);
     let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
     spawn("ledger-writer", move || writer.run(&jobs))?;
     Ok((queue, shown, key, opened))
@@ -104,6 +105,11 @@ struct Found {
 }
 
 impl Found {
+    fn opened(&self, writer: &Writer, orphans_closed: u64) -> Opened {
+        let (logs, records) = (writer.logs.len() as u64, writer.head.records);
+        Opened { state: self.state(), logs, records, orphans_closed }
+    }
+
     const fn may_create_key(&self) -> bool {
         !self.database && matches!(self.noted, Noted::Absent)
     }
@@ -169,8 +175,6 @@ fn open_logs(
         let mark = store.mark(row.id)?;
         let mut end = verify_tail(row, mark, |log, from, each| store.each_from(log, from, each))?;
         (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
-        // Closing anchors before it publishes, so what is all shown was anchored.
-        end.anchored = if end.announced == end.size { end.size } else { 0 };
         logs.insert(tenant, end);
     }
     Ok(logs)

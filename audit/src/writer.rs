@@ -404,7 +404,9 @@ impl Writer {
             return;
         }
         // A log that the deployment's knows nothing of could be left out unnoticed.
-        let is_new = |(tenant, end): (&String, &LogEnd)| tenant != DEPLOYMENT && end.anchored == 0;
+        let is_new = |(tenant, end): (&String, &LogEnd)| {
+            tenant != DEPLOYMENT && end.anchored == 0 && end.size > 0
+        };
         if self.anchor_at <= now || self.logs.iter().any(is_new) {
             self.anchor();
             self.anchor_at = now + ANCHOR_EVERY;
@@ -439,14 +441,22 @@ impl Writer {
         let tenants = self.logs.iter().filter(|(tenant, _)| *tenant != DEPLOYMENT);
         let grown = tenants.filter(|(_, end)| end.anchored < end.size);
         let grown = grown.filter(|(_, end)| end.tree.size() == end.size);
-        let heads: Vec<Checkpoint> = grown.map(|(_, end)| end.head()).collect();
+        let heads: Vec<(String, Checkpoint)> =
+            grown.map(|(tenant, end)| (tenant.clone(), end.head())).collect();
         for heads in heads.chunks(HEADS_PER_ANCHOR) {
-            let Some(record) = anchor_job(heads) else { continue };
-            self.commit_and_answer(Batch { records: vec![record], ..Batch::default() });
-        }
-        if self.shared.sealed().is_none() {
-            let anchored = self.logs.iter_mut().filter(|(tenant, _)| *tenant != DEPLOYMENT);
-            anchored.for_each(|(_, end)| end.anchored = end.size);
+            let noted: Vec<Checkpoint> = heads.iter().map(|(_, head)| head.clone()).collect();
+            let Some(record) = anchor_job(&noted) else { continue };
+            let (reply, mut answer) = oneshot::channel();
+            self.commit_and_answer(Batch::of(vec![record.answered_to(reply)]));
+            // Refused on a full disk or a sealed ledger: then they wait for the next time.
+            if !matches!(answer.try_recv(), Ok(Ok(_))) {
+                return;
+            }
+            for (tenant, head) in heads {
+                if let Some(end) = self.logs.get_mut(tenant) {
+                    end.anchored = head.size;
+                }
+            }
         }
     }
 
@@ -473,12 +483,13 @@ impl Writer {
 
     /// Notes how far the logs are verified, moves the WAL into the database, lets go of the file.
     fn finish(mut self) {
+        if self.shared.sealed().is_none() && self.may_publish() {
+            self.anchor();
+            // Waits for the publisher: what is acknowledged is to be under a shown head.
+            let _ = self.heads.send(self.new_heads());
+        }
+        // Asked again: what is in memory after a failed commit is not what is on disk.
         if self.shared.sealed().is_none() {
-            if self.may_publish() {
-                self.anchor();
-                // Waits for the publisher: what is acknowledged is to be under a shown head.
-                let _ = self.heads.send(self.new_heads());
-            }
             let marked = self.store.begin().and_then(|()| self.mark());
             if let Err(error) = marked.and_then(|()| self.store.commit().map(drop)) {
                 self.shared.seal(format!("the last commit failed ({error})"));

@@ -10,6 +10,7 @@ use portcullis_audit::{
 };
 
 use crate::config::{Settings, WitnessPolicy};
+use crate::open::ledger_options;
 
 /// Why the ledger can't be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -48,7 +49,7 @@ impl From<ReadError> for LedgerError {
 /// # Errors
 /// When there is none, or it can't be read.
 pub fn reader(settings: &Settings) -> Result<Reader, LedgerError> {
-    Ok(Reader::open(&settings.data.ledger_db())?)
+    Ok(Reader::of(&ledger_options(settings)?)?)
 }
 
 /// Writes all logs, or one, into a folder that anybody can verify; tells now and then how many records of how

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_audit::{Ledger, LedgerOptions};
+use portcullis_audit::{Ledger, LedgerOptions, Postgres};
+use portcullis_secrets::{ExposeSecret as _, SecretRef};
 use tokio_util::task::TaskTracker;
 
 use crate::apps::{self, AppsError};
@@ -86,7 +87,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let dir = settings.data.keys_dir();
     let pseudonyms = Pseudonyms::new(&keys.in_file(&dir.join("pseudonyms"), "pseudonyms").await?);
     let forms = FormTokens::new(&keys.in_file(&dir.join("forms"), "forms").await?);
-    let (ledger, opened) = Ledger::open(ledger_options(&settings))?;
+    let (ledger, opened) = Ledger::open(ledger_options(&settings)?)?;
     tracing::info!(?opened, "ledger open");
     // Before anything else is written: what is there now has to be witnessed first.
     let watched = Watched::new(&settings.ledger.witness, &ledger);
@@ -124,14 +125,22 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     }))
 }
 
-fn ledger_options(settings: &Settings) -> LedgerOptions {
+/// The ledger of these settings.
+///
+/// # Errors
+/// When the address of its database can't be read.
+pub fn ledger_options(settings: &Settings) -> Result<LedgerOptions, portcullis_audit::OpenError> {
     let (path, key) = (settings.data.ledger_db(), settings.data.ledger_key());
-    LedgerOptions {
+    let address = settings.ledger.postgres.as_ref().map(SecretRef::read).transpose();
+    let address = address
+        .map_err(|why| portcullis_audit::OpenError::Options(format!("`ledger.postgres`: {why}")))?;
+    Ok(LedgerOptions {
+        postgres: address.map(|address| Postgres::new(address.expose_secret().trim())),
         replica: settings.server.replica.clone(),
         queue: settings.ledger.queue,
         deadline: settings.ledger.intent_deadline,
         ..LedgerOptions::new(path, &settings.ledger.deployment, key)
-    }
+    })
 }
 
 /// What identification needs of the settings.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
+use portcullis_audit::printable;
 use portcullis_audit::promise::Promise;
 use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
 use portcullis_audit::verify::{Effort, Report, Trust, Verdict, verify_with};
@@ -168,7 +169,7 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
                 )
             } else {
                 let by = if witnesses.is_empty() { "nobody".into() } else { witnesses.join(", ") };
-                let record = String::from_utf8_lossy(&record).into_owned();
+                let record = printable(&String::from_utf8_lossy(&record));
                 format!(
                     "whole: record {} of {log} is under its head of {} records, witnessed by {by}\n{record}\n",
                     proved.index, head.size

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder::{of_log, write_whole};
+use crate::entry::DEPLOYMENT;
 use crate::note::Checkpoint;
 use crate::store::beside;
 
@@ -63,6 +64,22 @@ impl LastSigned {
             Ok(head) if head.origin == origin => Ok(Some(head)),
             _ => Err(NotSigned::Unreadable(path)),
         }
+    }
+
+    /// Names of the logs of which something was signed.
+    pub(crate) fn origins(&self) -> std::io::Result<Vec<String>> {
+        let mut within = vec![DEPLOYMENT.to_owned()];
+        match std::fs::read_dir(self.root.join("t")) {
+            Ok(tenants) => {
+                for tenant in tenants {
+                    within.push(format!("t/{}", tenant?.file_name().to_string_lossy()));
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let origins = within.into_iter().map(|within| format!("{}/{within}", self.deployment));
+        Ok(origins.filter(|origin| self.path(origin).exists()).collect())
     }
 
     /// Notes durably that `head` is about to be signed. The caller has shown that it continues the

@@ -79,6 +79,11 @@ impl File {
         Ok(body.optional()?)
     }
 
+    pub(super) fn leaf_at(&self, pos: u64) -> Result<Option<Hash>, ReadError> {
+        let sql = "SELECT leaf FROM records WHERE pos = ?1";
+        Ok(self.0.query_row(sql, [pos], first).optional()?)
+    }
+
     pub(super) fn policy_set(&self, digest: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
         let text =
             self.0.query_row("SELECT text FROM policy_sets WHERE digest = ?1", [digest], first);

@@ -39,6 +39,7 @@ pub(super) fn start(
         Arc::clone(&shared),
     );
     let logs = open_logs(&store, options, &key, &mut publisher)?;
+    publisher.nothing_signed_is_missing()?;
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
     let state = state(made, &logs);
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
@@ -155,7 +156,6 @@ fn open_logs(
         // Whose intents are open is told by the epochs: those of others are not ours to close.
         end.open.clear();
         (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
-        end.anchored = if end.announced == end.size { end.size } else { 0 };
         logs.insert(tenant, end);
     }
     Ok(logs)

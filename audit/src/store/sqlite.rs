@@ -44,8 +44,11 @@ impl SqliteStore {
         if tables > 0 {
             same_schema(&conn)?;
         } else {
+            // All of it or nothing: half a schema would look like one that was tampered with.
+            conn.execute_batch("BEGIN IMMEDIATE")?;
             conn.pragma_update(None, "application_id", APPLICATION_ID)?;
             conn.execute_batch(SCHEMA)?;
+            conn.execute_batch("COMMIT")?;
         }
         conn.set_prepared_statement_cache_capacity(32);
         Ok(Self { conn })

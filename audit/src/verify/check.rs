@@ -59,6 +59,13 @@ pub enum Voucher {
     Seen(String),
 }
 
+impl Anchor {
+    /// Whether nothing but an auditor's own file vouches for it.
+    pub(crate) const fn is_only_seen(&self) -> bool {
+        matches!(self.by, Voucher::Seen(_))
+    }
+}
+
 impl std::fmt::Display for Anchor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.by {

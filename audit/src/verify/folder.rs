@@ -1,14 +1,19 @@
 //! Reads an export folder and checks every log of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::check::{Anchor, Checker, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain::{self, Hash};
-use crate::export::INDEX_TITLE;
-use crate::fault::{Fault, FaultKind};
+use crate::entry::DEPLOYMENT;
+use crate::export::{INDEX_TITLE, INDEX_TITLE_OF_ONE};
+use crate::fault::{Fault, FaultKind, printable};
 use crate::merkle;
 use crate::note::{Checkpoint, SignedNote, VerifierKey};
 use crate::policy::{Evaluation, NotTrusted, Policy};
@@ -80,20 +85,27 @@ fn check_folder(
         return Err(Verdict::Absent(format!("`{}` has no file", folder.display())));
     }
     let export = Export { folder, trust };
-    let listed = export.index()?;
+    no_links(folder)?;
+    let index = export.index()?;
+    let listed = index.heads;
+    if !index.of_one && !listed.is_empty() && listed.iter().all(|head| is_tenants(&head.origin)) {
+        let why = "the deployment's own log is missing, which vouches for the others";
+        return Err(fault(DEPLOYMENT, None, FaultKind::Deleted, why).into());
+    }
+    promises_are_of_these(trust, &listed)?;
     let mut anchors = Anchors::of_seen(&trust.seen)?;
-    let (mut done, all) = (0, listed.iter().map(|head| head.size).sum());
+    let (mut done, all) =
+        (0, listed.iter().fold(0, |all: u64, head| all.saturating_add(head.size)));
     for head in anchors.first_in(&listed) {
-        let mut progress = |of_log| (effort.progress)(done + of_log, all);
+        let mut progress = |of_log| (effort.progress)(u64::saturating_add(done, of_log), all);
         let effort =
             Effort { threads: effort.threads, progress: &mut |of_log, _| progress(of_log) };
         let report = export.check_log(head, anchors.of(&head.origin), effort)?;
-        done += report.records;
+        done = u64::saturating_add(done, report.records);
         anchors.take(&report);
         logs.push(report);
     }
-    anchors.none_left()?;
-    promised_logs_are_here(trust, &listed)?;
+    anchors.none_left(index.of_one)?;
     export.nothing_unlisted(&listed)
 }
 
@@ -132,9 +144,15 @@ impl Anchors {
     }
 
     /// A log that is vouched for must be there.
-    fn none_left(self) -> Result<(), Verdict> {
+    fn none_left(self, of_one: bool) -> Result<(), Verdict> {
         match self.0.into_iter().next() {
             None => Ok(()),
+            // Whoever brings a checkpoint along says so; of a log that is not here nobody can tell.
+            Some((origin, anchors)) if of_one || anchors.iter().all(Anchor::is_only_seen) => {
+                let by = anchors.first().map(ToString::to_string).unwrap_or_default();
+                let why = format!("{by} is of `{origin}`, which is not in this export");
+                Err(Verdict::Unreadable(printable(&why)))
+            }
             Some((origin, anchors)) => {
                 let by = anchors.first().map(ToString::to_string).unwrap_or_default();
                 let why = format!("the whole log is missing; {by} vouches for it");
@@ -144,15 +162,34 @@ impl Anchors {
     }
 }
 
-/// A log that promised something must be there.
-fn promised_logs_are_here(trust: &Trust, listed: &[Checkpoint]) -> Result<(), Verdict> {
+/// A promise counts only where its log is, and only up to the head that is here.
+fn promises_are_of_these(trust: &Trust, listed: &[Checkpoint]) -> Result<(), Verdict> {
     for (name, note) in &trust.promises {
         let origin = Promise::origin_of(note)
             .ok_or_else(|| Verdict::Unreadable(format!("`{name}`: it is not a promise")))?;
         if listed.iter().all(|head| head.origin != origin) {
-            let why =
-                format!("the whole log is missing; the promise `{name}` is of a record of it");
-            return Err(fault(origin, None, FaultKind::Omitted, &why).into());
+            let why = format!("`{name}` is a promise of `{origin}`, which is not in this export");
+            return Err(Verdict::Unreadable(printable(&why)));
+        }
+    }
+    Ok(())
+}
+
+/// An export has no links; with one, a folder could go round in circles.
+fn no_links(folder: &Path) -> Result<(), Verdict> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&folder, &error))?;
+            let kind = entry.file_type().map_err(|error| unreadable(&folder, &error))?;
+            if kind.is_symlink() {
+                let why = io::Error::other("it is a link; an export has none");
+                return Err(unreadable(&entry.path(), &why));
+            }
+            if kind.is_dir() {
+                folders.push(entry.path());
+            }
         }
     }
     Ok(())
@@ -162,6 +199,13 @@ fn is_tenants(origin: &str) -> bool {
     origin.split_once('/').is_some_and(|(_, within)| within.starts_with("t/"))
 }
 
+/// What the signed list says.
+struct Index {
+    heads: Vec<Checkpoint>,
+    /// It is of one log, and says nothing of the others.
+    of_one: bool,
+}
+
 struct Export<'a> {
     folder: &'a Path,
     trust: &'a Trust,
@@ -169,7 +213,7 @@ struct Export<'a> {
 
 impl Export<'_> {
     /// The logs that the signed index lists.
-    fn index(&self) -> Result<Vec<Checkpoint>, Verdict> {
+    fn index(&self) -> Result<Index, Verdict> {
         let bad = |kind, why: &str| Verdict::from(fault("index", None, kind, why));
         let key = self.index_key()?;
         let note = text(&self.folder.join("index"), "index")?;
@@ -199,7 +243,7 @@ impl Export<'_> {
         let genesis = chain::genesis(origin, &key.to_string());
         let mut checker = Checker::new(origin, genesis, vouched.clone())
             .against(anchors)
-            .keeping(self.promises(&key)?);
+            .keeping(self.promises(&key, head.size)?);
         super::records::read(&folder, &head, &mut checker, effort)?;
         let mut report = checker.finish(Some(&head)).map_err(Verdict::from)?;
         report.signed_by = vec![key.to_string()];
@@ -259,13 +303,18 @@ impl Export<'_> {
     }
 
     /// What this log promised; a promise that its key did not sign is nobody's word.
-    fn promises(&self, key: &VerifierKey) -> Result<Vec<(String, Promise)>, Verdict> {
+    fn promises(&self, key: &VerifierKey, size: u64) -> Result<Vec<(String, Promise)>, Verdict> {
         let of_this = |(_, note): &&(String, String)| Promise::origin_of(note) == Some(key.name());
         let ours = self.trust.promises.iter().filter(of_this);
         let open = |(name, note): &(String, String)| {
             let promise = Promise::open(note, key);
-            let promise = promise.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")));
-            Ok((name.clone(), promise?))
+            let promise = promise.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")))?;
+            if promise.seq >= size {
+                let seq = promise.seq;
+                let why = format!("`{name}` is of record {seq}, which is newer than this export");
+                return Err(Verdict::Unreadable(why));
+            }
+            Ok((name.clone(), promise))
         };
         ours.map(open).collect()
     }
@@ -291,6 +340,12 @@ impl Export<'_> {
         };
         let trusted = self.trust.policy.as_ref().and_then(|policy| policy.for_log(key.name()));
         let trusted = trusted.and_then(|policy| policy.logs().first().map(|log| log.key.clone()));
+        let deployments = |policy: &Policy| {
+            policy.logs().iter().any(|log| log.key.name().ends_with(&format!("/{DEPLOYMENT}")))
+        };
+        if trusted.is_none() && self.trust.policy.as_ref().is_some_and(deployments) {
+            return Err(bad_head("index", "it is not of the deployment whose key you gave").into());
+        }
         Ok(trusted.unwrap_or_else(|| key.clone()))
     }
 
@@ -318,14 +373,17 @@ impl Export<'_> {
 }
 
 /// Lines of `origin size root` after the title and the count.
-fn parse_index(text: &str, deployment: &str) -> Option<Vec<Checkpoint>> {
+fn parse_index(text: &str, deployment: &str) -> Option<Index> {
     let mut lines = text.lines();
-    if lines.next()? != INDEX_TITLE {
-        return None;
-    }
+    let of_one = match lines.next()? {
+        INDEX_TITLE => false,
+        INDEX_TITLE_OF_ONE => true,
+        _ => return None,
+    };
     let count: usize = lines.next()?.strip_prefix("logs ")?.parse().ok()?;
     let heads: Option<Vec<Checkpoint>> = lines.map(|line| listed(line, deployment)).collect();
-    heads.filter(|heads| heads.len() == count)
+    let heads = heads.filter(|heads| heads.len() == count && (!of_one || count <= 1))?;
+    Some(Index { heads, of_one })
 }
 
 fn listed(line: &str, deployment: &str) -> Option<Checkpoint> {
@@ -346,7 +404,13 @@ fn read_tiles(folder: &Path, head: &Checkpoint) -> Result<Vec<Hash>, Verdict> {
     for index in 0..head.size.div_ceil(WIDTH as u64) {
         let path = folder.join(tile_path(0, index, bundle_width(head.size, index)));
         match bytes(&path) {
-            Ok(tile) => leaves.extend(tile.chunks_exact(32).filter_map(|h| Hash::try_from(h).ok())),
+            Ok(tile) => {
+                let hashes = tile.as_chunks::<32>().0;
+                leaves.extend(hashes.iter().take(WIDTH));
+                if hashes.len() < bundle_width(head.size, index) {
+                    break;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(unreadable(&path, &error)),
         }
@@ -391,10 +455,19 @@ fn text(path: &Path, log: &str) -> Result<String, Verdict> {
 }
 
 pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+    // A link may lead to a device without an end, and a pipe never answers.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("the file is larger than any that an export writes"));
     }
-    std::fs::read(path)
+    Ok(bytes)
 }
 
 fn bad_head(log: &str, why: &str) -> Fault {
@@ -402,7 +475,7 @@ fn bad_head(log: &str, why: &str) -> Fault {
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Verdict {
-    Verdict::Unreadable(format!("`{}`: {error}", path.display()))
+    Verdict::Unreadable(printable(&format!("`{}`: {error}", path.display())))
 }
 
 fn fault(log: &str, seq: Option<u64>, kind: FaultKind, why: &str) -> Fault {

@@ -79,7 +79,7 @@ fn read_bundle(folder: &Path, size: u64, index: u64) -> Bundle {
         Err(error) => return Bundle::Unreadable(path, error),
     };
     let mut examined = Vec::with_capacity(WIDTH);
-    for entry in entries(&bundle) {
+    for entry in entries(&bundle).take(WIDTH + 1) {
         match entry {
             Ok(record) => examined.push(Examined::of(record)),
             Err(cut) => return Bundle::CutOff(examined, cut.to_string()),

@@ -128,7 +128,7 @@ impl Report {
     /// Number of records in the logs that were found whole.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.logs.iter().map(|log| log.records).sum()
+        self.logs.iter().fold(0, |all, log| all.saturating_add(log.records))
     }
 }
 

@@ -2,20 +2,27 @@
 //! the chain. It knows no signed head, so it finds damage and clumsy hands; an export checked
 //! against a head seen before finds the rest.
 
-use super::check::{Checker, LogReport};
+use std::io;
+
+use super::check::{Anchor, Checker, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain;
 use crate::error::ReadError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Noted};
+use crate::note::{Checkpoint, VerifierKey};
+use crate::published::PublishedLogs;
 use crate::read::{LogHead, Reader};
 use crate::store::beside;
 
-/// Verifies all logs of a ledger file.
+/// Verifies all logs of a ledger: against each other, against the head file, and against what was
+/// signed and shown.
 #[must_use]
 pub fn verify_ledger(reader: &Reader) -> Report {
     let mut logs = Vec::new();
-    let checked = reader.at_one_moment(|| Ok(check_all(reader, &mut logs)));
+    // Read before the records, of which a running ledger writes more meanwhile.
+    let noted = head_file::read(&beside(reader.path(), ".head"));
+    let checked = reader.at_one_moment(|| Ok(check_all(reader, noted, &mut logs)));
     let verdict = match checked {
         Err(error) => Verdict::Unreadable(error.to_string()),
         Ok(Err(verdict)) => verdict,
@@ -25,27 +32,68 @@ pub fn verify_ledger(reader: &Reader) -> Report {
     Report { verdict, logs, trusted_keys: false }
 }
 
-fn check_all(reader: &Reader, logs: &mut Vec<LogReport>) -> Result<(), Verdict> {
-    for log in reader.logs().map_err(unreadable)? {
-        logs.push(check_log(reader, &log)?);
+fn check_all(
+    reader: &Reader,
+    noted: io::Result<Noted>,
+    logs: &mut Vec<LogReport>,
+) -> Result<(), Verdict> {
+    let mut all = reader.logs().map_err(unreadable)?;
+    // The deployment's log vouches for the others.
+    all.sort_by_key(|log| log.origin.contains("/t/"));
+    let mut anchors: Vec<Anchor> = Vec::new();
+    for log in all {
+        let of_this = anchors.iter().filter(|anchor| anchor.head.origin == log.origin);
+        let report = check_log(reader, &log, of_this.cloned().collect())?;
+        anchors.extend(report.anchored.iter().cloned());
+        logs.push(report);
+    }
+    let here = |anchor: &&Anchor| logs.iter().all(|log| log.origin != anchor.head.origin);
+    if let Some(anchor) = anchors.iter().find(here) {
+        let why = format!("the whole log is missing; {anchor} vouches for it");
+        let (log, kind) = (anchor.head.origin.clone(), FaultKind::Deleted);
+        return Err(Fault { log, seq: None, kind, why }.into());
+    }
+    if reader.is_shared() {
+        return Ok(()); // The head files of replicas know only what each was promised.
     }
     let records: u64 = logs.iter().map(|log| log.records).sum();
-    let noted = head_file::read(&beside(reader.path(), ".head"));
+    compare(reader, noted, records)
+}
+
+/// What was acknowledged must be there.
+fn compare(reader: &Reader, noted: io::Result<Noted>, records: u64) -> Result<(), Verdict> {
+    let fault =
+        |kind, why: String| Err(Fault { log: "all".to_owned(), seq: None, kind, why }.into());
     match noted {
-        Ok(Noted::Head(head)) if head.records > records => Err(Fault {
-            log: "all".to_owned(),
-            seq: None,
-            kind: FaultKind::Truncated,
-            why: format!("{} records were acknowledged, here are {records}", head.records),
+        Err(error) => Err(Verdict::Unreadable(format!("the head file: {error}"))),
+        Ok(Noted::Unreadable) => fault(FaultKind::Torn, "the head file is damaged".to_owned()),
+        Ok(Noted::Absent) if records > 0 => {
+            fault(FaultKind::Torn, format!("there are {records} records, the head file is gone"))
         }
-        .into()),
-        _ => Ok(()),
+        Ok(Noted::Absent) => Ok(()),
+        Ok(Noted::Head(head)) if head.records > records => {
+            let why = format!("{} records were acknowledged, here are {records}", head.records);
+            fault(FaultKind::Truncated, why)
+        }
+        Ok(Noted::Head(head)) if head.records > 0 => {
+            if reader.leaf_at(head.records).map_err(unreadable)? == Some(head.leaf) {
+                return Ok(());
+            }
+            let why = format!("record number {} is not the one acknowledged", head.records);
+            fault(FaultKind::Rewritten, why)
+        }
+        Ok(Noted::Head(_)) => Ok(()),
     }
 }
 
-fn check_log(reader: &Reader, log: &LogHead) -> Result<LogReport, Verdict> {
+fn check_log(
+    reader: &Reader,
+    log: &LogHead,
+    mut anchors: Vec<Anchor>,
+) -> Result<LogReport, Verdict> {
     let genesis = chain::genesis(&log.origin, &log.vkey);
-    let mut checker = Checker::new(&log.origin, genesis, None);
+    anchors.extend(shown(reader, log));
+    let mut checker = Checker::new(&log.origin, genesis, None).against(anchors);
     let walked = reader.each(&log.origin, |seq, leaf, bytes| {
         let fault = |seq, kind, why: &str| {
             let (log, why) = (log.origin.clone(), why.to_owned());
@@ -66,6 +114,17 @@ fn check_log(reader: &Reader, log: &LogHead) -> Result<LogReport, Verdict> {
         Err(Stop::Fault(fault)) => Err(fault.into()),
         Err(Stop::Storage(error)) => Err(unreadable(error)),
     }
+}
+
+/// The checkpoint that is shown beside the ledger, when the log's key signed it.
+fn shown(reader: &Reader, log: &LogHead) -> Option<Anchor> {
+    let deployment = log.origin.split('/').next().unwrap_or_default();
+    let shown = PublishedLogs::of(reader, deployment).head(&log.origin).ok()??;
+    let key = VerifierKey::parse(&log.vkey).ok()?;
+    let head = Checkpoint::open(&shown.note, &key).ok()?;
+    // One that was shown since this look began is of records that are not in it.
+    let by = Voucher::Seen("shown beside the ledger".to_owned());
+    (head.size <= log.size).then_some(Anchor { head, by })
 }
 
 enum Stop {

@@ -192,6 +192,12 @@ impl Writer {
             return Next::Seal("closed while PostgreSQL was busy".to_owned());
         }
         std::thread::sleep(PAUSE.0);
+        // Waiting must not cost the lease.
+        match self.postgres().map(PostgresStore::renew_late) {
+            Some(Err(PgError::Fenced(why))) => return Next::Seal(why),
+            Some(Err(PgError::Lost(why))) => return self.wait_for_database(&why),
+            _ => {}
+        }
         // Only the batch that waits can show that there is room again.
         Next::Again
     }

@@ -126,6 +126,45 @@ async fn another_history_of_the_same_length_is_never_signed() {
     assert!(matches!(&refused, OpenError::Forged { .. }), "{refused}");
 }
 
+/// The key and its note survive, the database does not: a new one would sign another history.
+#[tokio::test]
+async fn a_new_database_under_a_key_that_has_signed_is_refused() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    fill(&ledger, "default", 2).await;
+    ledger.close().await.unwrap();
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.head"] {
+        std::fs::remove_file(house.path(name)).ok();
+    }
+    std::fs::remove_dir_all(house.path("ledger.db.published")).unwrap();
+    let refused = Ledger::open(house.options()).unwrap_err();
+    assert!(matches!(&refused, OpenError::Torn { why } if why.contains("not here")), "{refused}");
+}
+
+/// An older note beside the key does not help: the checkpoint that is shown tells.
+#[tokio::test]
+async fn an_older_copy_of_database_and_note_is_refused_by_the_shown_checkpoint() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    fill(&ledger, "default", 2).await;
+    ledger.close().await.unwrap();
+    let yesterday = tempfile::tempdir().unwrap();
+    for name in ["ledger.db", "ledger.db.head"] {
+        std::fs::copy(house.path(name), yesterday.path().join(name)).unwrap();
+    }
+    copy(&house.path("log.key.signed"), &yesterday.path().join("log.key.signed"));
+    let (ledger, _) = house.open();
+    fill(&ledger, "default", 2).await;
+    ledger.close().await.unwrap();
+    std::fs::remove_dir_all(house.path("log.key.signed")).unwrap();
+    copy(yesterday.path(), house.folder.path());
+    let refused = Ledger::open(house.options()).unwrap_err();
+    assert!(
+        matches!(&refused, OpenError::Torn { why } if why.contains("were signed")),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn lost_and_damaged_tiles_are_made_again_from_the_records() {
     let house = House::new();

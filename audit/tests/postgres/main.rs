@@ -66,7 +66,7 @@ impl House {
     }
 
     fn reader(&self) -> Reader {
-        Reader::open_postgres(&Postgres::new(&self.server.url())).unwrap()
+        Reader::of(&self.options("a")).unwrap()
     }
 
     async fn raw(&self) -> sqlx::PgConnection {

@@ -135,11 +135,17 @@ fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledg
         default.intent_deadline,
         Duration::from_millis(10)..=MINUTE,
     );
+    let address = written.postgres.as_ref();
+    let postgres = address.map(|form| keys::outside(c, &at.key("postgres"), form));
     let witness = witness::witnessing(c, &at.key("witness"), written.witness);
     Some(Ledger {
         deployment: deployment?,
         intent_deadline: intent_deadline?,
         queue: written.queue.map_or(default.queue, |queue| queue as usize),
+        postgres: match postgres {
+            None => None,
+            Some(address) => Some(address?),
+        },
         witness: witness?,
     })
 }

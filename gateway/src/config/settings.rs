@@ -12,7 +12,7 @@ pub use apps::{
 pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
 use portcullis_policies::AppId;
-use portcullis_secrets::{Pkcs11Settings, TransitSettings};
+use portcullis_secrets::{Pkcs11Settings, SecretRef, TransitSettings};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,8 @@ pub struct Ledger {
     pub intent_deadline: Duration,
     /// Records that may wait for the writer.
     pub queue: usize,
+    /// Where the address of a PostgreSQL database is; none: a SQLite file.
+    pub postgres: Option<SecretRef>,
     /// Who watches from outside.
     pub witness: Witnessing,
 }
@@ -296,6 +298,7 @@ impl Default for Ledger {
             deployment: "portcullis".to_owned(),
             intent_deadline: Duration::from_secs(2),
             queue: 4096,
+            postgres: None,
             witness: Witnessing::default(),
         }
     }

@@ -125,6 +125,9 @@ pub(super) struct Ledger {
     /// Records that may wait for the writer.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 4096))]
     pub(super) queue: Option<u32>,
+    /// Address of a PostgreSQL database that any number of replicas share, `postgres://user:password@host/database`,
+    /// in place of the SQLite file. Each replica needs a name of its own (`server.replica`) and the same key file.
+    pub(super) postgres: Option<SecretForm>,
     /// Who watches from outside that the logs only grow.
     #[serde(default)]
     pub(super) witness: Witnessing,

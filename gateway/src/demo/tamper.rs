@@ -95,7 +95,7 @@ pub(super) async fn show(gateway: &Arc<Gateway>, dir: &Path) -> Result<Ledgers, 
     let settings = gateway.settings.clone();
     let dir = dir.to_owned();
     let shown = tokio::task::spawn_blocking(move || {
-        let reader = Reader::open(&settings.data.ledger_db()).map_err(export_fault)?;
+        let reader = ledgers::reader(&settings).map_err(export_fault)?;
         let rows = newest_rows(&reader)?;
         let (whole, copy) = (dir.join("export"), dir.join("export-with-one-byte-changed"));
         ledgers::export(&settings, None, &whole, &mut |_, _| {}).map_err(export_fault)?;

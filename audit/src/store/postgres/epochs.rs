@@ -86,6 +86,12 @@ impl PostgresStore {
         self.claim_publisher()
     }
 
+    /// Renews a lease that may have run out while this replica, awake, waited for a lock.
+    pub(crate) fn renew_late(&mut self) -> Result<(), PgError> {
+        self.awake()?;
+        self.prolong(true)
+    }
+
     /// Connects anew and finds out whether this replica may go on. Its lease may have run out
     /// meanwhile, as everybody's has; what counts is that nobody took it over.
     pub(crate) fn reconnect(&mut self) -> Result<(), PgError> {

@@ -132,7 +132,7 @@ fn secret(c: &mut Checker<'_>, at: &At, form: Option<SecretForm>) -> Option<Secr
 }
 
 /// A reference to a place outside the vault: what opens the vault cannot be in it.
-fn outside(c: &mut Checker<'_>, at: &At, form: &SecretForm) -> Option<SecretRef> {
+pub(super) fn outside(c: &mut Checker<'_>, at: &At, form: &SecretForm) -> Option<SecretRef> {
     match c.secret(at, form)? {
         SecretSource::Given(reference) => Some(reference),
         SecretSource::Vault(_) => {
