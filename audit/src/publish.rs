@@ -268,16 +268,37 @@ impl Publisher {
         true
     }
 
+    /// How far the log is published; `None` when another replica has shown as much already.
+    fn before(&self, new: &NewHead) -> Result<Option<Published>, NotPublished> {
+        let known = self.logs.get(&new.head.origin);
+        if !self.leaves.are_shared() {
+            return match known {
+                Some(before) => Ok(Some(before.clone())),
+                None => match self.guard.read(&new.head.origin)? {
+                    None => Ok(Some(Published::default())),
+                    // Begun while the ledger was open, and yet something was signed of it before.
+                    Some(signed) => Err(NotSigned::Forked { size: signed.size }.into()),
+                },
+            };
+        }
+        let known = known.cloned().unwrap_or_default();
+        match self.guard.read(&new.head.origin)? {
+            Some(signed)
+                if signed.size >= new.head.size && known.signed.as_ref() != Some(&signed) =>
+            {
+                Ok(None)
+            }
+            Some(signed) if known.signed.as_ref() != Some(&signed) => {
+                let edge = self.edge_at(new.log, &signed).map_err(|_| NotPublished::OtherLeaves)?;
+                Ok(Some(Published { edge, signed: Some(signed), ..known }))
+            }
+            _ => Ok(Some(known)),
+        }
+    }
+
     fn publish(&mut self, new: &NewHead) -> Result<(), NotPublished> {
         let head = &new.head;
-        let before = match self.logs.get(&head.origin) {
-            Some(before) => before.clone(),
-            None => match self.guard.read(&head.origin)? {
-                None => Published::default(),
-                // Begun while the ledger was open, and yet something was signed of it before.
-                Some(signed) => return Err(NotSigned::Forked { size: signed.size }.into()),
-            },
-        };
+        let Some(before) = self.before(new)? else { return Ok(()) };
         let (mut edge, mut tiles) = (before.edge, Vec::new());
         let before_size = edge.size();
         let grow = |leaf| edge.push(leaf, &mut tiles);
