@@ -18,6 +18,7 @@ mod limits;
 mod pages;
 mod parts;
 mod permits;
+mod postgres_ledger;
 mod providers;
 mod proxies;
 mod quarantine;
