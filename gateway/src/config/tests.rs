@@ -391,7 +391,7 @@ fn every_setting_that_the_example_turns_off_is_accepted_when_turned_on() {
 }
 
 fn files_named_in(text: &str) -> Vec<PathBuf> {
-    let ends = [".pem", ".json", ".yaml", "-token", "/cvc5"];
+    let ends = [".pem", ".json", ".yaml", "-token", "-address", "/cvc5"];
     let quoted = text.split('"').skip(1).step_by(2);
     quoted.filter(|word| ends.iter().any(|end| word.ends_with(end))).map(PathBuf::from).collect()
 }
