@@ -57,6 +57,8 @@ fn bare_open(sealed: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
 
 fn envelope(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
+    // The vault's deadlines need a clock.
+    let _entered = runtime.enter();
     let vault = Vault::<()>::ephemeral().unwrap();
     let scope = Scope::new("imp_t_acme", "imp_u_alice", "mail").unwrap();
     let context = Context::new(scope, "smtp-password", Purpose::Confirmation).unwrap();
