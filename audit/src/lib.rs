@@ -123,7 +123,7 @@ pub use fault::{Fault, FaultKind, printable};
 pub use key_file::load_key;
 pub use ledger::{Ledger, LedgerOptions, LogStatus, OpenState, Opened, Postgres, Status};
 pub use publish::folder::write_whole;
-pub use published::{PublishedLogs, ShownHead};
+pub use published::{PublishedLogs, ShownHead, read_tile};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
 pub use record::{Draft, NotARecord, Place, Record, Stamp};

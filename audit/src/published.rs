@@ -3,11 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::chain::Hash;
 use crate::error::ReadError;
 use crate::merkle::{MakeError, prove_inclusion};
 use crate::note::{Checkpoint, SignedNote};
 use crate::publish::folder;
 use crate::read::{Query, Reader};
+use crate::store::beside;
 use crate::tiles::{TileHashes, TilePath};
 use crate::tlog_proof::TlogProof;
 
@@ -99,14 +101,38 @@ pub(crate) fn prove_from(
     })
 }
 
-/// A partial tile that a longer log has replaced may be gone; the full one begins with it.
-fn read_tile(folder: &Path, path: &TilePath) -> io::Result<Vec<u8>> {
+/// A tile of a log's folder, or the beginning of a wider one: the publisher takes partial tiles away
+/// once it has shown later heads.
+///
+/// # Errors
+/// When neither can be read.
+pub fn read_tile(folder: &Path, path: &TilePath) -> io::Result<Vec<u8>> {
     match std::fs::read(folder.join(path.to_string())) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut full = std::fs::read(folder.join(path.full().to_string()))?;
-            full.truncate(path.width() * 32);
-            Ok(full)
-        }
-        tile => tile,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => wider(folder, path),
+        read => read,
     }
+}
+
+fn wider(folder: &Path, path: &TilePath) -> io::Result<Vec<u8>> {
+    let full = folder.join(path.full().to_string());
+    let mut bytes = match std::fs::read(&full) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::read(widest(&beside(&full, ".p"), path.width())?)?
+        }
+        read => read?,
+    };
+    bytes.truncate(path.width() * size_of::<Hash>());
+    Ok(bytes)
+}
+
+/// The widest partial tile in a folder, of at least `width` hashes.
+fn widest(folder: &Path, width: usize) -> io::Result<PathBuf> {
+    let mut widest = None;
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let found = name.to_str().and_then(|name| name.parse::<usize>().ok());
+        widest = widest.max(found.filter(|found| *found >= width));
+    }
+    let widest = widest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    Ok(folder.join(widest.to_string()))
 }

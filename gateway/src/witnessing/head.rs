@@ -3,12 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use portcullis_audit::chain::Hash;
 use portcullis_audit::merkle::{MakeError, prove_consistency};
 use portcullis_audit::note::{Checkpoint, SignedNote};
+use portcullis_audit::read_tile;
 use portcullis_audit::tiles::{BadTile, TileHashes, TilePath};
-
-/// Bytes of a hash.
-const HASH: usize = 32;
 
 /// A checkpoint of a log as it was shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,46 +36,11 @@ impl Head {
     }
 
     /// The proof that this head continues the one of `old` records.
-    pub(super) fn proof_from(&self, old: u64) -> Result<Vec<[u8; HASH]>, NoProof> {
+    pub(super) fn proof_from(&self, old: u64) -> Result<Vec<Hash>, NoProof> {
         let size = self.checkpoint.size;
         let mut tiles = TileHashes::new(size, |path: &TilePath| read_tile(&self.folder, path));
         prove_consistency(old, size, |subtree| tiles.hash(subtree))
     }
-}
-
-/// A tile, or the beginning of a wider one: the publisher takes partial tiles away once it has shown
-/// later heads.
-fn read_tile(folder: &Path, path: &TilePath) -> io::Result<Vec<u8>> {
-    match std::fs::read(folder.join(path.to_string())) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => wider(folder, path),
-        read => read,
-    }
-}
-
-fn wider(folder: &Path, path: &TilePath) -> io::Result<Vec<u8>> {
-    let full = folder.join(path.full().to_string());
-    let mut bytes = match std::fs::read(&full) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut partial = full.into_os_string();
-            partial.push(".p");
-            std::fs::read(widest(Path::new(&partial), path.width())?)?
-        }
-        read => read?,
-    };
-    bytes.truncate(path.width() * HASH);
-    Ok(bytes)
-}
-
-/// The widest partial tile in a folder, of at least `width` hashes.
-fn widest(folder: &Path, width: usize) -> io::Result<PathBuf> {
-    let mut widest = None;
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let found = name.to_str().and_then(|name| name.parse::<usize>().ok());
-        widest = widest.max(found.filter(|found| *found >= width));
-    }
-    let widest = widest.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    Ok(folder.join(widest.to_string()))
 }
 
 #[cfg(test)]
