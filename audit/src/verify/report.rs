@@ -143,7 +143,7 @@ fn span(log: &LogReport) -> String {
     };
     let signers = log.signed_by.join(", ");
     let erased = log.erased;
-    format!("{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased, 0 pruned")
+    format!("{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased")
 }
 
 fn time(unix_seconds: u64) -> String {
