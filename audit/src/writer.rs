@@ -2,7 +2,7 @@
 //!
 //! No caller ever waits for a timer. While one commit is at the disk the next batch gathers in the
 //! queue, so a lone record waits for its own fsync only, and many share one. Only outcomes that
-//! nobody waits for let others join them for a moment ([`COMPANY`]): a lone reader's outcome then
+//! nobody waits for let others join them for a moment ([`batch`]): a lone reader's outcome then
 //! rides on the commit of its next intent instead of standing in that intent's way.
 
 use std::collections::hash_map::Entry;
@@ -17,40 +17,30 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::crash_point;
-use crate::entry::{CallFields, DEPLOYMENT, Kind, OutcomeStatus, RecordRef, ResultRef, Retention};
+use crate::entry::{CallFields, Kind, OutcomeStatus, RecordRef, ResultRef};
 use crate::error::{InvalidEntry, Unavailable};
 use crate::full;
 use crate::head_file::{Head, HeadFile};
 use crate::merkle::Frontier;
 use crate::note::{Checkpoint, LogKey};
 use crate::publish::NewHead;
-use crate::queue::{Job, Payload, RecordJob, Reply, Shared, is_outcome};
+use crate::queue::{Job, Payload, RecordJob, Shared};
 use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
 use crate::reserve::Reserve;
 use crate::store::{LogRow, Mark, Row, Store, StoreError};
 use crate::wal::Checkpointing;
+pub(crate) use batch::{Batch, MAX_BATCH, refuse};
+use batch::{gather, next_job};
+pub(crate) use publishing::ANCHOR_EVERY;
 use replicas::{Next, Undo};
 
+mod batch;
+mod publishing;
 mod replicas;
-
-/// Most records in one commit: bounds how long the last of them waits.
-pub(crate) const MAX_BATCH: usize = 256;
-
-/// How long a batch that nobody waits for lets others join.
-const COMPANY: Duration = Duration::from_millis(2);
 
 /// Commits between two ticks to the WAL checkpointer.
 const COMMITS_PER_TICK: u32 = 32;
-
-/// How soon a publisher that is still busy is offered the next heads.
-const PUBLISH_AGAIN: Duration = Duration::from_millis(100);
-
-/// How often the deployment's log notes the heads of the tenants' logs.
-pub(crate) const ANCHOR_EVERY: Duration = Duration::from_secs(60);
-
-/// Heads in one anchor record: about 220 bytes each.
-const HEADS_PER_ANCHOR: usize = 200;
 
 /// Records between two notes of how far the logs are verified.
 const RECORDS_PER_MARK: u64 = 8192;
@@ -138,44 +128,6 @@ pub(crate) struct Writer {
     pub(crate) marked_at: u64,
     /// Held as long as the ledger is open. Of SQLite only.
     pub(crate) lock: Option<File>,
-}
-
-/// What one commit will hold.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) records: Vec<RecordJob>,
-    policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
-    close: Option<oneshot::Sender<()>>,
-    /// Somebody waits for this commit.
-    awaited: bool,
-}
-
-impl Batch {
-    fn take(&mut self, job: Job) {
-        self.awaited |= !matches!(&job, Job::Record(record) if record.reply.is_none());
-        match job {
-            // An intent whose caller has gone must not become durable and look live.
-            Job::Record(job) if job.is_abandoned_intent() => {}
-            Job::Record(job) => self.records.push(job),
-            Job::PolicySet { digest, text, reply } => self.policy_sets.push((digest, text, reply)),
-            Job::Close { reply } => self.close = Some(reply),
-        }
-    }
-
-    pub(crate) fn of(records: Vec<RecordJob>) -> Self {
-        Self { records, ..Self::default() }
-    }
-
-    /// Outcomes, which somebody was promised, and everything else.
-    pub(crate) fn only_outcomes(self) -> (Self, Self) {
-        let (outcomes, records) = self.records.into_iter().partition(|job| is_outcome(job.payload));
-        let others = Self { records, policy_sets: self.policy_sets, ..Self::default() };
-        (Self { records: outcomes, ..Self::default() }, others)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.policy_sets.is_empty()
-    }
 }
 
 /// What became of one record of a batch.
@@ -385,79 +337,13 @@ impl Writer {
             let jobs = rest.by_ref().take(MAX_BATCH);
             let records: Vec<_> = jobs.filter_map(|orphan| recover_job(orphan, why)).collect();
             let count = records.len() as u64;
-            self.commit_and_answer(Batch { records, ..Batch::default() });
+            self.commit_and_answer(Batch::of(records));
             if self.shared.sealed().is_some() {
                 break;
             }
             closed += count;
         }
         closed
-    }
-
-    fn publish_when_due(&mut self) {
-        let now = Instant::now();
-        if self.publish_at.is_none_or(|due| due > now) || self.shared.sealed().is_some() {
-            return;
-        }
-        if !self.may_publish() {
-            self.publish_at = None;
-            return;
-        }
-        // A log that the deployment's knows nothing of could be left out unnoticed.
-        let is_new = |(tenant, end): (&String, &LogEnd)| {
-            tenant != DEPLOYMENT && end.anchored == 0 && end.size > 0
-        };
-        if self.anchor_at <= now || self.logs.iter().any(is_new) {
-            self.anchor();
-            self.anchor_at = now + ANCHOR_EVERY;
-        }
-        let new = self.new_heads();
-        new.iter().for_each(|new| self.shared.durable(&new.head.origin, new.head.size));
-        let told: Vec<(i64, u64)> = new.iter().map(|new| (new.log, new.head.size)).collect();
-        self.publish_at = match self.heads.try_send(new) {
-            Ok(()) => None,
-            // It is still busy, and later heads say all that these do.
-            Err(mpsc::TrySendError::Full(_)) => Some(now + PUBLISH_AGAIN),
-            Err(mpsc::TrySendError::Disconnected(_)) => {
-                self.shared.seal("the publisher has ended".to_owned());
-                None
-            }
-        };
-        if self.publish_at.is_none() {
-            self.announced(&told);
-        }
-    }
-
-    /// Heads of the logs that have grown.
-    fn new_heads(&self) -> Vec<NewHead> {
-        let grown = self.logs.values().filter(|end| end.announced < end.size);
-        let grown = grown.filter(|end| end.tree.size() == end.size);
-        grown.map(|end| NewHead { log: end.row.id, head: end.head() }).collect()
-    }
-
-    /// Notes the heads of the tenants' logs in the deployment's own, so that none can be left out
-    /// or told differently to somebody else later.
-    fn anchor(&mut self) {
-        let tenants = self.logs.iter().filter(|(tenant, _)| *tenant != DEPLOYMENT);
-        let grown = tenants.filter(|(_, end)| end.anchored < end.size);
-        let grown = grown.filter(|(_, end)| end.tree.size() == end.size);
-        let heads: Vec<(String, Checkpoint)> =
-            grown.map(|(tenant, end)| (tenant.clone(), end.head())).collect();
-        for heads in heads.chunks(HEADS_PER_ANCHOR) {
-            let noted: Vec<Checkpoint> = heads.iter().map(|(_, head)| head.clone()).collect();
-            let Some(record) = anchor_job(&noted) else { continue };
-            let (reply, mut answer) = oneshot::channel();
-            self.commit_and_answer(Batch::of(vec![record.answered_to(reply)]));
-            // Refused on a full disk or a sealed ledger: then they wait for the next time.
-            if !matches!(answer.try_recv(), Ok(Ok(_))) {
-                return;
-            }
-            for (tenant, head) in heads {
-                if let Some(end) = self.logs.get_mut(tenant) {
-                    end.anchored = head.size;
-                }
-            }
-        }
     }
 
     fn stamp(&self) -> Stamp {
@@ -531,51 +417,6 @@ fn new_row(identity: &Identity, id: usize, tenant: &str) -> LogRow {
     LogRow { id, origin, vkey, genesis }
 }
 
-/// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.
-fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) -> Batch {
-    let until = Instant::now() + COMPANY;
-    let mut batch = Batch::default();
-    let mut taken = 1;
-    batch.take(first);
-    while taken < MAX_BATCH
-        && batch.close.is_none()
-        && let Some(job) = next(jobs, (!batch.awaited).then_some(until))
-    {
-        batch.take(job);
-        taken += 1;
-    }
-    shared.taken(taken);
-    batch
-}
-
-/// The next job: one that is there already, or one that comes in time.
-fn next(jobs: &mpsc::Receiver<Job>, until: Option<Instant>) -> Option<Job> {
-    match (jobs.try_recv(), until) {
-        (Err(mpsc::TryRecvError::Empty), Some(until)) => {
-            jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-        }
-        (job, _) => job.ok(),
-    }
-}
-
-/// The next job, or a timeout when it is time to publish.
-fn next_job(
-    jobs: &mpsc::Receiver<Job>,
-    until: Option<Instant>,
-) -> Result<Job, mpsc::RecvTimeoutError> {
-    match until {
-        Some(until) => jobs.recv_timeout(until.saturating_duration_since(Instant::now())),
-        None => jobs.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-    }
-}
-
-pub(crate) fn refuse(batch: Batch, why: &str) {
-    let replies = batch.records.into_iter().filter_map(|job| job.reply);
-    for reply in replies.chain(batch.policy_sets.into_iter().map(|(_, _, reply)| reply)) {
-        let _ = reply.send(Err(Unavailable::Sealed(why.to_owned())));
-    }
-}
-
 fn recover_job((tenant, op, seq): (String, Uuid, u64), why: &str) -> Option<RecordJob> {
     let status = OutcomeStatus::Unknown.as_str().to_owned();
     let res = Some(ResultRef { status, error: Some(why.to_owned()) });
@@ -583,12 +424,4 @@ fn recover_job((tenant, op, seq): (String, Uuid, u64), why: &str) -> Option<Reco
     let intent = RecordRef(seq);
     let draft = Draft::new(Kind::Recover, &tenant, op, Some(intent), &fields, false).ok()?;
     Some(RecordJob::new(tenant, draft, None, Payload::Closes { op, intent }))
-}
-
-fn anchor_job(heads: &[Checkpoint]) -> Option<RecordJob> {
-    let op = Uuid::now_v7();
-    let fields =
-        CallFields { heads: heads.to_vec(), ret: Some(Retention::Hold), ..CallFields::default() };
-    let draft = Draft::new(Kind::Anchor, DEPLOYMENT, op, None, &fields, false).ok()?;
-    Some(RecordJob::new(DEPLOYMENT.to_owned(), draft, None, Payload::Other { op }))
 }

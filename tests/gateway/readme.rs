@@ -24,6 +24,15 @@ async fn about_the_ledger_works() {
     let answer = gate.send(call.json(&body)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     std::fs::write(gate.dir().join("promise"), answer.header("x-portcullis-promise")).unwrap();
+    let stranger = gate.request(reqwest::Method::POST, path).header("x-portcullis-promise", "1");
+    let refused = gate.send(stranger.json(&body)).await;
+    assert_eq!((refused.status, refused.header("x-portcullis-promise")), (401, ""), "{refused:?}");
+    let denied = gate.signed("ben", reqwest::Method::POST, path).await;
+    let denied = denied.header("x-portcullis-promise", "1");
+    let create = json!({ "function": "create_note", "params": { "title": "x" } });
+    let denied = gate.send(denied.json(&create)).await;
+    assert_eq!(denied.status, 403, "{denied:?}");
+    assert_ne!(denied.header("x-portcullis-promise"), "", "refusals are promised too");
     let plain = gate.call("ana", "notes", "list_notes", json!({})).await;
     assert_eq!(plain.header("x-portcullis-promise"), "", "only who asks gets one");
     std::fs::write(gate.dir().join("auditor.policy"), gate.must(&["ledger", "policy"])).unwrap();

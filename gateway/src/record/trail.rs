@@ -161,9 +161,11 @@ impl Trail {
         self.recorded(record);
     }
 
-    /// The record that tells the caller's story is durable.
+    /// The record that tells the caller's story is durable. Nothing is promised to a stranger: it would
+    /// count the deployment's own records for anybody, and sign at anybody's word.
     pub fn recorded(&mut self, record: &Appended) {
-        self.promised = self.wants_promise.then(|| record.clone());
+        let promised = self.wants_promise && !self.is_of_a_stranger();
+        self.promised = promised.then(|| record.clone());
     }
 
     /// The signed promise of it.

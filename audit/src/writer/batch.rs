@@ -1,0 +1,99 @@
+//! What goes into one commit, and how long it is gathered.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::chain::Hash;
+use crate::error::Unavailable;
+use crate::queue::{Job, RecordJob, Reply, Shared, is_outcome};
+
+/// Most records in one commit: bounds how long the last of them waits.
+pub(crate) const MAX_BATCH: usize = 256;
+
+/// How long a batch that nobody waits for lets others join.
+const COMPANY: Duration = Duration::from_millis(2);
+
+/// What one commit will hold.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<RecordJob>,
+    pub(super) policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
+    pub(super) close: Option<oneshot::Sender<()>>,
+    /// Somebody waits for this commit.
+    awaited: bool,
+}
+
+impl Batch {
+    fn take(&mut self, job: Job) {
+        self.awaited |= !matches!(&job, Job::Record(record) if record.reply.is_none());
+        match job {
+            // An intent whose caller has gone must not become durable and look live.
+            Job::Record(job) if job.is_abandoned_intent() => {}
+            Job::Record(job) => self.records.push(job),
+            Job::PolicySet { digest, text, reply } => self.policy_sets.push((digest, text, reply)),
+            Job::Close { reply } => self.close = Some(reply),
+        }
+    }
+
+    pub(crate) fn of(records: Vec<RecordJob>) -> Self {
+        Self { records, ..Self::default() }
+    }
+
+    /// Outcomes, which somebody was promised, and everything else.
+    pub(crate) fn only_outcomes(self) -> (Self, Self) {
+        let (outcomes, records) = self.records.into_iter().partition(|job| is_outcome(job.payload));
+        let others = Self { records, policy_sets: self.policy_sets, ..Self::default() };
+        (Self { records: outcomes, ..Self::default() }, others)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.policy_sets.is_empty()
+    }
+}
+
+/// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.
+pub(super) fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) -> Batch {
+    let until = Instant::now() + COMPANY;
+    let mut batch = Batch::default();
+    let mut taken = 1;
+    batch.take(first);
+    while taken < MAX_BATCH
+        && batch.close.is_none()
+        && let Some(job) = next(jobs, (!batch.awaited).then_some(until))
+    {
+        batch.take(job);
+        taken += 1;
+    }
+    shared.taken(taken);
+    batch
+}
+
+/// The next job: one that is there already, or one that comes in time.
+fn next(jobs: &mpsc::Receiver<Job>, until: Option<Instant>) -> Option<Job> {
+    match (jobs.try_recv(), until) {
+        (Err(mpsc::TryRecvError::Empty), Some(until)) => {
+            jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        }
+        (job, _) => job.ok(),
+    }
+}
+
+/// The next job, or a timeout when it is time to publish.
+pub(super) fn next_job(
+    jobs: &mpsc::Receiver<Job>,
+    until: Option<Instant>,
+) -> Result<Job, mpsc::RecvTimeoutError> {
+    match until {
+        Some(until) => jobs.recv_timeout(until.saturating_duration_since(Instant::now())),
+        None => jobs.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+    }
+}
+
+pub(crate) fn refuse(batch: Batch, why: &str) {
+    let replies = batch.records.into_iter().filter_map(|job| job.reply);
+    for reply in replies.chain(batch.policy_sets.into_iter().map(|(_, _, reply)| reply)) {
+        let _ = reply.send(Err(Unavailable::Sealed(why.to_owned())));
+    }
+}
