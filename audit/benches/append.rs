@@ -9,13 +9,14 @@
 //! so that a record can be found again, and still no chain and no guard; it says how much of the
 //! distance is SQLite's own. Rates and ratios are medians of the rounds.
 
+mod common;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use portcullis_audit::{
-    CallFields, Commitment, Entry, Kind, Ledger, LedgerOptions, PolicyRef, ToolRef, Who,
-};
+use common::{Failed, cpu_time, entry};
+use portcullis_audit::{Ledger, LedgerOptions};
 use uuid::Uuid;
 
 const ROUNDS: usize = 7;
@@ -154,26 +155,6 @@ async fn append(ledger: &Ledger, callers: usize, records: usize) -> Result<(), F
     Ok(())
 }
 
-fn entry() -> Entry {
-    let fields = CallFields {
-        who: Who { subject: Some("p_4f1c9a7e".into()), session_seq: Some(7), ..Who::default() },
-        tool: Some(ToolRef {
-            server: "notes".into(),
-            name: "delete_note".into(),
-            schema: "ab".repeat(32),
-        }),
-        pol: Some(PolicyRef {
-            decision: "permit".into(),
-            rules: vec!["rbac.scope".into(), "tenant.same".into()],
-            bundle: "cd".repeat(32),
-        }),
-        input: Commitment::of("in", br#"{"id":7}"#).ok(),
-        ..CallFields::default()
-    };
-    let (tenant, op) = ("default".to_owned(), Uuid::now_v7());
-    Entry { tenant, kind: Kind::Decision, op, reference: None, fields, body: None }
-}
-
 /// Counts commits in the ledger's own records, since it was opened.
 struct Commits {
     conn: rusqlite::Connection,
@@ -261,26 +242,11 @@ impl Raw {
     }
 }
 
-type Failed = Box<dyn std::error::Error>;
-
 /// Wall and CPU time of some work.
 fn timed(work: impl FnOnce() -> Result<(), Failed>) -> Result<(Duration, Duration), Failed> {
     let (start, before) = (Instant::now(), cpu_time()?);
     work()?;
     Ok((start.elapsed(), cpu_time()?.saturating_sub(before)))
-}
-
-/// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
-fn cpu_time() -> Result<Duration, Failed> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Ok(Duration::from_millis(ticks * 10))
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -7,17 +7,17 @@
 //! chain and pairs intents with outcomes) and by Go's `x/mod/sumdb/tlog` (which only hashes), on the same
 //! folder, each in a process of its own.
 
+mod common;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::{Failed, cpu_time, entry};
+use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
-use portcullis_audit::{
-    CallFields, Commitment, Entry, Kind, Ledger, LedgerOptions, PolicyRef, PublishedLogs, Reader,
-    ToolRef, Who, export, load_key, note::VerifierKey,
-};
-use uuid::Uuid;
+use portcullis_audit::{Ledger, LedgerOptions, PublishedLogs, Reader, export, load_key};
 
 const SIZES: [u64; 3] = [1_000, 100_000, 10_000_000];
 
@@ -189,39 +189,4 @@ fn run(mut program: Command) -> Result<f64, Failed> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     Ok(start.elapsed().as_secs_f64())
-}
-
-fn entry() -> Entry {
-    let fields = CallFields {
-        who: Who { subject: Some("p_4f1c9a7e".into()), session_seq: Some(7), ..Who::default() },
-        tool: Some(ToolRef {
-            server: "notes".into(),
-            name: "delete_note".into(),
-            schema: "ab".repeat(32),
-        }),
-        pol: Some(PolicyRef {
-            decision: "permit".into(),
-            rules: vec!["rbac.scope".into(), "tenant.same".into()],
-            bundle: "cd".repeat(32),
-        }),
-        input: Commitment::of("in", br#"{"id":7}"#).ok(),
-        ..CallFields::default()
-    };
-    let (tenant, op) = ("default".to_owned(), Uuid::now_v7());
-    Entry { tenant, kind: Kind::Decision, op, reference: None, fields, body: None }
-}
-
-type Failed = Box<dyn std::error::Error>;
-
-/// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
-fn cpu_time() -> Result<Duration, Failed> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Ok(Duration::from_millis(ticks * 10))
 }

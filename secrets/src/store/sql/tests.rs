@@ -1,5 +1,9 @@
 use super::*;
 
+#[path = "../../../../audit/tests/postgres/server.rs"]
+#[expect(dead_code, reason = "the tests of the ledger make the server hang, too")]
+mod server;
+
 fn row(id: u8, user: &str, sk_ver: u32) -> WrappedScopeKey {
     WrappedScopeKey {
         sk_id: ScopeKeyId::from_bytes([id; 16]),
@@ -114,7 +118,7 @@ async fn sqlite_keeps_every_promise() {
 
 #[tokio::test]
 async fn postgres_keeps_every_promise() {
-    let server = postgres::Server::start();
+    let server = server::Server::start();
     let store = SqlStore::open_url(&server.url()).await.unwrap();
     keeps_its_promises(&store).await;
     let shown = format!("{:?}", SqlStore::open_url("postgres://u:hunter2@127.0.0.1:1/x").await);
@@ -167,73 +171,4 @@ async fn a_row_that_cannot_be_read_is_an_error_and_not_an_absent_key() {
     sqlx::query("UPDATE scope_keys SET wrapped = 'xyz'").execute(&store.pool).await.unwrap();
     let read = store.active(&row(1, "a", 1).scope).await;
     assert!(matches!(read, Err(StoreError::Corrupt { column: "wrapped" })));
-}
-
-/// A private Postgres server of Debian, on a socket in a folder of its own.
-mod postgres {
-    use std::path::PathBuf;
-    use std::process::Command;
-
-    pub(super) struct Server {
-        folder: tempfile::TempDir,
-        programs: PathBuf,
-    }
-
-    impl Server {
-        pub(super) fn start() -> Self {
-            let versions = std::fs::read_dir("/usr/lib/postgresql");
-            let versions = versions.expect("missing: Postgres; run `apt-get install postgresql`");
-            let programs =
-                versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).next().unwrap();
-            let folder = tempfile::tempdir().unwrap();
-            let server = Self { folder, programs };
-            if rustix::process::geteuid().is_root() {
-                // Postgres does not run as root.
-                server.run("/", "chown", &["postgres", server.path()]);
-            }
-            let data = format!("{}/data", server.path());
-            server.program("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "--no-sync"]);
-            let options = format!("-k {} -c listen_addresses= -c fsync=off", server.path());
-            let log = format!("{}/log", server.path());
-            server.program("pg_ctl", &["-D", &data, "-w", "-l", &log, "-o", &options, "start"]);
-            server
-        }
-
-        pub(super) fn url(&self) -> String {
-            let socket = self.path().replace('/', "%2F");
-            format!("postgres://postgres@{socket}/postgres")
-        }
-
-        fn path(&self) -> &str {
-            self.folder.path().to_str().unwrap()
-        }
-
-        fn program(&self, name: &str, arguments: &[&str]) {
-            let program = self.programs.join(name);
-            let program = program.to_str().unwrap();
-            if rustix::process::geteuid().is_root() {
-                let all = [&["-u", "postgres", "--", program], arguments].concat();
-                self.run(self.path(), "runuser", &all);
-            } else {
-                self.run(self.path(), program, arguments);
-            }
-        }
-
-        fn run(&self, at: &str, program: &str, arguments: &[&str]) {
-            // pg_ctl leaves the server behind with our pipes, so none is given to it.
-            let done = Command::new(program)
-                .args(arguments)
-                .current_dir(at)
-                .stdout(std::process::Stdio::null())
-                .status();
-            assert!(done.unwrap().success(), "{program} {arguments:?}");
-        }
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            let data = format!("{}/data", self.path());
-            self.program("pg_ctl", &["-D", &data, "-m", "immediate", "stop"]);
-        }
-    }
 }

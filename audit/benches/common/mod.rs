@@ -1,0 +1,42 @@
+//! What the benches of the ledger share.
+
+use std::time::Duration;
+
+use portcullis_audit::{CallFields, Commitment, Entry, Kind, PolicyRef, ToolRef, Who};
+use uuid::Uuid;
+
+pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// A record as a gated call leaves it.
+pub(crate) fn entry() -> Entry {
+    let fields = CallFields {
+        who: Who { subject: Some("p_4f1c9a7e".into()), session_seq: Some(7), ..Who::default() },
+        tool: Some(ToolRef {
+            server: "notes".into(),
+            name: "delete_note".into(),
+            schema: "ab".repeat(32),
+        }),
+        pol: Some(PolicyRef {
+            decision: "permit".into(),
+            rules: vec!["rbac.scope".into(), "tenant.same".into()],
+            bundle: "cd".repeat(32),
+        }),
+        input: Commitment::of("in", br#"{"id":7}"#).ok(),
+        ..CallFields::default()
+    };
+    let (tenant, op) = ("default".to_owned(), Uuid::now_v7());
+    Entry { tenant, kind: Kind::Decision, op, reference: None, fields, body: None }
+}
+
+/// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
+pub(crate) fn cpu_time() -> Result<Duration, Failed> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
