@@ -2,6 +2,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::record::is_name;
+
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
 
@@ -34,6 +36,16 @@ pub fn origin(deployment: &str, tenant: &str) -> String {
     }
 }
 
+/// The tenant whose log of `deployment` has this origin, or `deployment` for its own: [`origin`] the
+/// other way. `None` for anything that [`origin`] does not make, so that it may name a folder.
+#[must_use]
+pub fn tenant_of<'a>(deployment: &str, origin: &'a str) -> Option<&'a str> {
+    let within = origin.strip_prefix(deployment)?.strip_prefix('/')?;
+    let tenant = within.strip_prefix("t/").unwrap_or(within);
+    let made = is_name(deployment) && is_name(tenant) && self::origin(deployment, tenant) == origin;
+    made.then_some(tenant)
+}
+
 /// SHA-256 over the concatenation of `parts`.
 #[must_use]
 pub fn digest(parts: &[&[u8]]) -> Hash {
@@ -63,6 +75,27 @@ mod tests {
     fn the_genesis_differs_by_log_and_by_key() {
         assert_ne!(genesis("a", "k"), genesis("b", "k"));
         assert_ne!(genesis("a", "k"), genesis("a", "l"));
+    }
+
+    #[test]
+    fn an_origin_reads_back_to_its_tenant_and_nothing_else_does() {
+        for tenant in ["deployment", "default", "imp_t_x-1", "a.b", "t"] {
+            assert_eq!(tenant_of("prod", &origin("prod", tenant)), Some(tenant));
+        }
+        for origin in [
+            "prod",
+            "prod/",
+            "prod/export",
+            "prod/t/",
+            "prod/t/deployment",
+            "prod/t/../x",
+            "prod/t/a/b",
+            "prod/t/a b",
+            "prod2/t/a",
+            "b",
+        ] {
+            assert_eq!(tenant_of("prod", origin), None, "{origin}");
+        }
     }
 
     #[test]

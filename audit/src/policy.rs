@@ -111,11 +111,15 @@ impl Policy {
     /// then believed under the origin of this one. `None` when the policy knows neither.
     #[must_use]
     pub fn for_log(&self, origin: &str) -> Option<Self> {
-        let (deployment, _) = origin.split_once('/')?;
+        let (deployment, within) = origin.split_once('/')?;
         let of = |name: &str| self.logs.iter().find(|log| log.key.name() == name);
         let log = match of(origin) {
             Some(log) => log.clone(),
             None => {
+                let of_deployment = chain::tenant_of(deployment, origin).is_some();
+                if !of_deployment && within != "export" {
+                    return None;
+                }
                 let log = of(&chain::origin(deployment, DEPLOYMENT))?;
                 let key = VerifierKey::of_public(origin, *log.key.public()).ok()?;
                 Log { key, url: log.url.clone() }

@@ -189,9 +189,7 @@ fn is_under(row: &LogRow, key: &LogKey, path: &Path) -> Result<(), OpenError> {
 }
 
 fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {
-    let rest = row.origin.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('/'));
-    let tenant = rest.map(|rest| rest.strip_prefix("t/").unwrap_or(rest));
-    tenant.map(str::to_owned).ok_or_else(|| {
+    chain::tenant_of(deployment, &row.origin).map(str::to_owned).ok_or_else(|| {
         OpenError::Options(format!(
             "log `{}` is not of deployment `{deployment}`; set the name that the ledger was created with",
             row.origin

@@ -18,7 +18,6 @@ use crate::merkle;
 use crate::note::{Checkpoint, SignedNote, VerifierKey};
 use crate::policy::{Evaluation, NotTrusted, Policy};
 use crate::promise::Promise;
-use crate::record::is_name;
 use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
 /// Largest file that is read: a full bundle of the longest records, with room.
@@ -389,9 +388,8 @@ fn parse_index(text: &str, deployment: &str) -> Option<Index> {
 fn listed(line: &str, deployment: &str) -> Option<Checkpoint> {
     let mut words = line.split(' ');
     let (origin, size, root) = (words.next()?, words.next()?, words.next()?);
-    let within = origin.strip_prefix(deployment)?.strip_prefix('/')?;
-    let tenant = within.strip_prefix("t/").unwrap_or(within);
-    if !is_name(tenant) || !is_name(deployment) || words.next().is_some() {
+    chain::tenant_of(deployment, origin)?;
+    if words.next().is_some() {
         return None;
     }
     let root = Hash::try_from(hex::decode(root).ok()?).ok()?;

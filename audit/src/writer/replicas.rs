@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Batch, LogEnd, Orphan, Placed, Writer, new_row};
-use crate::chain::Hash;
+use crate::chain::{Hash, tenant_of};
 use crate::head_file::Head;
 use crate::merkle::Frontier;
 use crate::queue::Payload;
@@ -102,7 +102,9 @@ impl Writer {
             placed: None,
         };
         for row in made {
-            if let Some(tenant) = tenant_of(&self.identity.deployment, &row.origin) {
+            if let Some(tenant) =
+                tenant_of(&self.identity.deployment, &row.origin).map(str::to_owned)
+            {
                 let genesis = row.genesis;
                 undo.made.push(tenant.clone());
                 self.logs.insert(tenant, LogEnd::at(row, 0, genesis));
@@ -287,6 +289,7 @@ impl Writer {
         let mut jobs: Vec<Orphan> = Vec::with_capacity(orphans.len());
         for (origin, op, seq) in orphans {
             let Some(tenant) = tenant_of(&self.identity.deployment, &origin) else { continue };
+            let tenant = tenant.to_owned();
             let Some(end) = self.logs.get_mut(&tenant) else { continue };
             end.open.insert(seq, op);
             jobs.push((tenant, op, seq));
@@ -322,6 +325,7 @@ impl Writer {
         let Store::Postgres(store) = &self.store else { return Ok(()) };
         for (row, size, leaf) in postgres::heads(store.client())? {
             let Some(tenant) = tenant_of(&self.identity.deployment, &row.origin) else { continue };
+            let tenant = tenant.to_owned();
             match self.logs.get_mut(&tenant) {
                 Some(end) => follow(end, &Locked { id: row.id, size, leaf })?,
                 None => drop(self.logs.insert(tenant, LogEnd::at(row, size, leaf))),
@@ -390,11 +394,4 @@ fn follow(end: &mut LogEnd, head: &Locked) -> Result<(), PgError> {
 
 fn behind(row: &LogRow) -> PgError {
     PgError::Refused(format!("log `{}` is not the one that was acknowledged", row.origin))
-}
-
-/// The tenant whose log this is.
-pub(crate) fn tenant_of(deployment: &str, origin: &str) -> Option<String> {
-    let within = origin.strip_prefix(deployment)?.strip_prefix('/')?;
-    let tenant = within.strip_prefix("t/").unwrap_or(within);
-    Some(tenant.to_owned())
 }

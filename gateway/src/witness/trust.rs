@@ -3,6 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use portcullis_audit::DEPLOYMENT;
+use portcullis_audit::chain::{origin, tenant_of};
 use portcullis_audit::note::VerifierKey;
 
 /// Type byte before an Ed25519 public key in a verifier key.
@@ -45,7 +47,8 @@ impl Trust {
     pub fn deployment(&mut self, name: &str, key: &str) -> Result<(), TrustError> {
         let fault = |given: &str, what| TrustError { given: given.to_owned(), what };
         let what = "the name of a deployment: 1 to 64 letters, digits, `_`, `.` or `-`";
-        if !is_name(name, "._-") {
+        // The origin of its own log says whether it can be the name of one.
+        if tenant_of(name, &origin(name, DEPLOYMENT)).is_none() {
             return Err(fault(name, what));
         }
         let what = "a public key: the verifier key of a log, or 32 bytes in base64";
@@ -64,24 +67,10 @@ impl Trust {
     #[must_use]
     pub fn keys_of(&self, origin: &str) -> Vec<VerifierKey> {
         let single = self.logs.iter().filter(|key| key.name() == origin).cloned();
-        let within = self.deployments.iter().filter(|(name, _)| is_log_of(name, origin));
+        let within = self.deployments.iter().filter(|(name, _)| tenant_of(name, origin).is_some());
         let made = within.filter_map(|(_, public)| VerifierKey::of_public(origin, *public).ok());
         single.chain(made).collect()
     }
-}
-
-/// `NAME/deployment` and `NAME/t/<tenant>`, as `portcullis_audit` names them.
-fn is_log_of(deployment: &str, origin: &str) -> bool {
-    let within = origin.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('/'));
-    within.is_some_and(|within| match within.strip_prefix("t/") {
-        Some(tenant) => is_name(tenant, "_-"),
-        None => within == "deployment",
-    })
-}
-
-fn is_name(text: &str, marks: &str) -> bool {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || marks.contains(letter);
-    (1..=64).contains(&text.len()) && text.chars().all(allowed)
 }
 
 fn public_key(text: &str) -> Option<[u8; 32]> {
@@ -105,7 +94,7 @@ mod tests {
         let key = LogKey::from_seed(&[7; 32]).unwrap();
         let mut trust = Trust::default();
         trust.deployment("acme", &key.vkey("acme/deployment")).unwrap();
-        for origin in ["acme/deployment", "acme/t/default", "acme/t/imp_t_x-1"] {
+        for origin in ["acme/deployment", "acme/t/default", "acme/t/imp_t_x-1", "acme/t/a.b"] {
             let keys: Vec<String> = trust.keys_of(origin).iter().map(|k| k.to_string()).collect();
             assert_eq!(keys, [key.vkey(origin)]);
         }
