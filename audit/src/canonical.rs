@@ -6,10 +6,15 @@
 //! not exist here: two common canonicalisers silently changed 9007199254740993.
 //! No I/O, no clock.
 
+mod reader;
+
+pub(crate) use reader::Reader;
+
 /// Longest record in bytes: the uint16 length prefix of a C2SP entry bundle.
 pub const MAX_RECORD_BYTES: usize = 65_535;
 
-/// Deepest nesting that a record uses, with room; deeper input is refused before it costs stack.
+/// How deep arrays and objects may be nested, with room; deeper input is refused before it costs
+/// stack.
 const MAX_DEPTH: usize = 8;
 
 /// A value of the restricted form.
@@ -102,15 +107,10 @@ pub enum NotCanonical {
 /// # Errors
 /// [`NotCanonical`] for every other byte string; never panics.
 pub fn parse(bytes: &[u8]) -> Result<Value, NotCanonical> {
-    if bytes.len() > MAX_RECORD_BYTES {
-        return Err(NotCanonical::TooLong(bytes.len()));
-    }
-    let mut reader = Reader { bytes, at: 0 };
-    let value = reader.value(0)?;
-    match reader.peek() {
-        None => Ok(value),
-        Some(_) => Err(NotCanonical::Trailing(reader.at)),
-    }
+    let mut reader = Reader::new(bytes)?;
+    let value = reader.value()?;
+    reader.end()?;
+    Ok(value)
 }
 
 /// True for ASCII lower snake case: a letter, then letters, digits and `_`; at most 64.
@@ -154,123 +154,6 @@ fn separate(out: &mut Vec<u8>, index: usize) {
     if index > 0 {
         out.push(b',');
     }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn take(&mut self, wanted: u8) -> bool {
-        let found = self.peek() == Some(wanted);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect(&mut self, wanted: u8) -> Result<(), NotCanonical> {
-        if self.take(wanted) { Ok(()) } else { Err(NotCanonical::Syntax(self.at)) }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Value, NotCanonical> {
-        if depth > MAX_DEPTH {
-            return Err(NotCanonical::TooDeep(self.at));
-        }
-        match self.peek() {
-            Some(b'"') => self.text().map(Value::Text),
-            Some(b'[') => self.list(depth),
-            Some(b'{') => self.map(depth),
-            _ => Err(NotCanonical::Syntax(self.at)),
-        }
-    }
-
-    fn list(&mut self, depth: usize) -> Result<Value, NotCanonical> {
-        self.expect(b'[')?;
-        let mut items = Vec::new();
-        if self.take(b']') {
-            return Ok(Value::List(items));
-        }
-        loop {
-            items.push(self.value(depth + 1)?);
-            if self.take(b']') {
-                return Ok(Value::List(items));
-            }
-            self.expect(b',')?;
-        }
-    }
-
-    fn map(&mut self, depth: usize) -> Result<Value, NotCanonical> {
-        self.expect(b'{')?;
-        let mut members: Vec<(String, Value)> = Vec::new();
-        if self.take(b'}') {
-            return Ok(Value::Map(members));
-        }
-        loop {
-            let key = self.text()?;
-            if !is_key(&key) || members.last().is_some_and(|(last, _)| *last >= key) {
-                return Err(NotCanonical::Key(self.at));
-            }
-            self.expect(b':')?;
-            members.push((key, self.value(depth + 1)?));
-            if self.take(b'}') {
-                return Ok(Value::Map(members));
-            }
-            self.expect(b',')?;
-        }
-    }
-
-    fn text(&mut self) -> Result<String, NotCanonical> {
-        self.expect(b'"')?;
-        let mut out = Vec::new();
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let Some(plain) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') else {
-                return Err(NotCanonical::Syntax(self.bytes.len()));
-            };
-            out.extend_from_slice(rest.get(..plain).unwrap_or_default());
-            self.at += plain;
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => out.push(self.escape()?),
-                _ => return Err(NotCanonical::Text(self.at)),
-            }
-        }
-        self.at += 1;
-        String::from_utf8(out).map_err(|_| NotCanonical::Text(self.at))
-    }
-
-    /// Accepts an escape only when it is what [`write_escape`] would have written.
-    fn escape(&mut self) -> Result<u8, NotCanonical> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let byte = match rest.get(1) {
-            Some(b'"') => b'"',
-            Some(b'\\') => b'\\',
-            Some(b'b') => 0x08,
-            Some(b't') => 0x09,
-            Some(b'n') => 0x0a,
-            Some(b'f') => 0x0c,
-            Some(b'r') => 0x0d,
-            Some(b'u') => control(rest).ok_or(NotCanonical::Text(self.at))?,
-            _ => return Err(NotCanonical::Text(self.at)),
-        };
-        let mut shortest = Vec::with_capacity(6);
-        write_escape(&mut shortest, byte);
-        if !rest.starts_with(&shortest) {
-            return Err(NotCanonical::Text(self.at));
-        }
-        self.at += shortest.len();
-        Ok(byte)
-    }
-}
-
-/// The control character behind `\u00xx`; every other code point stands for itself in this form.
-fn control(escape: &[u8]) -> Option<u8> {
-    let digits = std::str::from_utf8(escape.get(2..6)?).ok()?;
-    u8::from_str_radix(digits, 16).ok().filter(|&byte| byte < 0x20)
 }
 
 #[cfg(test)]

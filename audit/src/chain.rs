@@ -1,6 +1,6 @@
 //! The link between records, as pure functions (ledger-and-vault.md 5.3).
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{self, Context, SHA256};
 
 use crate::record::is_name;
 
@@ -46,16 +46,36 @@ pub fn tenant_of<'a>(deployment: &str, origin: &'a str) -> Option<&'a str> {
     made.then_some(tenant)
 }
 
+/// Up to this many bytes are copied together first: to hash a node in one call takes half the time
+/// that a context takes, and most of a verification is nodes.
+const TOGETHER: usize = 1024;
+
 /// SHA-256 over the concatenation of `parts`.
 #[must_use]
 pub fn digest(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
+    let mut buffer = [0_u8; TOGETHER];
+    let digest = match concatenate(&mut buffer, parts) {
+        Some(whole) => digest::digest(&SHA256, whole),
+        None => {
+            let mut context = Context::new(&SHA256);
+            parts.iter().for_each(|part| context.update(part));
+            context.finish()
+        }
+    };
     let mut out = [0_u8; 32];
-    out.copy_from_slice(context.finish().as_ref());
+    out.copy_from_slice(digest.as_ref());
     out
+}
+
+/// The parts in one piece, when they fit.
+fn concatenate<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Option<&'b [u8]> {
+    let mut used = 0;
+    for part in parts {
+        let end = used + part.len();
+        buffer.get_mut(used..end)?.copy_from_slice(part);
+        used = end;
+    }
+    buffer.get(..used)
 }
 
 #[cfg(test)]
@@ -69,6 +89,18 @@ mod tests {
             hex::encode(leaf(b"")),
             "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
         );
+    }
+
+    #[test]
+    fn a_digest_is_the_same_however_long_and_however_parted() {
+        for length in [0, 1, 63, 64, 65, TOGETHER - 1, TOGETHER, TOGETHER + 1, 70_000] {
+            let bytes: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            let mut context = Context::new(&SHA256);
+            context.update(&bytes);
+            let expected = context.finish();
+            let (one, two) = bytes.split_at(length / 3);
+            assert_eq!(digest(&[one, &[], two]), expected.as_ref(), "{length}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::canonical::Value;
+use crate::canonical::{self, Value};
 use crate::chain::Hash;
 use crate::entry::DEPLOYMENT;
 use crate::error::ReadError;
@@ -68,6 +68,8 @@ pub struct RecordRow {
     pub bytes: Vec<u8>,
     /// The same, read.
     pub record: Record,
+    /// Everything that it says.
+    value: Value,
 }
 
 impl RecordRow {
@@ -75,7 +77,7 @@ impl RecordRow {
     #[must_use]
     pub fn text(&self, path: &[&str]) -> &str {
         path.iter()
-            .try_fold(&self.record.value, |value, key| value.get(key))
+            .try_fold(&self.value, |value, key| value.get(key))
             .and_then(Value::text)
             .unwrap_or_default()
     }
@@ -83,7 +85,7 @@ impl RecordRow {
     /// Ids of the determining policies.
     #[must_use]
     pub fn rules(&self) -> Vec<&str> {
-        match self.record.value.get("pol").and_then(|pol| pol.get("rule")) {
+        match self.value.get("pol").and_then(|pol| pol.get("rule")) {
             Some(Value::List(rules)) => rules.iter().filter_map(Value::text).collect(),
             _ => Vec::new(),
         }
@@ -215,12 +217,10 @@ impl Reader {
         };
         let mut rows = Vec::with_capacity(found.len());
         for (log, seq, leaf, bytes) in found.into_iter().rev() {
-            let record = Record::parse(&bytes).map_err(|why| ReadError::Record {
-                log,
-                seq,
-                why: why.to_string(),
-            })?;
-            rows.push(RecordRow { leaf, bytes, record });
+            let read = Record::parse(&bytes).and_then(|it| Ok((it, canonical::parse(&bytes)?)));
+            let (record, value) =
+                read.map_err(|why| ReadError::Record { log, seq, why: why.to_string() })?;
+            rows.push(RecordRow { leaf, bytes, record, value });
         }
         Ok(rows)
     }

@@ -6,12 +6,16 @@
 
 use uuid::Uuid;
 
-use crate::canonical::{self, MAX_RECORD_BYTES, NotCanonical, Value, is_key, write_text};
+use crate::canonical::{MAX_RECORD_BYTES, is_key, write_text};
 use crate::chain::Hash;
 use crate::commitment::Commitment;
 use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, UsedSecret, Who};
 use crate::error::InvalidEntry;
 use crate::note::Checkpoint;
+
+mod parse;
+
+pub use parse::{NotARecord, Record};
 
 /// Version of the format (`v`).
 pub(crate) const VERSION: &str = "1";
@@ -311,160 +315,6 @@ impl Members {
         self.text("tenant", tenant);
         self.close();
     }
-}
-
-/// A record, read back strictly from its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Origin of its log.
-    pub log: String,
-    /// Its place.
-    pub seq: u64,
-    /// Leaf hash of the record before, as it claims.
-    pub prev: Hash,
-    /// RFC 3339 UTC, microseconds.
-    pub ts: String,
-    /// What it is.
-    pub kind: Kind,
-    /// Operation id.
-    pub op: Uuid,
-    /// The record that it is about.
-    pub reference: Option<u64>,
-    /// Everything, as written.
-    pub value: Value,
-}
-
-/// Why bytes are not a record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotARecord {
-    /// Not the canonical form of any value.
-    #[error("not canonical: {0}")]
-    NotCanonical(#[from] NotCanonical),
-    /// A member that the format does not have, or of the wrong shape.
-    #[error("member `{0}` is unknown or has the wrong shape")]
-    Member(String),
-    /// A member that every record has is missing or not in its form.
-    #[error("member `{0}` is missing or not in its form")]
-    Missing(&'static str),
-}
-
-impl Record {
-    /// The heads of other logs that an anchor record vouches for.
-    #[must_use]
-    pub fn heads(&self) -> Vec<Checkpoint> {
-        match self.value.get("heads") {
-            Some(Value::List(list)) if self.kind == Kind::Anchor => {
-                list.iter().filter_map(head).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Reads a record from its canonical bytes.
-    ///
-    /// # Errors
-    /// [`NotARecord`]; never panics, whatever the bytes.
-    pub fn parse(bytes: &[u8]) -> Result<Self, NotARecord> {
-        let value = canonical::parse(bytes)?;
-        let Value::Map(members) = &value else { return Err(NotARecord::Missing("v")) };
-        if let Some((key, _)) = members.iter().find(|(key, value)| !has_shape(key, value)) {
-            return Err(NotARecord::Member(key.clone()));
-        }
-        let text = |key: &'static str| value.text_at(key).ok_or(NotARecord::Missing(key));
-        if text("v")? != VERSION {
-            return Err(NotARecord::Missing("v"));
-        }
-        for key in ["mono", "w", "who"] {
-            value.get(key).ok_or(NotARecord::Missing(key))?;
-        }
-        let op = text("op")?;
-        Ok(Self {
-            log: text("log")?.to_owned(),
-            seq: number(text("seq")?).ok_or(NotARecord::Missing("seq"))?,
-            prev: hash(text("prev")?).ok_or(NotARecord::Missing("prev"))?,
-            ts: timestamp(text("ts")?).ok_or(NotARecord::Missing("ts"))?,
-            kind: Kind::parse(text("kind")?).ok_or(NotARecord::Missing("kind"))?,
-            op: Uuid::parse_str(op)
-                .ok()
-                .filter(|id| id.to_string() == op)
-                .ok_or(NotARecord::Missing("op"))?,
-            reference: match value.text_at("ref") {
-                Some(text) => Some(number(text).ok_or(NotARecord::Missing("ref"))?),
-                None => None,
-            },
-            value,
-        })
-    }
-}
-
-/// The members of a nested object; `None` for a member that is plain text.
-fn has_shape(key: &str, value: &Value) -> bool {
-    let known: &[&str] = match key {
-        "kind" | "log" | "op" | "prev" | "ref" | "ret" | "seq" | "ts" | "v" => {
-            return value.text().is_some();
-        }
-        "note" => {
-            return matches!(value, Value::Map(m) if m.iter().all(|(_, v)| v.text().is_some()));
-        }
-        "heads" => {
-            return matches!(value, Value::List(list) if list.iter().all(|v| head(v).is_some()));
-        }
-        "sec" => return matches!(value, Value::List(list) if list.iter().all(is_secret)),
-        "in" | "out" => &["blob", "c", "n"],
-        "mono" => &["boot", "ns"],
-        "pol" => &["bundle", "decision", "rule"],
-        "res" => &["error", "status"],
-        "tool" => &["name", "schema", "server"],
-        "w" => &["epoch", "replica"],
-        "who" => &["extension", "session", "session_seq", "subject", "tenant"],
-        _ => return false,
-    };
-    let Value::Map(members) = value else { return false };
-    members.iter().all(|(name, value)| {
-        known.contains(&name.as_str())
-            && match (name.as_str(), value) {
-                ("rule", Value::List(rules)) => rules.iter().all(|rule| rule.text().is_some()),
-                ("rule", _) => false,
-                (_, value) => value.text().is_some(),
-            }
-    })
-}
-
-/// One entry of `heads`.
-fn head(value: &Value) -> Option<Checkpoint> {
-    let Value::Map(members) = value else { return None };
-    if members.len() != 3 {
-        return None;
-    }
-    let origin = value.text_at("log")?.to_owned();
-    let (root, size) = (hash(value.text_at("root")?)?, number(value.text_at("size")?)?);
-    Some(Checkpoint { origin, size, root })
-}
-
-/// One entry of `sec`.
-fn is_secret(value: &Value) -> bool {
-    let Value::Map(members) = value else { return false };
-    let known = ["id", "name", "purpose", "version"];
-    members.iter().map(|(key, _)| key.as_str()).eq(known)
-        && members.iter().all(|(_, value)| value.text().is_some())
-}
-
-/// A decimal number without leading zeros.
-fn number(text: &str) -> Option<u64> {
-    text.parse::<u64>().ok().filter(|n| n.to_string() == text)
-}
-
-/// 64 lowercase hex digits.
-fn hash(text: &str) -> Option<Hash> {
-    let mut out = [0_u8; 32];
-    hex::decode_to_slice(text, &mut out).ok()?;
-    text.bytes().all(|b| !b.is_ascii_uppercase()).then_some(out)
-}
-
-/// `2026-11-21T10:00:00.000000Z` and nothing else.
-fn timestamp(text: &str) -> Option<String> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    (format!("{time:.6}") == text).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -57,12 +57,14 @@ proptest! {
         let record = Record::parse(&bytes).unwrap();
         prop_assert_eq!((record.seq, record.reference), (seq, Some(seq)));
         prop_assert_eq!((record.kind, record.prev), (Kind::Outcome, leaf(b"x")));
-        prop_assert_eq!(record.value.get("who").unwrap().text_at("subject"), Some(text.as_str()));
+        prop_assert_eq!((record.log.as_str(), record.epoch), ("d/t/default", Some(3)));
+        let value = crate::canonical::parse(&bytes).unwrap();
+        prop_assert_eq!(value.get("who").unwrap().text_at("subject"), Some(text.as_str()));
         prop_assert!(record.heads().is_empty(), "only an anchor vouches for heads");
         let anchor = Record::parse(&placed(Kind::Anchor, &full_fields(&text), None, seq)).unwrap();
         prop_assert_eq!(anchor.heads(), full_fields(&text).heads);
         let mut again = Vec::new();
-        record.value.write(&mut again);
+        value.write(&mut again);
         prop_assert_eq!(again, bytes);
     }
 

@@ -213,20 +213,20 @@ fn say(text: &str, code: u8) -> ExitCode {
 /// A line about the progress, on a terminal only.
 #[derive(Default)]
 struct Bar {
-    shown: bool,
+    shown: Option<u64>,
 }
 
 impl Bar {
     fn show(&mut self, done: u64, all: u64) {
-        if std::io::stderr().is_terminal() {
-            let percent = done.saturating_mul(100) / all.max(1);
-            self.shown = true;
+        let percent = done.saturating_mul(100) / all.max(1);
+        if self.shown != Some(percent) && std::io::stderr().is_terminal() {
+            self.shown = Some(percent);
             let _ = write!(std::io::stderr(), "\r{done} of {all} records ({percent} %)");
         }
     }
 
     fn clear(&self) {
-        if self.shown {
+        if self.shown.is_some() {
             let _ = write!(std::io::stderr(), "\r\u{1b}[K");
         }
     }

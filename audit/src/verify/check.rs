@@ -278,7 +278,7 @@ impl Checker {
             self.report.clock_backwards += 1;
         }
         self.report.erased += u64::from(record.kind == Kind::Erase);
-        let heads = record.heads().into_iter();
+        let heads = record.heads().iter().cloned();
         self.anchored.extend(heads.map(|head| Anchor { head, by: Voucher::Record(record.seq) }));
         self.last_ts = record.ts;
         Ok(())

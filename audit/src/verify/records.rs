@@ -1,7 +1,6 @@
 //! Reads the records of an exported log: several threads hash and parse, one follows the chain.
 
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::check::{Checker, Examined};
@@ -10,8 +9,8 @@ use super::report::Verdict;
 use crate::note::Checkpoint;
 use crate::tiles::{WIDTH, bundle_width, entries, entries_path};
 
-/// Bundles that each thread takes at a time: enough to be worth a thread, and bounded in memory.
-const BUNDLES_AT_ONCE: u64 = 16;
+/// Bundles that each thread may be ahead of the one that follows the chain: bounded in memory.
+const BUNDLES_AHEAD: usize = 16;
 
 /// What a bundle holds.
 enum Bundle {
@@ -29,45 +28,41 @@ pub(super) fn read(
     checker: &mut Checker,
     effort: Effort<'_>,
 ) -> Result<(), Verdict> {
-    let bundles = head.size.div_ceil(WIDTH as u64);
-    let threads = effort.threads.max(1) as u64;
-    let mut next = 0;
-    while next < bundles {
-        let until = bundles.min(next + threads * BUNDLES_AT_ONCE);
-        for bundle in examine(folder, head.size, next..until, threads) {
-            if !take(bundle, checker)? {
-                return Ok(());
+    let bundles = 0..head.size.div_ceil(WIDTH as u64);
+    let mut follow = |bundle| {
+        let goes_on = take(bundle, checker)?;
+        (effort.progress)(checker.taken(), head.size);
+        Ok::<bool, Verdict>(goes_on)
+    };
+    if effort.threads <= 1 {
+        for index in bundles {
+            if !follow(read_bundle(folder, head.size, index))? {
+                break;
             }
         }
-        (effort.progress)(checker.taken(), head.size);
-        next = until;
-    }
-    Ok(())
-}
-
-/// The bundles of a range, in order.
-fn examine(folder: &Path, size: u64, range: Range<u64>, threads: u64) -> Vec<Bundle> {
-    if threads == 1 {
-        return range.map(|index| read_bundle(folder, size, index)).collect();
+        return Ok(());
     }
     std::thread::scope(|scope| {
-        let each = (range.end - range.start).div_ceil(threads).max(1);
-        let starts = range.clone().step_by(usize::try_from(each).unwrap_or(usize::MAX));
-        let workers: Vec<_> = starts
-            .map(|start| {
-                let part = start..range.end.min(start + each);
+        let readers: Vec<_> = (0..effort.threads)
+            .map(|first| {
+                let (ahead, examined) = std::sync::mpsc::sync_channel(BUNDLES_AHEAD);
+                let share = bundles.clone().skip(first).step_by(effort.threads);
                 scope.spawn(move || {
-                    part.map(|index| read_bundle(folder, size, index)).collect::<Vec<_>>()
-                })
+                    share
+                        .map(|index| read_bundle(folder, head.size, index))
+                        .try_for_each(|bundle| ahead.send(bundle))
+                });
+                examined
             })
             .collect();
-        // A thread that panicked is a bug; the records it had are read again by this one.
-        let parts = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
-        let whole: Option<Vec<Vec<Bundle>>> = parts.map(Result::ok).collect();
-        whole.map_or_else(
-            || range.clone().map(|index| read_bundle(folder, size, index)).collect(),
-            |parts| parts.into_iter().flatten().collect(),
-        )
+        for (index, reader) in bundles.zip(readers.iter().cycle()) {
+            // A thread that panicked is a bug, and the scope panics too once this is done.
+            let bundle = reader.recv().unwrap_or_else(|_| read_bundle(folder, head.size, index));
+            if !follow(bundle)? {
+                break;
+            }
+        }
+        Ok(())
     })
 }
 

@@ -77,7 +77,7 @@ async fn what_is_acknowledged_is_under_the_head_that_a_closed_ledger_shows() {
     let rows = house.reader().rows(&everything()).unwrap();
     let anchor = rows.iter().find(|row| row.record.kind == Kind::Anchor).unwrap();
     assert_eq!(anchor.record.log, "test/deployment");
-    let mut heads = anchor.record.heads();
+    let mut heads = anchor.record.heads().to_vec();
     heads.sort_by_key(|head| head.origin.clone());
     assert_eq!(heads, [house.shown("t/default"), house.shown("t/imp_t_other")]);
     assert_eq!(house.shown("deployment").size, 1);

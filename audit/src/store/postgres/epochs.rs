@@ -10,7 +10,6 @@ use super::batch::{ran_out, taken_over};
 use super::error::PgError;
 use super::rows::{each_from, logs, size_of};
 use super::{PostgresStore, schema};
-use crate::canonical::Value;
 use crate::entry::Kind;
 use crate::record::Record;
 
@@ -189,7 +188,8 @@ impl PostgresStore {
     /// The intents of dead epochs that nobody closed. Read after the epochs were taken, so that
     /// they cannot grow.
     pub(crate) fn orphans_of(&self, epochs: &[i64]) -> Result<Vec<Orphan>, PgError> {
-        let names: BTreeSet<String> = epochs.iter().map(ToString::to_string).collect();
+        let dead: BTreeSet<Option<u64>> =
+            epochs.iter().map(|&epoch| u64::try_from(epoch).ok()).collect();
         let lows = self.lows(epochs)?;
         let mut orphans = Vec::new();
         for row in logs(&self.client)? {
@@ -202,7 +202,7 @@ impl PostgresStore {
                     PgError::Refused(format!("record {seq} of `{}`: {why}", row.origin))
                 })?;
                 match (record.kind, record.reference) {
-                    (Kind::Intent, _) if is_of(&record, &names) => {
+                    (Kind::Intent, _) if dead.contains(&record.epoch) => {
                         open.insert(seq, record.op);
                     }
                     (Kind::Outcome | Kind::Recover, Some(intent)) => drop(open.remove(&intent)),
@@ -279,9 +279,4 @@ async fn take(
          WHERE NOT closed AND (epoch = ANY($2) OR taken = ANY($2)) RETURNING epoch",
     );
     Ok(taken.bind(epoch).bind(dead).fetch_all(conn).await?)
-}
-
-fn is_of(record: &Record, epochs: &BTreeSet<String>) -> bool {
-    let epoch = record.value.get("w").and_then(|w| w.get("epoch")).and_then(Value::text);
-    epoch.is_some_and(|epoch| epochs.contains(epoch))
 }
