@@ -1,15 +1,15 @@
 //! What a log costs as it grows, and what it costs to check: `cargo bench -p portcullis-audit --bench grows`.
 //!
-//! One ledger grows to the sizes below (`PORTCULLIS_BENCH_RECORDS` bounds the last). At each size the same
-//! number of further records is appended, 64 to a commit, and the CPU time of one is held against that at the
-//! first size; then proofs of records all over the log are made from the published tiles and checked. At one
-//! size the log is exported and checked by `portcullis-verify` (which also reads every record, follows the
-//! chain and pairs intents with outcomes) and by Go's `x/mod/sumdb/tlog` (which only hashes), on the same
-//! folder, each in a process of its own.
+//! A ledger is grown to each of the sizes below (`PORTCULLIS_BENCH_RECORDS` bounds the last). Then, round by
+//! round, each of them gets the same number of further records, 64 to a commit, and the CPU time of one is held
+//! against that at the smallest: side by side, because this kind of machine is faster in one minute than in the
+//! next. Proofs of records all over each log are made from the published tiles and checked. One log is exported
+//! and checked by `portcullis-verify` (which also reads every record, follows the chain and pairs intents with
+//! outcomes) and by Go's `x/mod/sumdb/tlog` (which only hashes), on the same folder, each in a process of its
+//! own.
 
 mod common;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -21,11 +21,14 @@ use portcullis_audit::{Ledger, LedgerOptions, PublishedLogs, Reader, export, loa
 
 const SIZES: [u64; 3] = [1_000, 100_000, 10_000_000];
 
-/// The log is exported and verified at this size.
+/// A log of this size is exported and verified.
 const VERIFIED: u64 = 500_000;
 
-/// Records that are appended at each size to measure one.
-const MEASURED: u64 = 50_000;
+/// Records that each ledger gets in each round.
+const MEASURED: u64 = 10_000;
+
+/// The median of so many rounds counts.
+const ROUNDS: usize = 15;
 
 const CALLERS: u64 = 128;
 
@@ -36,32 +39,31 @@ const ORIGIN: &str = "bench/t/default";
 #[expect(clippy::print_stdout, reason = "a benchmark speaks on stdout")]
 fn main() -> Result<(), Failed> {
     let most = std::env::var("PORTCULLIS_BENCH_RECORDS").ok().and_then(|n| n.parse().ok());
-    let most: u64 = most.unwrap_or(u64::MAX);
-    let bench = Bench::new()?;
+    let mut sizes = SIZES.map(|size| size.min(most.unwrap_or(u64::MAX)));
+    sizes.sort_unstable();
+    let ledgers = sizes.iter().map(|size| Bench::grown(*size)).collect::<Result<Vec<_>, _>>()?;
+    let mut costs: Vec<Vec<f64>> = vec![Vec::new(); ledgers.len()];
+    for _ in 0..ROUNDS {
+        for (ledger, costs) in ledgers.iter().zip(&mut costs) {
+            costs.push(ledger.cost()?);
+        }
+    }
     println!("   records  CPU us/append  of the first  proof p50 ms  proof max ms");
     let mut first = None;
-    let (mut size, mut verified) = (0, None);
-    for target in SIZES.map(|size| size.min(most)) {
-        if target > VERIFIED && size < VERIFIED {
-            bench.append(VERIFIED - size)?;
-            size = VERIFIED;
-            verified = Some(bench.verify()?);
-        }
-        bench.append(target.saturating_sub(size))?;
-        let before = cpu_time()?;
-        bench.append(MEASURED)?;
-        let cost = (cpu_time()? - before).as_secs_f64() / MEASURED as f64 * 1e6;
-        size = size.max(target) + MEASURED;
-        let (p50, worst) = bench.prove(size)?;
+    for ((size, ledger), costs) in sizes.iter().zip(&ledgers).zip(&mut costs) {
+        let cost = median(costs);
         let ratio = cost / *first.get_or_insert(cost);
-        println!("{target:>10}  {cost:>13.1}  {ratio:>12.2}  {p50:>12.2}  {worst:>12.2}");
-        std::io::stdout().flush()?;
+        let (p50, worst) = ledger.prove(*size)?;
+        println!("{size:>10}  {cost:>13.1}  {ratio:>12.2}  {p50:>12.2}  {worst:>12.2}");
     }
-    if let Some(verified) = verified {
-        println!("\n{verified}");
-    }
-    bench.runtime.block_on(bench.ledger.close())?;
+    drop(ledgers);
+    println!("\n{}", Bench::grown(VERIFIED.min(most.unwrap_or(u64::MAX)))?.verify()?);
     Ok(())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
 struct Bench {
@@ -76,8 +78,33 @@ impl Bench {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let path = |name| folder.path().join(name);
-        let (ledger, _) = Ledger::open(LedgerOptions::new(path("l.db"), "bench", path("k")))?;
+        let mut options = LedgerOptions::new(path("l.db"), "bench", path("k"));
+        // Nobody waits for these, and a disk that writes back gigabytes stalls now and then.
+        options.deadline = Duration::from_secs(60);
+        let (ledger, _) = Ledger::open(options)?;
         Ok(Self { folder, runtime, ledger })
+    }
+
+    /// A ledger of `size` records; progress, since the largest takes minutes.
+    #[expect(clippy::print_stderr, reason = "a benchmark says what takes so long")]
+    fn grown(size: u64) -> Result<Self, Failed> {
+        let (ledger, mut there) = (Self::new()?, 0);
+        while there < size {
+            let more = (size - there).min(500_000);
+            ledger.append(more)?;
+            there += more;
+            eprintln!("grown to {there} of {size} records");
+        }
+        ledger.published();
+        Ok(ledger)
+    }
+
+    /// CPU microseconds of one further record, its tree and its heads included.
+    fn cost(&self) -> Result<f64, Failed> {
+        let before = cpu_time()?;
+        self.append(MEASURED)?;
+        self.published();
+        Ok((cpu_time()? - before).as_secs_f64() / MEASURED as f64 * 1e6)
     }
 
     fn append(&self, records: u64) -> Result<(), Failed> {
@@ -121,9 +148,8 @@ impl Bench {
             proof.verify(proof.extra().unwrap_or_default(), &policy, u64::MAX)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        times.sort_by(f64::total_cmp);
-        let at = |index: usize| times.get(index).copied().unwrap_or_default();
-        Ok((at(times.len() / 2), at(times.len() - 1)))
+        let p50 = median(&mut times);
+        Ok((p50, times.last().copied().unwrap_or_default()))
     }
 
     fn verify(&self) -> Result<String, Failed> {
@@ -147,15 +173,12 @@ impl Bench {
         // Each once before, so that all find the files in memory; then interleaved.
         let (mut one, mut many, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
         run(go())?;
-        for _ in 0..3 {
+        for _ in 0..5 {
             one.push(run(ours("1"))?);
             many.push(run(ours("2"))?);
             theirs.push(run(go())?);
         }
-        let rate = |times: &mut Vec<f64>| {
-            times.sort_by(f64::total_cmp);
-            records as f64 / times.get(times.len() / 2).copied().unwrap_or(f64::INFINITY)
-        };
+        let rate = |times: &mut Vec<f64>| records as f64 / median(times);
         let (one, many, theirs) = (rate(&mut one), rate(&mut many), rate(&mut theirs));
         std::fs::remove_dir_all(&folder)?;
         Ok(format!(

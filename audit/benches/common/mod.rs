@@ -28,15 +28,8 @@ pub(crate) fn entry() -> Entry {
     Entry { tenant, kind: Kind::Decision, op, reference: None, fields, body: None }
 }
 
-/// User and system time of this process, from `/proc/self/stat` (clock ticks of 10 ms).
+/// User and system time of this process.
 pub(crate) fn cpu_time() -> Result<Duration, Failed> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Ok(Duration::from_millis(ticks * 10))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
 }
