@@ -109,7 +109,7 @@ impl OutcomeStatus {
 }
 
 /// How long the record and its body are kept (ledger-and-vault.md 1.12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Retention {
     /// 30 days.
     Days30,
@@ -138,6 +138,42 @@ impl Retention {
             Self::Years10 => "10y",
             Self::Hold => "hold",
         }
+    }
+
+    /// The class with this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let all =
+            [Self::Days30, Self::Year1, Self::Years6, Self::Years7, Self::Years10, Self::Hold];
+        all.into_iter().find(|class| class.as_str() == word)
+    }
+
+    /// The class that a name of the platform's contract is mapped onto: `federal_7y` for what
+    /// changes something, `standard_90d` for what only reads, `security_forever` for secrets. Never
+    /// a shorter one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "federal_7y" => Some(Self::Years7),
+            "standard_90d" => Some(Self::Year1),
+            "security_forever" => Some(Self::Hold),
+            word => Self::parse(word),
+        }
+    }
+
+    /// Until when what was written at `written` is kept, by the calendar; `None` is for ever.
+    #[must_use]
+    pub fn keeps_until(self, written: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        let span = match self {
+            Self::Days30 => jiff::Span::new().days(30),
+            Self::Year1 => jiff::Span::new().years(1),
+            Self::Years6 => jiff::Span::new().years(6),
+            Self::Years7 => jiff::Span::new().years(7),
+            Self::Years10 => jiff::Span::new().years(10),
+            Self::Hold => return None,
+        };
+        let until = written.to_zoned(jiff::tz::TimeZone::UTC).checked_add(span);
+        until.ok().map(|until| until.timestamp())
     }
 }
 

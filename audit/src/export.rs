@@ -165,8 +165,17 @@ fn export_log(
     let size = shown.head.size;
     let mut bundles = Bundles { folder, leaves: Vec::new(), bundle: Vec::new() };
     let mut proved = BTreeMap::new();
+    // Whole bundles are pruned; a head that is not shown over them yet would be one from before.
+    let pruned = reader.pruned(&log.origin)?.min(size);
     reader.each(&log.origin, |seq, leaf, bytes| {
         if seq >= size {
+            return Ok(());
+        }
+        if seq < pruned {
+            if is_certificate(bytes) {
+                proved.insert(seq, bytes.to_vec());
+            }
+            bundles.leaves.push(leaf);
             return Ok(());
         }
         if seq + 1 == size || is_certificate(bytes) {

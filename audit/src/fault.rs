@@ -39,6 +39,8 @@ pub enum FaultKind {
     BadTile,
     /// An outcome does not fit its intent.
     BadReference,
+    /// A prune record gives up what it can't have known.
+    BadPrune,
 }
 
 impl FaultKind {
@@ -63,6 +65,7 @@ impl FaultKind {
             Self::BadCheckpoint => "bad_checkpoint",
             Self::BadTile => "bad_tile",
             Self::BadReference => "bad_reference",
+            Self::BadPrune => "bad_prune",
         }
     }
 
@@ -123,6 +126,10 @@ impl FaultKind {
             }
             Self::BadReference => {
                 "a program other than the ledger wrote this outcome: the ledger closes each intent once"
+            }
+            Self::BadPrune => {
+                "a program other than the ledger wrote this prune record: the ledger prunes only what an \
+                 export has that was made before"
             }
         }
     }

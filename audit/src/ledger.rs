@@ -12,9 +12,10 @@ use crate::error::{InvalidEntry, OpenError, Unavailable};
 use crate::note::LogKey;
 use crate::promise::Promise;
 use crate::publish::Shown;
-use crate::queue::{Job, Payload, Queue, RecordJob, is_outcome};
+use crate::queue::{CutJob, Job, Payload, Queue, RecordJob, is_outcome};
 use crate::receipt::{Appended, IntentReceipt};
 use crate::record::Draft;
+use crate::store::Cut;
 
 /// Where the ledger is and how patient it is.
 #[derive(Clone, Debug)]
@@ -201,10 +202,15 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`].
     pub async fn append(&self, entry: Entry) -> Result<Appended, Unavailable> {
-        let Entry { tenant, kind, op, reference, fields, body } = entry;
-        if matches!(kind, Kind::Intent | Kind::Outcome | Kind::Anchor) {
-            return Err(InvalidEntry::WrongVerb(kind.as_str()).into());
+        if matches!(entry.kind, Kind::Intent | Kind::Outcome | Kind::Anchor | Kind::Prune) {
+            return Err(InvalidEntry::WrongVerb(entry.kind.as_str()).into());
         }
+        self.put(entry).await
+    }
+
+    /// [`Self::append`] of any kind.
+    pub(crate) async fn put(&self, entry: Entry) -> Result<Appended, Unavailable> {
+        let Entry { tenant, kind, op, reference, fields, body } = entry;
         let draft = Draft::new(kind, &tenant, op, reference, &fields, body.is_some())?;
         let payload = match reference {
             Some(intent) if kind == Kind::Recover => Payload::Closes { op, intent },
@@ -225,6 +231,13 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.queue.submit(Job::PolicySet { digest, text, reply })?;
         self.queue.answer(answer, false).await.map(|_| ())
+    }
+
+    /// Takes away the bytes that a prune record in the log gives up, however long it takes.
+    pub(crate) async fn cut(&self, tenant: String, from: u64, cut: Cut) -> Result<(), Unavailable> {
+        let (reply, done) = oneshot::channel();
+        self.queue.submit(Job::Cut(CutJob { tenant, from, cut, reply }))?;
+        done.await.unwrap_or(Err(Unavailable::Closed))
     }
 
     /// A signed promise that a durable record is where it is, for a caller who wants to hold the

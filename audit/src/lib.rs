@@ -95,6 +95,7 @@ pub mod merkle;
 pub mod note;
 pub mod policy;
 pub mod promise;
+pub mod prune;
 mod publish;
 mod published;
 mod queue;

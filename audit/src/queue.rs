@@ -13,6 +13,7 @@ use crate::error::Unavailable;
 use crate::ledger::Status;
 use crate::receipt::Appended;
 use crate::record::Draft;
+use crate::store::Cut;
 
 /// How far outcomes may exceed the bound: they belong to intents that were admitted, so overload
 /// must hit new intents first.
@@ -28,8 +29,19 @@ pub(crate) enum Job {
     Record(RecordJob),
     /// Store a policy set.
     PolicySet { digest: [u8; 32], text: Vec<u8>, reply: Reply },
+    /// Take away the bytes of pruned records.
+    Cut(CutJob),
     /// Finish and stop.
     Close { reply: oneshot::Sender<()> },
+}
+
+/// Bytes to take away: of the records of a log from `from` up to the cut.
+#[derive(Debug)]
+pub(crate) struct CutJob {
+    pub(crate) tenant: String,
+    pub(crate) from: u64,
+    pub(crate) cut: Cut,
+    pub(crate) reply: oneshot::Sender<Result<(), Unavailable>>,
 }
 
 /// A record on its way to the writer.

@@ -263,7 +263,22 @@ impl Reader {
         }
     }
 
-    /// Calls `each` with the stored place, leaf and bytes of every record of a log, in order.
+    /// How many records from the begin of a log are pruned: their bytes are gone, but for
+    /// certificates, and their leaf hashes stay.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`], [`ReadError::Postgres`].
+    pub fn pruned(&self, origin: &str) -> Result<u64, ReadError> {
+        let id = self.all()?.into_iter().find(|row| row.origin == origin).map(|row| row.id);
+        match (&self.source, id) {
+            (_, None) => Ok(0),
+            (Source::Sqlite(file), Some(id)) => file.pruned(id),
+            (Source::Postgres(client), Some(id)) => Ok(postgres::pruned(client, id)?),
+        }
+    }
+
+    /// Calls `each` with the stored place, leaf and bytes of every record of a log, in order; a
+    /// pruned record has no bytes.
     pub(crate) fn each<E: From<ReadError>>(
         &self,
         origin: &str,

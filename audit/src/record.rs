@@ -15,6 +15,7 @@ use crate::note::Checkpoint;
 
 mod parse;
 
+pub(crate) use parse::PRUNED_UNTIL;
 pub use parse::{NotARecord, Record};
 
 /// Version of the format (`v`).

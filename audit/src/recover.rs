@@ -173,7 +173,8 @@ fn open_logs(
         let tenant = tenant_of(&row, &options.deployment)?;
         is_under(&row, key, &options.signing_key)?;
         let mark = store.mark(row.id)?;
-        let mut end = verify_tail(row, mark, |log, from, each| store.each_from(log, from, each))?;
+        let known = (mark, store.pruned(row.id)?);
+        let mut end = verify_tail(row, known, |log, from, each| store.each_from(log, from, each))?;
         (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
         logs.insert(tenant, end);
     }
@@ -198,14 +199,16 @@ fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {
 }
 
 /// Verifies a log from the last point that a running ledger vouched for. Everything before is
-/// the work of `portcullis-verify`: start-up must stay short.
+/// the work of `portcullis-verify`: start-up must stay short. Of the first `pruned` records the bytes
+/// may be gone.
 fn verify_tail(
     row: LogRow,
-    mark: Option<Mark>,
+    (mark, pruned): (Option<Mark>, u64),
     read: impl FnOnce(i64, u64, &mut Step<'_>) -> Result<(), OpenError>,
 ) -> Result<LogEnd, OpenError> {
     let from = mark.map_or(0, |mark| mark.low.min(mark.seq));
-    let mut tail = Tail { origin: &row.origin, next: from, prev: None, open: BTreeMap::new() };
+    let mut tail =
+        Tail { origin: &row.origin, pruned, next: from, prev: None, open: BTreeMap::new() };
     if from == 0 {
         tail.prev = Some(row.genesis);
     }
@@ -233,6 +236,8 @@ type Step<'a> = dyn FnMut(u64, Hash, &[u8]) -> Result<(), OpenError> + 'a;
 
 struct Tail<'a> {
     origin: &'a str,
+    /// Before this place a record may have no bytes any more.
+    pruned: u64,
     next: u64,
     /// Unknown only before the first step of a tail that does not begin at zero.
     prev: Option<Hash>,
@@ -243,6 +248,11 @@ impl Tail<'_> {
     fn step(&mut self, seq: u64, leaf: &Hash, bytes: &[u8]) -> Result<(), OpenError> {
         if seq != self.next {
             return Err(self.fault(self.next, FaultKind::Deleted, "the record is not here"));
+        }
+        if bytes.is_empty() && seq < self.pruned {
+            self.prev = Some(*leaf);
+            self.next += 1;
+            return Ok(());
         }
         if chain::leaf(bytes) != *leaf {
             return Err(self.fault(seq, FaultKind::Edited, "its bytes do not give its leaf hash"));

@@ -64,6 +64,15 @@ pub(crate) struct Mark {
     pub(crate) low: u64,
 }
 
+/// How far a log's records are pruned, and the record that says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    pub(crate) until: u64,
+    pub(crate) seq: u64,
+    /// Records before `until` that stay, in order.
+    pub(crate) kept: Vec<u64>,
+}
+
 /// What a storage says when it cannot.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -144,6 +153,35 @@ impl Store {
             Self::Postgres(store) => store.insert_policy_set(digest, text),
         }
         Ok(())
+    }
+
+    /// Notes a cut durably; only then bytes may go.
+    pub(crate) fn insert_prune(&self, log: i64, cut: &Cut) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.insert_prune(log, cut)?),
+            Self::Postgres(store) => Ok(postgres::insert_prune(store.client(), log, cut)?),
+        }
+    }
+
+    /// Takes away, durably, bytes and bodies of the records from `from` up to `to`, without those to
+    /// keep.
+    pub(crate) fn clear(
+        &self,
+        log: i64,
+        from: u64,
+        to: u64,
+        kept: &[u64],
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => {
+                store.begin()?;
+                store.clear(log, from, to, kept)?;
+                Ok(store.commit()?)
+            }
+            Self::Postgres(store) => {
+                Ok(postgres::clear(store.client(), log, (from, to), kept.to_vec())?)
+            }
+        }
     }
 
     pub(crate) fn set_mark(&mut self, log: i64, mark: &Mark) -> Result<(), StoreError> {

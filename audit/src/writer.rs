@@ -36,6 +36,7 @@ pub(crate) use publishing::ANCHOR_EVERY;
 use replicas::{Next, Undo};
 
 mod batch;
+mod cut;
 mod publishing;
 mod replicas;
 
@@ -168,12 +169,14 @@ impl Writer {
 
     fn process(&mut self, mut batch: Batch) -> Option<oneshot::Sender<()>> {
         let close = batch.close.take();
+        let cuts = std::mem::take(&mut batch.cuts);
         if !batch.is_empty() {
             let orphans = self.commit_and_answer(batch);
             if !orphans.is_empty() {
                 self.close_as_unknown(orphans, "deadline");
             }
         }
+        cuts.into_iter().for_each(|cut| self.carry_out(cut));
         close
     }
 

@@ -94,7 +94,7 @@ async fn says_who_signed_and_cosigned_and_wants_the_quorum_of_the_auditors_own_p
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let said = text(&output);
     assert!(said.contains("record 0 to 2, signed by test/deployment+"), "{said}");
-    assert!(said.contains("witnessed by nobody, 0 erased\n"), "{said}");
+    assert!(said.contains("witnessed by nobody, 0 erased, 0 pruned\n"), "{said}");
 
     policy(folder.path(), &wants);
     let output = verify(&args);

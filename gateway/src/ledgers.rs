@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use portcullis_audit::chain::tenant_of;
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::{Policy, Witness};
+use portcullis_audit::prune::{self, NotPrunable, Prefix, examine};
 use portcullis_audit::tlog_proof::TlogProof;
 use portcullis_audit::{
-    DEPLOYMENT, Exported, OpenError, PublishedLogs, ReadError, Reader, Watch, export_with, load_key,
+    DEPLOYMENT, Exported, Ledger, OpenError, PublishedLogs, ReadError, Reader, Unavailable, Watch,
+    export_with, load_key,
 };
 
 use crate::config::{Settings, WitnessPolicy};
@@ -30,9 +34,19 @@ pub enum LedgerError {
     /// The ledger, or the folder of an export.
     #[error(transparent)]
     Read(ReadError),
-    /// The key that signs heads.
+    /// The key that signs heads, or a ledger that can't be opened for writing.
     #[error(transparent)]
     Key(#[from] OpenError),
+    /// Nothing is pruned.
+    #[error(transparent)]
+    #[diagnostic(help("`portcullis ledger prune --help` shows the steps, in their order"))]
+    NotPrunable(#[from] NotPrunable),
+    /// The ledger could not be closed in order.
+    #[error("the ledger was not closed in order: {0}")]
+    Unavailable(#[from] Unavailable),
+    /// The operating system.
+    #[error("nothing can be run: {0}")]
+    Runtime(#[from] std::io::Error),
 }
 
 impl From<ReadError> for LedgerError {
@@ -81,6 +95,40 @@ pub fn prove(settings: &Settings, log: &str, seq: u64) -> Result<TlogProof, Ledg
     let origin = origin(&reader, log)?;
     let published = PublishedLogs::of(&reader, &settings.ledger.deployment);
     Ok(published.prove(&reader, &origin, seq)?)
+}
+
+/// What of a log can be pruned now, under an export in `folder`.
+///
+/// # Errors
+/// [`LedgerError::NotPrunable`], or when the ledger can't be read.
+pub fn prunable(settings: &Settings, log: &str, folder: &Path) -> Result<Prefix, LedgerError> {
+    let reader = reader(settings)?;
+    let origin = origin(&reader, log)?;
+    let tenant = tenant_of(&settings.ledger.deployment, &origin);
+    let tenant = tenant.ok_or_else(|| LedgerError::NoLog(log.to_owned()))?;
+    Ok(examine(&reader, (&origin, tenant), folder, trust(settings)?, Timestamp::now())?)
+}
+
+/// Prunes it; gives the place of the prune record. With a ledger in a file no gateway may serve it.
+///
+/// # Errors
+/// [`LedgerError::Key`] when the ledger is in use, [`LedgerError::NotPrunable`].
+pub fn prune(
+    settings: &Settings,
+    prefix: Prefix,
+    approved_by: [&str; 2],
+) -> Result<u64, LedgerError> {
+    let mut options = ledger_options(settings)?;
+    // A replica of its own name: the gateway's would be taken over and refused.
+    "prune".clone_into(&mut options.replica);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (ledger, _) = Ledger::open(options)?;
+        let pruned = prune::prune(&ledger, prefix, approved_by).await;
+        // The bytes are only gone from the journal once it is closed.
+        ledger.close().await?;
+        Ok(pruned?)
+    })
 }
 
 fn origin(reader: &Reader, log: &str) -> Result<String, LedgerError> {

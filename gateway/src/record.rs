@@ -46,6 +46,8 @@ pub async fn intent(
     let input = Commitment::of("in", call.bytes()).map_err(body::unavailable)?;
     let body = body::seal(gateway, trail, &[("in", &input)]).await?;
     fields.input = Some(input);
+    // The outcome is kept as long: by then the trail knows.
+    fields.ret = Some(trail.retention(call.tool().spec.action_type));
     let intent =
         Intent { tenant: trail.log(), op: trail.op(), call_digest: *call.digest(), fields, body };
     let receipt = gateway.ledger.intent(intent).await.map_err(audit_unavailable)?;

@@ -50,7 +50,7 @@ impl File {
         let mut given: Vec<(&str, &dyn ToSql)> =
             vec![(":from", &from), (":to", &to), (":limit", &limit)];
         let mut sql = "SELECT l.origin, r.seq, r.leaf, r.record FROM records r
-             JOIN logs l ON l.id = r.log WHERE r.seq BETWEEN :from AND :to"
+             JOIN logs l ON l.id = r.log WHERE r.seq BETWEEN :from AND :to AND r.record <> x''"
             .to_owned();
         // Only what narrows goes into the text, so that SQLite sees which index fits.
         if log.is_some() {
@@ -77,6 +77,10 @@ impl File {
             first,
         );
         Ok(body.optional()?)
+    }
+
+    pub(super) fn pruned(&self, log: i64) -> Result<u64, ReadError> {
+        Ok(sqlite::pruned(&self.0, log)?)
     }
 
     pub(super) fn leaf_at(&self, pos: u64) -> Result<Option<Hash>, ReadError> {

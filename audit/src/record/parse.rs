@@ -7,8 +7,11 @@ use uuid::Uuid;
 use super::VERSION;
 use crate::canonical::{NotCanonical, Reader};
 use crate::chain::Hash;
-use crate::entry::Kind;
+use crate::entry::{Kind, Retention};
 use crate::note::Checkpoint;
+
+/// The note of a prune record that says up to where.
+pub(crate) const PRUNED_UNTIL: &str = "until";
 
 /// What the check of a log needs to know of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,9 @@ pub struct Record {
     pub reference: Option<u64>,
     /// The run of the ledger that wrote it, as a counter.
     pub epoch: Option<u64>,
+    /// How long it is kept.
+    pub ret: Option<Retention>,
+    until: Option<u64>,
     heads: Vec<Checkpoint>,
 }
 
@@ -51,6 +57,12 @@ impl Record {
     #[must_use]
     pub fn heads(&self) -> &[Checkpoint] {
         if self.kind == Kind::Anchor { &self.heads } else { &[] }
+    }
+
+    /// Of a prune record: all records before this place may be gone.
+    #[must_use]
+    pub fn prunes(&self) -> Option<u64> {
+        self.until.filter(|_| self.kind == Kind::Prune)
     }
 
     /// Reads a record from its canonical bytes.
@@ -80,6 +92,8 @@ struct Seen<'a> {
     op: Option<Uuid>,
     reference: Option<u64>,
     epoch: Option<u64>,
+    ret: Option<Retention>,
+    until: Option<u64>,
     heads: Vec<Checkpoint>,
     mono: bool,
     v: bool,
@@ -99,13 +113,17 @@ impl<'a> Seen<'a> {
                 members(key, reader, &["boot", "ns"], none)?;
                 self.mono = true;
             }
-            "note" => notes(key, reader)?,
+            "note" => notes(key, reader, |name, value| {
+                if name == PRUNED_UNTIL {
+                    self.until = number(value);
+                }
+            })?,
             "op" => self.op = Some(form("op", reader, uuid)?),
             "pol" => policy(key, reader)?,
             "prev" => self.prev = Some(form("prev", reader, hash)?),
             "ref" => self.reference = Some(form("ref", reader, number)?),
             "res" => members(key, reader, &["error", "status"], none)?,
-            "ret" => drop(text(key, reader)?),
+            "ret" => self.ret = Some(form("ret", reader, Retention::parse)?),
             "sec" => drop(list(key, reader, secret)?),
             "seq" => self.seq = Some(form("seq", reader, number)?),
             "tool" => members(key, reader, &["name", "schema", "server"], none)?,
@@ -148,6 +166,8 @@ impl<'a> Seen<'a> {
             op: self.op.ok_or(missing("op"))?,
             reference: self.reference,
             epoch: self.epoch,
+            ret: self.ret,
+            until: self.until,
             heads: self.heads,
         })
     }
@@ -191,11 +211,18 @@ fn members(
 }
 
 /// An object whose members are text under any key.
-fn notes(key: &str, reader: &mut Reader<'_>) -> Result<(), NotARecord> {
+fn notes(
+    key: &str,
+    reader: &mut Reader<'_>,
+    mut each: impl FnMut(&str, &str),
+) -> Result<(), NotARecord> {
     if !reader.is_map() {
         return Err(wrong(key));
     }
-    reader.map(|_, reader| text(key, reader).map(drop))
+    reader.map(|name, reader| {
+        each(name, &text(key, reader)?);
+        Ok(())
+    })
 }
 
 fn policy(key: &str, reader: &mut Reader<'_>) -> Result<(), NotARecord> {

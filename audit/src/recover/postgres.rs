@@ -13,7 +13,7 @@ use crate::ledger::{LedgerOptions, OpenState, Opened, Postgres};
 use crate::note::LogKey;
 use crate::publish::{Leaves, Publisher, Shown};
 use crate::queue::{Queue, Shared};
-use crate::store::postgres::{each_from, heads, open, open_reader};
+use crate::store::postgres::{each_from, heads, open, open_reader, pruned};
 use crate::store::{PostgresStore, Store, beside};
 use crate::writer::{ANCHOR_EVERY, LogEnd, Writer};
 
@@ -148,7 +148,8 @@ fn open_logs(
         let each = |log, from, step: &mut super::Step<'_>| {
             each_from(store.client(), log, from, |seq, leaf, bytes| step(seq, leaf, bytes))
         };
-        let mut end = verify_tail(row, mark, each)?;
+        let pruned = pruned(store.client(), row.id)?;
+        let mut end = verify_tail(row, (mark, pruned), each)?;
         if end.size < size {
             let why = format!("log `{}` has {size} records, here are {}", end.row.origin, end.size);
             return Err(torn(why));

@@ -22,7 +22,8 @@ pub(crate) use client::Client;
 use client::{READER_PATIENCE, WRITER_PATIENCE};
 pub(crate) use error::PgError;
 pub(crate) use rows::{
-    begin_view, bodies, each_from, each_leaf, end_view, heads, logs, policy_set, select,
+    begin_view, bodies, clear, each_from, each_leaf, end_view, heads, insert_prune, logs,
+    policy_set, pruned, select,
 };
 
 use crate::chain::Hash;

@@ -2,7 +2,8 @@
 -- against accidents and careless tools. A superuser, `session_replication_role`, `ALTER TABLE ...
 -- DISABLE TRIGGER` and edited files go past them: only the hashes and what was shown outside stop
 -- that one. Whoever can, lets another role own the tables and grants the gateway SELECT, INSERT, and
--- UPDATE on heads, marks, lows, epochs and publisher only.
+-- UPDATE on heads, marks, lows, epochs and publisher only; who prunes also needs UPDATE (record) on
+-- records and DELETE on bodies.
 
 CREATE TABLE meta (
     key   text PRIMARY KEY,
@@ -38,6 +39,16 @@ CREATE TABLE records (
     CONSTRAINT records_log_prev UNIQUE (log, prev)
 );
 CREATE INDEX records_op ON records (op);
+
+-- Up to where the bytes of a log's records may be taken away, and the prune record that says so.
+CREATE TABLE prunes (
+    log   bigint NOT NULL,
+    until bigint NOT NULL,
+    seq   bigint NOT NULL,
+    PRIMARY KEY (log, until),
+    CONSTRAINT prunes_recorded FOREIGN KEY (log, seq) REFERENCES records (log, seq),
+    CONSTRAINT prunes_before CHECK (until <= seq)
+);
 
 -- Sealed by the caller before they come here.
 CREATE TABLE bodies (
@@ -104,6 +115,19 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- The bytes of a pruned record may go; its leaf and all else stays.
+CREATE FUNCTION only_pruned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.record = ''
+        AND (NEW.pos, NEW.log, NEW.seq, NEW.op, NEW.prev, NEW.leaf)
+            IS NOT DISTINCT FROM (OLD.pos, OLD.log, OLD.seq, OLD.op, OLD.prev, OLD.leaf)
+        AND EXISTS (SELECT 1 FROM prunes WHERE log = OLD.log AND until > OLD.seq)
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'ledger %: % is not allowed', TG_TABLE_NAME, TG_OP;
+END $$;
+
 CREATE FUNCTION head_is_last() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (
@@ -122,7 +146,10 @@ CREATE TRIGGER heads_follow AFTER UPDATE ON heads
     REFERENCING OLD TABLE AS old_heads NEW TABLE AS new_heads
     FOR EACH STATEMENT EXECUTE FUNCTION head_is_last();
 
-CREATE TRIGGER records_never_update BEFORE UPDATE ON records FOR EACH ROW EXECUTE FUNCTION never();
+CREATE TRIGGER records_never_update BEFORE UPDATE ON records FOR EACH ROW EXECUTE FUNCTION only_pruned();
+CREATE TRIGGER prunes_never_update BEFORE UPDATE ON prunes FOR EACH ROW EXECUTE FUNCTION never();
+CREATE TRIGGER prunes_never_delete BEFORE DELETE ON prunes FOR EACH ROW EXECUTE FUNCTION never();
+CREATE TRIGGER prunes_never_truncate BEFORE TRUNCATE ON prunes EXECUTE FUNCTION never();
 CREATE TRIGGER records_never_delete BEFORE DELETE ON records FOR EACH ROW EXECUTE FUNCTION never();
 CREATE TRIGGER records_never_truncate BEFORE TRUNCATE ON records EXECUTE FUNCTION never();
 CREATE TRIGGER logs_never_update BEFORE UPDATE ON logs FOR EACH ROW EXECUTE FUNCTION never();

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::chain::Hash;
 use crate::error::OpenError;
-use crate::store::{LogRow, Mark, Row};
+use crate::store::{Cut, LogRow, Mark, Row};
 
 /// Marks the file as ours (`PRAGMA application_id`): "PCLg".
 const APPLICATION_ID: i64 = 0x5043_4c67;
@@ -138,6 +138,33 @@ impl SqliteStore {
         logs(&self.conn)
     }
 
+    pub(crate) fn pruned(&self, log: i64) -> rusqlite::Result<u64> {
+        pruned(&self.conn, log)
+    }
+
+    /// Notes that the records of a log before `cut.until` are pruned by the record `cut.seq`.
+    pub(crate) fn insert_prune(&self, log: i64, cut: &Cut) -> rusqlite::Result<()> {
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT OR IGNORE INTO prunes (log, until, seq) VALUES (?1, ?2, ?3)")?;
+        insert.execute(params![log, cut.until, cut.seq]).map(|_| ())
+    }
+
+    /// Takes away bytes and bodies of the records from `from` up to `to`, without those to keep.
+    pub(crate) fn clear(&self, log: i64, from: u64, to: u64, kept: &[u64]) -> rusqlite::Result<()> {
+        let mut body = self.conn.prepare_cached(
+            "DELETE FROM bodies WHERE pos = (SELECT pos FROM records WHERE log = ?1 AND seq = ?2)",
+        )?;
+        let mut record = self.conn.prepare_cached(
+            "UPDATE records SET record = x'' WHERE log = ?1 AND seq = ?2 AND record <> x''",
+        )?;
+        for seq in (from..to).filter(|seq| !kept.contains(seq)) {
+            body.execute(params![log, seq])?;
+            record.execute(params![log, seq])?;
+        }
+        Ok(())
+    }
+
     /// Number of records, by position.
     pub(crate) fn records(&self) -> rusqlite::Result<u64> {
         self.conn.query_row("SELECT coalesce(max(pos), 0) FROM records", [], first)
@@ -174,6 +201,11 @@ pub(crate) fn each_from<E: From<rusqlite::Error>>(
         each(row.get(0)?, row.get(1)?, bytes)?;
     }
     Ok(())
+}
+
+/// How many records from the begin of a log are pruned.
+pub(crate) fn pruned(conn: &Connection, log: i64) -> rusqlite::Result<u64> {
+    conn.query_row("SELECT coalesce(max(until), 0) FROM prunes WHERE log = ?1", [log], first)
 }
 
 /// Every log, in order of creation.

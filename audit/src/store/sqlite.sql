@@ -28,6 +28,14 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE UNIQUE INDEX IF NOT EXISTS records_log_seq ON records (log, seq);
 CREATE INDEX IF NOT EXISTS records_op ON records (op);
 
+-- Up to where the bytes of a log's records may be taken away, and the prune record that says so.
+CREATE TABLE IF NOT EXISTS prunes (
+    log   INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    seq   INTEGER NOT NULL,
+    PRIMARY KEY (log, until)
+) WITHOUT ROWID;
+
 -- Sealed by the caller before they come here.
 CREATE TABLE IF NOT EXISTS bodies (
     pos  INTEGER PRIMARY KEY,
@@ -47,7 +55,12 @@ CREATE TABLE IF NOT EXISTS marks (
     low  INTEGER NOT NULL
 );
 
+-- The bytes of a pruned record may go; its leaf and all else stays.
 CREATE TRIGGER IF NOT EXISTS records_never_update BEFORE UPDATE ON records
+WHEN NEW.record IS NOT x'' OR NEW.pos IS NOT OLD.pos OR NEW.log IS NOT OLD.log
+  OR NEW.seq IS NOT OLD.seq OR NEW.op IS NOT OLD.op OR NEW.prev IS NOT OLD.prev
+  OR NEW.leaf IS NOT OLD.leaf
+  OR NOT EXISTS (SELECT 1 FROM prunes WHERE log = OLD.log AND until > OLD.seq)
 BEGIN SELECT RAISE(ABORT, 'ledger records are never updated'); END;
 
 CREATE TRIGGER IF NOT EXISTS records_never_delete BEFORE DELETE ON records
@@ -68,6 +81,17 @@ WHEN NOT EXISTS (
          FROM records WHERE log = NEW.log ORDER BY seq DESC LIMIT 1),
         NEW.seq = 0 AND NEW.prev = (SELECT genesis FROM logs WHERE id = NEW.log)) IS NOT 1)
 BEGIN SELECT RAISE(ROLLBACK, 'ledger records are only appended, each to the head of its log'); END;
+
+CREATE TRIGGER IF NOT EXISTS prunes_only_append BEFORE INSERT ON prunes
+WHEN NEW.until > NEW.seq
+  OR NOT EXISTS (SELECT 1 FROM records WHERE log = NEW.log AND seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'a prune is recorded before it is carried out'); END;
+
+CREATE TRIGGER IF NOT EXISTS prunes_never_update BEFORE UPDATE ON prunes
+BEGIN SELECT RAISE(ABORT, 'ledger prunes are never updated'); END;
+
+CREATE TRIGGER IF NOT EXISTS prunes_never_delete BEFORE DELETE ON prunes
+BEGIN SELECT RAISE(ABORT, 'ledger prunes are never deleted'); END;
 
 CREATE TRIGGER IF NOT EXISTS logs_never_update BEFORE UPDATE ON logs
 BEGIN SELECT RAISE(ABORT, 'ledger logs are never updated'); END;

@@ -27,6 +27,8 @@ pub struct LogReport {
     pub recovered: u64,
     /// Intents that nothing closed yet.
     pub open: u64,
+    /// Records from the begin whose bytes were pruned, as a prune record further on says.
+    pub pruned: u64,
     /// Subjects whose keys were destroyed, so that what they did can no longer be read.
     pub erased: u64,
     /// Verifier keys that signed the head.
@@ -107,6 +109,10 @@ pub struct Checker {
     prev: Hash,
     last_ts: String,
     open: BTreeMap<u64, Uuid>,
+    /// All records before this place may be gone, by a prune record.
+    may_be_gone: u64,
+    /// What it is when records are gone that none may be.
+    gone: FaultKind,
     trouble: Option<Trouble>,
 }
 
@@ -135,6 +141,7 @@ impl Checker {
             outcomes: 0,
             recovered: 0,
             open: 0,
+            pruned: 0,
             erased: 0,
             signed_by: Vec::new(),
             witnessed_by: Vec::new(),
@@ -153,8 +160,17 @@ impl Checker {
             prev: genesis,
             last_ts: String::new(),
             open: BTreeMap::new(),
+            may_be_gone: 0,
+            gone: FaultKind::Deleted,
             trouble: None,
         }
+    }
+
+    /// The check of a copy: what is not here may still be elsewhere.
+    #[must_use]
+    pub const fn of_copy(mut self) -> Self {
+        self.gone = FaultKind::Torn;
+        self
     }
 
     /// Holds the log also against the heads that anchor records of the deployment's log vouch for.
@@ -172,6 +188,32 @@ impl Checker {
             self.promised.entry(promise.seq).or_default().push((promise.leaf, name));
         }
         self
+    }
+
+    /// Takes a record of which only the leaf hash is here: it must have been pruned, which a record
+    /// further on has to say.
+    pub fn pass(&mut self, leaf: Hash) {
+        let at = self.leaves.len();
+        self.leaves.push(leaf);
+        self.tree.push(leaf);
+        self.prev = leaf;
+        self.report.pruned = self.taken();
+        if self.trouble.is_none()
+            && self.vouched.as_ref().is_some_and(|vouched| vouched.get(at) != Some(&leaf))
+        {
+            self.trouble = Some(Trouble::NotVouched { at, parsed: Ok(()) });
+        }
+        self.hold_to_others(at as u64, &leaf);
+    }
+
+    /// [`Self::pass`] of the first `count` records, whose leaf hashes the signed head vouches for; false
+    /// when they are not known.
+    pub(crate) fn pass_vouched(&mut self, count: u64) -> bool {
+        let Some(vouched) = &self.vouched else { return false };
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(vouched.len());
+        let leaves = vouched.get(..count).unwrap_or_default().to_vec();
+        leaves.into_iter().for_each(|leaf| self.pass(leaf));
+        true
     }
 
     /// Number of records taken so far.
@@ -195,13 +237,18 @@ impl Checker {
             None => self.trouble = self.examine(at, &leaf, parsed).err(),
             Some(trouble) => self.trouble = Some(self.learn(trouble, parsed.ok())),
         }
+        self.hold_to_others(at as u64, &leaf);
+        self.prev = leaf;
+    }
+
+    /// Holds it to what was promised to callers and vouched for by others.
+    fn hold_to_others(&mut self, at: u64, leaf: &Hash) {
         if self.trouble.is_none() {
-            self.trouble = self.keeps_promises(at as u64, &leaf).err();
+            self.trouble = self.keeps_promises(at, leaf).err();
         }
         if self.trouble.is_none() {
             self.trouble = self.meets_anchors().err();
         }
-        self.prev = leaf;
     }
 
     /// Says that the bytes end here although more was to come.
@@ -232,6 +279,11 @@ impl Checker {
                 Voucher::Seen(_) => FaultKind::RolledBack,
             };
             return Err(self.fault(Some(size), kind, why));
+        }
+        if self.report.pruned > self.may_be_gone {
+            let (from, to) = (self.may_be_gone, self.report.pruned - 1);
+            let why = format!("records {from} to {to} are not here, and no prune record says so");
+            return Err(self.fault(Some(from), self.gone, why));
         }
         if let Some((seq, promises)) = self.promised.pop_first() {
             let name = promises.first().map(|(_, name)| name.as_str()).unwrap_or_default();
@@ -276,6 +328,13 @@ impl Checker {
         self.pair(at, &record)?;
         if record.ts < self.last_ts {
             self.report.clock_backwards += 1;
+        }
+        if let Some(until) = record.prunes() {
+            if until > at {
+                let why = format!("it prunes up to {until}, of which it cannot know");
+                return Err(self.certain(at, FaultKind::BadPrune, why));
+            }
+            self.may_be_gone = self.may_be_gone.max(until);
         }
         self.report.erased += u64::from(record.kind == Kind::Erase);
         let heads = record.heads().iter().cloned();
@@ -341,8 +400,10 @@ impl Checker {
             self.report.intents += 1;
             self.open.insert(at, record.op);
         } else if closes && (record.reference.is_some() || record.kind == Kind::Outcome) {
+            let is_gone = record.reference.is_some_and(|seq| seq < self.report.pruned);
             let intent = record.reference.and_then(|seq| self.open.remove(&seq));
-            if intent != Some(record.op) {
+            // Of a pruned intent nobody can tell any more what it was.
+            if intent != Some(record.op) && !(is_gone && intent.is_none()) {
                 let why = "it closes no open intent of its operation".to_owned();
                 return Err(self.certain(at, FaultKind::BadReference, why));
             }

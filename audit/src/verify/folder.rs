@@ -241,6 +241,7 @@ impl Export<'_> {
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
         let mut checker = Checker::new(origin, genesis, vouched.clone())
+            .of_copy()
             .against(anchors)
             .keeping(self.promises(&key, head.size)?);
         super::records::read(&folder, &head, &mut checker, effort)?;

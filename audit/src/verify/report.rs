@@ -138,12 +138,14 @@ fn span(log: &LogReport) -> String {
     let witnesses: Vec<String> = witnesses.collect();
     let witnesses = if witnesses.is_empty() { "nobody".to_owned() } else { witnesses.join(", ") };
     let range = match log.records.checked_sub(1) {
-        Some(last) => format!("record 0 to {last}"),
+        Some(last) => format!("record {} to {last}", log.pruned),
         None => "its begin, no record".to_owned(),
     };
     let signers = log.signed_by.join(", ");
-    let erased = log.erased;
-    format!("{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased")
+    let (erased, pruned) = (log.erased, log.pruned);
+    format!(
+        "{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased, {pruned} pruned"
+    )
 }
 
 fn time(unix_seconds: u64) -> String {
@@ -166,6 +168,7 @@ fn log_json(log: &LogReport) -> serde_json::Value {
         "recovered": log.recovered,
         "open": log.open,
         "erased": log.erased,
+        "pruned": log.pruned,
         "signed_by": log.signed_by,
         "witnessed_by": log.witnessed_by.iter()
             .map(|(name, at)| json!({ "witness": name, "time": time(*at) }))

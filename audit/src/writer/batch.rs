@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::chain::Hash;
 use crate::error::Unavailable;
-use crate::queue::{Job, RecordJob, Reply, Shared, is_outcome};
+use crate::queue::{CutJob, Job, RecordJob, Reply, Shared, is_outcome};
 
 /// Most records in one commit: bounds how long the last of them waits.
 pub(crate) const MAX_BATCH: usize = 256;
@@ -20,6 +20,7 @@ const COMPANY: Duration = Duration::from_millis(2);
 pub(crate) struct Batch {
     pub(crate) records: Vec<RecordJob>,
     pub(super) policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
+    pub(super) cuts: Vec<CutJob>,
     pub(super) close: Option<oneshot::Sender<()>>,
     /// Somebody waits for this commit.
     awaited: bool,
@@ -33,6 +34,7 @@ impl Batch {
             Job::Record(job) if job.is_abandoned_intent() => {}
             Job::Record(job) => self.records.push(job),
             Job::PolicySet { digest, text, reply } => self.policy_sets.push((digest, text, reply)),
+            Job::Cut(cut) => self.cuts.push(cut),
             Job::Close { reply } => self.close = Some(reply),
         }
     }

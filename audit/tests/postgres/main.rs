@@ -14,6 +14,7 @@ mod appends;
 mod crashes;
 mod fences;
 mod outages;
+mod prunes;
 mod refuses;
 mod server;
 

@@ -1,7 +1,8 @@
-//! `portcullis ledger`: show, find, explain, verify, export, and the witness of other ledgers.
+//! `portcullis ledger`: show, find, explain, verify, export, prune, and the witness of other ledgers.
 
 mod explain;
 mod key;
+mod prune;
 mod witness;
 
 use std::path::{Path, PathBuf};
@@ -83,6 +84,9 @@ enum LedgerCommand {
         #[arg(long, value_name = "FOLDER")]
         to: PathBuf,
     },
+    /// Take away the bytes of records that have expired, under an export that has them
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(prune::PruneArgs),
     /// The verifier keys of the logs, to give to auditors and witnesses
     Key,
     /// Watch the logs of others from outside: cosign that they only grow
@@ -123,6 +127,7 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
         }
         LedgerCommand::Verify => verify(settings, json),
         LedgerCommand::Export { log, to } => export(settings, log.as_deref(), &to, json),
+        LedgerCommand::Prune(prune) => prune::run(settings, &prune, json),
         LedgerCommand::Key => key::run(settings, json),
         // Ran before there were settings.
         LedgerCommand::Witness(witness) => Ok(witness::run(witness, json)),

@@ -251,10 +251,21 @@ impl Trail {
         }
         if let Some(secret) = &self.secret {
             fields.note.insert("secret".to_owned(), secret.clone());
-            fields.ret = Some(Retention::Hold);
         }
+        fields.ret = Some(self.retention(self.action()));
         fields.sec.clone_from(&self.sec);
         fields
+    }
+
+    /// How long a record of it is kept: what is about secrets for ever, what only reads by the
+    /// contract's `standard_90d`, and all else, refusals too, by its default `federal_7y`
+    /// (wire-contract.md; mapped by [`Retention::named`] onto classes that are never shorter).
+    pub(super) const fn retention(&self, action: ActionType) -> Retention {
+        match (&self.secret, action) {
+            (Some(_), _) => Retention::Hold,
+            (None, ActionType::Read) => Retention::Year1,
+            (None, ActionType::Write | ActionType::Destructive) => Retention::Years7,
+        }
     }
 
     /// The place of the intent; an outcome refers to it.

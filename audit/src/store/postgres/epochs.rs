@@ -198,6 +198,9 @@ impl PostgresStore {
             let from = epochs.iter().map(of_each).min().unwrap_or(0);
             let mut open = BTreeMap::new();
             each_from(&self.client, row.id, from, |seq, _, bytes| {
+                if bytes.is_empty() {
+                    return Ok(()); // Pruned, and so not open.
+                }
                 let record = Record::parse(bytes).map_err(|why| {
                     PgError::Refused(format!("record {seq} of `{}`: {why}", row.origin))
                 })?;

@@ -3,7 +3,7 @@
 use super::Client;
 use super::error::PgError;
 use crate::chain::Hash;
-use crate::store::{LogRow, Stored, Wanted};
+use crate::store::{Cut, LogRow, Stored, Wanted};
 
 /// Records in one answer.
 const PAGE: i64 = 1024;
@@ -106,7 +106,7 @@ pub(crate) fn select(client: &Client, wanted: Wanted) -> Result<Vec<Stored>, PgE
         Box::pin(async move {
             let select = "SELECT l.origin, r.seq, r.leaf, r.record
                           FROM records r JOIN logs l ON l.id = r.log
-                          WHERE r.seq BETWEEN $1 AND $2
+                          WHERE r.seq BETWEEN $1 AND $2 AND r.record <> ''
                             AND ($3::bigint IS NULL OR r.log = $3)
                             AND ($4::bytea IS NULL OR r.op = $4)
                           ORDER BY r.pos DESC LIMIT $5";
@@ -141,6 +141,51 @@ pub(crate) fn policy_set(client: &Client, digest: &Hash) -> Result<Option<Vec<u8
         Box::pin(async move {
             let text = "SELECT text FROM policy_sets WHERE digest = $1";
             Ok(sqlx::query_scalar(text).bind(digest).fetch_optional(conn).await?)
+        })
+    })
+}
+
+/// How many records from the begin of a log are pruned.
+pub(crate) fn pruned(client: &Client, log: i64) -> Result<u64, PgError> {
+    client.call(move |conn| {
+        Box::pin(async move {
+            let until = "SELECT coalesce(max(until), 0) FROM prunes WHERE log = $1";
+            Ok(size_of(sqlx::query_scalar(until).bind(log).fetch_one(conn).await?))
+        })
+    })
+}
+
+/// Notes that the records of a log before `cut.until` are pruned by the record `cut.seq`.
+pub(crate) fn insert_prune(client: &Client, log: i64, cut: &Cut) -> Result<(), PgError> {
+    let (until, seq) = (int(cut.until), int(cut.seq));
+    client.call(move |conn| {
+        Box::pin(async move {
+            let insert = "INSERT INTO prunes (log, until, seq) VALUES ($1, $2, $3)
+                          ON CONFLICT (log, until) DO NOTHING";
+            let insert = sqlx::query(insert).bind(log).bind(until).bind(seq);
+            Ok(insert.execute(conn).await.map(drop)?)
+        })
+    })
+}
+
+/// Takes away bytes and bodies of the records from `from` up to `to`, without those to keep.
+pub(crate) fn clear(
+    client: &Client,
+    log: i64,
+    (from, to): (u64, u64),
+    kept: Vec<u64>,
+) -> Result<(), PgError> {
+    let kept: Vec<i64> = kept.into_iter().map(int).collect();
+    client.call(move |conn| {
+        Box::pin(async move {
+            let clear = "WITH gone AS (
+                             DELETE FROM bodies
+                             WHERE log = $1 AND seq >= $2 AND seq < $3 AND seq <> ALL($4))
+                         UPDATE records SET record = ''
+                         WHERE log = $1 AND seq >= $2 AND seq < $3 AND seq <> ALL($4)
+                           AND record <> ''";
+            let clear = sqlx::query(clear).bind(log).bind(int(from)).bind(int(to)).bind(kept);
+            Ok(clear.execute(conn).await.map(drop)?)
         })
     })
 }

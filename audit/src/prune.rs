@@ -1,0 +1,321 @@
+//! Retention: what may go, and that nobody can take more (ledger-and-vault.md 5.10).
+//!
+//! Pruning takes away the *bytes* of a whole expired prefix of a log. Its leaf hashes stay, so every
+//! head and every proof still verifies, and the log says itself, in a `prune` record, up to where
+//! bytes are gone, under which export, and who approved. The order cannot be changed, because each
+//! step needs what the one before made: an export, its verification, [`examine`], the record, the cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::entry::{CallFields, Entry, Kind, Retention};
+use crate::error::{ReadError, Unavailable};
+use crate::ledger::Ledger;
+use crate::merkle::Frontier;
+use crate::note::Checkpoint;
+use crate::policy::Policy;
+use crate::read::Reader;
+use crate::record::{PRUNED_UNTIL, Record, is_name};
+use crate::store::Cut;
+use crate::tiles::WIDTH;
+use crate::verify::{Trust, Verdict, verify};
+
+/// A prefix of a log that has expired, is in an export that was verified, and hangs together under
+/// the exported head. Only [`examine`] makes one.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    tenant: String,
+    cut: Cut,
+    from: u64,
+    class: Retention,
+    head: Checkpoint,
+    export: Hash,
+    is_recorded: bool,
+}
+
+/// Why nothing is pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPrunable {
+    /// The export is not whole, or not of this log.
+    #[error("the export does not cover it: {0}")]
+    Export(String),
+    /// The export is of another history than what is stored.
+    #[error("the ledger's first {0} records are not those of the export")]
+    OtherHistory(u64),
+    /// A stored record is not what was logged.
+    #[error("record {0} is not what was logged; what was changed is evidence, and is not pruned")]
+    Edited(u64),
+    /// Nothing has expired beyond what is pruned already.
+    #[error("nothing to prune: {0}")]
+    Nothing(String),
+    /// Two people have to approve, each by a name of their own.
+    #[error("two different people must approve, each named by letters, digits, `_`, `.` or `-`")]
+    Approvers,
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The ledger did not take the prune record, or could not carry it out.
+    #[error("the ledger does not take it: {0}")]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Prefix {
+    /// The first record that stays.
+    #[must_use]
+    pub const fn until(&self) -> u64 {
+        self.cut.until
+    }
+
+    /// How many records go now.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        self.cut.until - self.from
+    }
+
+    /// The longest class of what goes.
+    #[must_use]
+    pub const fn class(&self) -> Retention {
+        self.class
+    }
+
+    /// Whether its prune record is in the log already, and only its bytes are left to go: pruning
+    /// was interrupted.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// SHA-256 of the export's `index`, which names the head of every log in it.
+    #[must_use]
+    pub const fn export(&self) -> &Hash {
+        &self.export
+    }
+
+    fn entry(&self, [one, two]: [&str; 2]) -> Entry {
+        let facts = [
+            (PRUNED_UNTIL, self.cut.until.to_string()),
+            ("class", self.class.as_str().to_owned()),
+            ("export", hex::encode(self.export)),
+            ("head_size", self.head.size.to_string()),
+            ("head_root", hex::encode(self.head.root)),
+            ("approved_by", one.to_owned()),
+            ("and_by", two.to_owned()),
+        ];
+        let note = facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Entry {
+            tenant: self.tenant.clone(),
+            kind: Kind::Prune,
+            op: Uuid::now_v7(),
+            reference: None,
+            fields: CallFields { note, ..CallFields::default() },
+            body: None,
+        }
+    }
+}
+
+/// Finds how much of the log `origin` of `tenant` can be pruned at `now`, under an export in `folder`
+/// that is verified first against `policy`: keys and witnesses that the operator believes.
+///
+/// # Errors
+/// [`NotPrunable`].
+pub fn examine(
+    reader: &Reader,
+    (origin, tenant): (&str, &str),
+    folder: &Path,
+    policy: Policy,
+    now: Timestamp,
+) -> Result<Prefix, NotPrunable> {
+    let (head, export) = verified(origin, folder, policy)?;
+    let mut look = Look::new(now, head.size);
+    reader.each(origin, |seq, leaf, bytes| look.take(seq, &leaf, bytes))?;
+    if look.exported.size() != head.size || look.exported.root() != head.root {
+        return Err(NotPrunable::OtherHistory(head.size));
+    }
+    let pruned = reader.pruned(origin)?;
+    let interrupted = look.left_by(pruned);
+    let width = WIDTH as u64;
+    let expired = look.expired().min(head.size) / width * width;
+    let (until, recorded) = match interrupted {
+        Some(recorded) => (recorded.until, Some(recorded)),
+        None if expired > pruned => (expired, None),
+        None => return Err(NotPrunable::Nothing(look.why(pruned, head.size))),
+    };
+    let kept = look.certificates.range(..until).copied().collect();
+    Ok(Prefix {
+        tenant: tenant.to_owned(),
+        from: if recorded.is_some() { look.first_bytes.unwrap_or(until) } else { pruned },
+        class: look.longest_before(until),
+        is_recorded: recorded.is_some(),
+        cut: Cut { until, seq: recorded.map_or(0, |recorded| recorded.seq), kept },
+        head,
+        export,
+    })
+}
+
+/// The head of the log in an export that is whole, and the digest of the export's list of logs.
+fn verified(
+    origin: &str,
+    folder: &Path,
+    policy: Policy,
+) -> Result<(Checkpoint, Hash), NotPrunable> {
+    let trust = Trust { policy: Some(policy), ..Trust::default() };
+    let report = verify(folder, &trust);
+    if report.verdict != Verdict::Whole {
+        let said = report.to_text();
+        return Err(NotPrunable::Export(said.lines().next().unwrap_or_default().to_owned()));
+    }
+    let log = report.logs.iter().find(|log| log.origin == origin);
+    let log = log.ok_or_else(|| NotPrunable::Export(format!("`{origin}` is not in it")))?;
+    let index = folder.join("index");
+    let io = |source: io::Error| ReadError::Io { path: index.clone(), source };
+    let list = std::fs::read(&index).map_err(io)?;
+    let (origin, size, root) = (log.origin.clone(), log.records, log.root);
+    Ok((Checkpoint { origin, size, root }, chain::digest(&[&list])))
+}
+
+/// A prune record that is in the log.
+#[derive(Clone, Copy, Debug)]
+struct Recorded {
+    until: u64,
+    seq: u64,
+}
+
+/// What one pass over the stored log finds.
+struct Look {
+    now: Timestamp,
+    /// Records of the export.
+    size: u64,
+    exported: Frontier,
+    /// The first record that has not expired: its place, and why it is kept.
+    first_kept: Option<(u64, String)>,
+    open: BTreeMap<u64, Uuid>,
+    certificates: BTreeSet<u64>,
+    /// The first record, other than a certificate, whose bytes are here.
+    first_bytes: Option<u64>,
+    recorded: Option<Recorded>,
+    /// Where a longer class than before begins.
+    longest: Vec<(u64, Retention)>,
+    size_here: u64,
+}
+
+impl Look {
+    fn new(now: Timestamp, size: u64) -> Self {
+        Self {
+            now,
+            size,
+            exported: Frontier::default(),
+            first_kept: None,
+            open: BTreeMap::new(),
+            certificates: BTreeSet::new(),
+            first_bytes: None,
+            recorded: None,
+            longest: Vec::new(),
+            size_here: 0,
+        }
+    }
+
+    fn take(&mut self, seq: u64, leaf: &Hash, bytes: &[u8]) -> Result<(), NotPrunable> {
+        if seq < self.size {
+            self.exported.push(*leaf);
+        }
+        self.size_here = seq + 1;
+        if bytes.is_empty() {
+            return Ok(()); // Pruned; whether it might have been, the verification says.
+        }
+        if chain::leaf(bytes) != *leaf {
+            return Err(NotPrunable::Edited(seq));
+        }
+        let record = Record::parse(bytes).map_err(|_| NotPrunable::Edited(seq))?;
+        self.weigh(seq, &record);
+        match (record.kind, record.reference) {
+            (Kind::Intent, _) => drop(self.open.insert(seq, record.op)),
+            (Kind::Outcome | Kind::Recover, Some(intent)) => drop(self.open.remove(&intent)),
+            _ => {}
+        }
+        if let Some(until) = record.prunes().filter(|until| *until <= seq) {
+            self.recorded = Some(Recorded { until, seq });
+        }
+        Ok(())
+    }
+
+    /// A certificate of a destruction stays for ever and stands in nobody's way. What has no class
+    /// is kept as long as what changes something.
+    fn weigh(&mut self, seq: u64, record: &Record) {
+        if matches!(record.kind, Kind::Erase | Kind::Key) {
+            self.certificates.insert(seq);
+            return;
+        }
+        self.first_bytes.get_or_insert(seq);
+        if self.first_kept.is_some() {
+            return;
+        }
+        let class = record.ret.unwrap_or(Retention::Years7);
+        if self.longest.last().is_none_or(|(_, longest)| *longest < class) {
+            self.longest.push((seq, class));
+        }
+        let written = record.ts.parse::<Timestamp>().ok();
+        let until = written.and_then(|written| class.keeps_until(written));
+        if until.is_none_or(|until| until >= self.now) {
+            let until =
+                until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until:.0}"));
+            self.first_kept =
+                Some((seq, format!("record {seq} is kept {until} (class {})", class.as_str())));
+        }
+    }
+
+    /// All before this place has expired, and nothing in it is open.
+    fn expired(&self) -> u64 {
+        let kept = self.first_kept.as_ref().map_or(self.size_here, |(seq, _)| *seq);
+        self.open.keys().next().map_or(kept, |open| kept.min(*open))
+    }
+
+    /// The prune record that was not carried out to its end.
+    fn left_by(&self, pruned: u64) -> Option<Recorded> {
+        let recorded = self.recorded?;
+        let left =
+            recorded.until > pruned || self.first_bytes.is_some_and(|first| first < recorded.until);
+        left.then_some(recorded)
+    }
+
+    fn longest_before(&self, until: u64) -> Retention {
+        let before = self.longest.iter().take_while(|(seq, _)| *seq < until);
+        before.last().map_or(Retention::Days30, |(_, class)| *class)
+    }
+
+    fn why(&self, pruned: u64, exported: u64) -> String {
+        let kept = self.first_kept.as_ref().map(|(_, why)| why.clone());
+        let kept = kept.unwrap_or_else(|| "all of it has expired".to_owned());
+        format!(
+            "{kept}; {exported} records are in the export, {pruned} are pruned already, and records go \
+             in whole bundles of {WIDTH}"
+        )
+    }
+}
+
+/// Records the prune in its log, and takes the bytes away. Interrupted, it is gone on with by the
+/// same call on what [`examine`] finds then. Gives the place of the prune record.
+///
+/// # Errors
+/// [`NotPrunable::Approvers`], [`NotPrunable::Unavailable`].
+pub async fn prune(
+    ledger: &Ledger,
+    prefix: Prefix,
+    approved_by: [&str; 2],
+) -> Result<u64, NotPrunable> {
+    let [one, two] = approved_by;
+    if one == two || !is_name(one) || !is_name(two) {
+        return Err(NotPrunable::Approvers);
+    }
+    let mut cut = prefix.cut.clone();
+    if !prefix.is_recorded {
+        cut.seq = ledger.put(prefix.entry(approved_by)).await?.seq;
+    }
+    let seq = cut.seq;
+    ledger.cut(prefix.tenant, prefix.from, cut).await?;
+    Ok(seq)
+}
