@@ -145,6 +145,16 @@ pub enum ReadError {
         /// Its place.
         seq: u64,
     },
+    /// The record has expired and is gone.
+    #[error(
+        "record {seq} of log `{log}` was pruned; it is in the export that the log's `prune` records name"
+    )]
+    Pruned {
+        /// Origin of the log.
+        log: String,
+        /// Its place.
+        seq: u64,
+    },
     /// A stored record is not in the format.
     #[error("record {seq} of log `{log}` is not in the format: {why}")]
     Record {

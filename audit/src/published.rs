@@ -72,7 +72,11 @@ impl PublishedLogs {
         let not_yet = || ReadError::NotYet { log: origin.to_owned(), seq };
         let log = Some(origin.to_owned());
         let query = Query { log, from: Some(seq), to: Some(seq), ..Query::default() };
-        let row = reader.rows(&query)?.into_iter().next().ok_or_else(not_yet)?;
+        let Some(row) = reader.rows(&query)?.into_iter().next() else {
+            let log = origin.to_owned();
+            let is_gone = seq < reader.pruned(origin)?;
+            return Err(if is_gone { ReadError::Pruned { log, seq } } else { not_yet() });
+        };
         let shown = self.head(origin)?.ok_or_else(not_yet)?;
         prove_from(&self.folder_of(origin), &shown, seq, row.bytes)
     }

@@ -11,6 +11,7 @@
 )]
 
 mod canaries;
+mod clocks;
 mod confirms;
 mod coverage;
 mod leaks;

@@ -56,6 +56,7 @@ install_parts() {
     install_debian curl curl
     install_debian git git
     install_debian softhsm2-util softhsm2
+    install_debian faketime faketime
     install_debian go golang-go
     install_go_mod
     install_postgres

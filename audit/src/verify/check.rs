@@ -37,10 +37,26 @@ pub struct LogReport {
     pub witnessed_by: Vec<(String, u64)>,
     /// Times at which the clock went backwards; order is by place, so this is a flag, no fault.
     pub clock_backwards: u64,
+    /// The latest time that a record claims; RFC 3339, empty where there is none.
+    pub latest_ts: String,
     /// Root over all leaf hashes.
     pub root: Hash,
     /// Heads of other logs that its anchor records vouch for.
     pub anchored: Vec<Anchor>,
+}
+
+impl LogReport {
+    /// Whether a record claims a later time than any witness saw it at: the gateway's clock was wrong
+    /// then, or the witness's is.
+    #[must_use]
+    pub fn is_ahead_of_witnesses(&self) -> bool {
+        let seen = self.witnessed_by.iter().map(|(_, at)| *at).max();
+        let claimed = self.latest_ts.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+        match (seen.map(i64::try_from), claimed) {
+            (Some(Ok(seen)), Ok(claimed)) => claimed > seen,
+            _ => false,
+        }
+    }
 }
 
 /// A head that is vouched for by more than the log's own checkpoint.
@@ -146,6 +162,7 @@ impl Checker {
             signed_by: Vec::new(),
             witnessed_by: Vec::new(),
             clock_backwards: 0,
+            latest_ts: String::new(),
             root: genesis,
             anchored: Vec::new(),
         };
@@ -328,6 +345,9 @@ impl Checker {
         self.pair(at, &record)?;
         if record.ts < self.last_ts {
             self.report.clock_backwards += 1;
+        }
+        if record.ts > self.report.latest_ts {
+            self.report.latest_ts.clone_from(&record.ts);
         }
         if let Some(until) = record.prunes() {
             if until > at {

@@ -143,9 +143,17 @@ fn span(log: &LogReport) -> String {
     };
     let signers = log.signed_by.join(", ");
     let (erased, pruned) = (log.erased, log.pruned);
-    format!(
+    let mut said = format!(
         "{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased, {pruned} pruned"
-    )
+    );
+    // Order is by place, so these are flags and no faults.
+    if log.clock_backwards > 0 {
+        let _ = write!(said, "; the clock went back {} times", log.clock_backwards);
+    }
+    if log.is_ahead_of_witnesses() {
+        let _ = write!(said, "; a record claims {}, later than any witness saw it", log.latest_ts);
+    }
+    said
 }
 
 fn time(unix_seconds: u64) -> String {
@@ -174,5 +182,7 @@ fn log_json(log: &LogReport) -> serde_json::Value {
             .map(|(name, at)| json!({ "witness": name, "time": time(*at) }))
             .collect::<Vec<_>>(),
         "clock_backwards": log.clock_backwards,
+        "latest_ts": log.latest_ts,
+        "ahead_of_witnesses": log.is_ahead_of_witnesses(),
     })
 }

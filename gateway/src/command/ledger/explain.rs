@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use portcullis_audit::{Query, Reader, RecordRow};
+use portcullis_audit::{Query, ReadError, Reader, RecordRow};
 use portcullis_policies::RecordedSet;
 use serde_json::json;
 
@@ -21,6 +21,11 @@ pub(super) fn run(
     let query =
         Query { log: Some(log.to_owned()), from: Some(seq), to: Some(seq), ..Query::default() };
     let Some(row) = reader.rows(&query)?.into_iter().next() else {
+        if let Some(origin) = reader.origin(log)?
+            && seq < reader.pruned(&origin)?
+        {
+            return Err(ReadError::Pruned { log: origin, seq }.into());
+        }
         print::error(format_args!(
             "there is no record {seq} in `{log}`; `portcullis ledger show --log {log}` shows what there is"
         ));
