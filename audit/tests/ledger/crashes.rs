@@ -1,6 +1,7 @@
 //! kill -9 of a child that appends, and what the next start finds.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
@@ -40,14 +41,32 @@ async fn append_for_ever(ledger: Ledger, tenant: String) {
 }
 
 fn spawn_child(house: &House, failpoints: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    child(house).env("FAILPOINTS", failpoints).spawn().unwrap()
+}
+
+fn child(house: &House) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "crashes::child_appends_until_killed", "--ignored", "--nocapture"])
         .env(FOLDER, house.folder.path())
-        .env("FAILPOINTS", failpoints)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
+}
+
+/// The same child, with what it writes to the files of `root` written down.
+pub(super) struct Watched<'a> {
+    pub(super) library: &'a Path,
+    pub(super) root: &'a Path,
+    pub(super) journal: &'a Path,
+}
+
+impl Watched<'_> {
+    pub(super) fn spawn(&self, house: &House) -> Child {
+        let mut child = child(house);
+        child.env("LD_PRELOAD", self.library).env("SHIM_ROOT", self.root);
+        child.env("SHIM_JOURNAL", self.journal).spawn().unwrap()
+    }
 }
 
 /// Reads the child's promises, kills it after `count` of them, and returns all that it printed.
@@ -64,7 +83,7 @@ fn promises(mut child: Child, count: usize) -> Vec<(String, u64)> {
     all
 }
 
-fn nothing_promised_is_lost(house: &House, promised: &[(String, u64)]) {
+pub(super) fn nothing_promised_is_lost(house: &House, promised: &[(String, u64)]) {
     let (ledger, opened) = house.open();
     tokio::runtime::Runtime::new().unwrap().block_on(ledger.close()).unwrap();
     let rows = house.reader().rows(&everything()).unwrap();
@@ -97,7 +116,7 @@ fn random_moment() -> Duration {
 }
 
 /// All that the child promised until it was killed at such a moment.
-fn promises_until_a_random_moment(mut child: Child) -> Vec<(String, u64)> {
+pub(super) fn promises_until_a_random_moment(mut child: Child) -> Vec<(String, u64)> {
     let stdout = child.stdout.take().unwrap();
     let (first, began) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {

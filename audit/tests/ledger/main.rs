@@ -13,6 +13,7 @@ mod appends;
 mod crashes;
 mod disk_full;
 mod opens;
+mod power;
 mod prunes;
 mod publishes;
 mod refuses;

@@ -1,0 +1,230 @@
+//! Power loss: what was written and not synced is there, gone, or there in part. And disks that fail.
+//!
+//! The library of `power.c`, preloaded into a child, writes down what the child writes and syncs. When the
+//! child is killed the kernel still has all of it; this takes back what a disk may not have.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::crashes::{Watched, nothing_promised_is_lost, promises_until_a_random_moment};
+use super::*;
+use portcullis_audit::verify::{Verdict, verify_ledger};
+
+/// What a disk writes in one piece.
+const SECTOR: usize = 512;
+
+/// The library, built once.
+fn library() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ledger/power.c");
+        let mut build = Command::new("gcc");
+        build.args(["-shared", "-fPIC", "-O1", "-o"]).arg(folder.path().join("power.so"));
+        let done = build.arg(source).args(["-ldl", "-lpthread"]).status();
+        assert!(done.is_ok_and(|done| done.success()), "missing: gcc\n  apt-get install gcc");
+        folder
+    });
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| folder.path().join("power.so"))
+}
+
+enum Event {
+    /// Offset, size of the file before, old bytes, new bytes.
+    Write(u64, u64, Vec<u8>, Vec<u8>),
+    /// Size before and after, the bytes that were cut off.
+    Cut(u64, u64, Vec<u8>),
+}
+
+/// What was done to each file since it was synced last.
+fn unsynced(journal: &Path) -> BTreeMap<PathBuf, Vec<Event>> {
+    let mut bytes = Vec::new();
+    File::open(journal).unwrap().read_to_end(&mut bytes).unwrap();
+    let (mut rest, mut files): (&[u8], BTreeMap<_, Vec<Event>>) = (&bytes, BTreeMap::new());
+    // What the kill cut off in the journal had not been written to the file yet.
+    while let Some(event) = next(&mut rest) {
+        match event {
+            (path, None) => drop(files.remove(&path)),
+            (path, Some(event)) => files.entry(path).or_default().push(event),
+        }
+    }
+    files
+}
+
+fn next(rest: &mut &[u8]) -> Option<(PathBuf, Option<Event>)> {
+    let line = line(rest)?;
+    let (what, path) = line.split_once(' ')?;
+    let path = PathBuf::from(path);
+    if what == "S" {
+        return Some((path, None));
+    }
+    let numbers: Vec<u64> = self::line(rest)?.split(' ').map(|n| n.parse().unwrap()).collect();
+    let [one, two, three] = numbers[..] else { return None };
+    let event = if what == "W" {
+        let old = two.saturating_sub(one).min(three);
+        Event::Write(one, two, take(rest, old)?, take(rest, three)?)
+    } else {
+        Event::Cut(one, two, take(rest, three)?)
+    };
+    Some((path, Some(event)))
+}
+
+fn line(rest: &mut &[u8]) -> Option<String> {
+    let end = rest.iter().position(|byte| *byte == b'\n')?;
+    let line = String::from_utf8(rest[..end].to_vec()).unwrap();
+    *rest = &rest[end + 1..];
+    Some(line)
+}
+
+fn take(rest: &mut &[u8], length: u64) -> Option<Vec<u8>> {
+    let (taken, after) = rest.split_at_checked(usize::try_from(length).unwrap())?;
+    *rest = after;
+    Some(taken.to_vec())
+}
+
+/// Takes back what was not synced, but for the sectors that `survives` says the disk wrote all the same.
+fn lose_power(journal: &Path, mut survives: impl FnMut() -> bool) -> usize {
+    let mut lost = 0;
+    for (path, events) in unsynced(journal) {
+        // A file that was renamed or taken away since has no old name to put anything back to.
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        for event in events.iter().rev() {
+            match event {
+                Event::Write(at, before, old, _) => {
+                    file.write_all_at(old, *at).unwrap();
+                    file.set_len(*before).unwrap();
+                }
+                Event::Cut(before, after, tail) => {
+                    file.set_len(*before).unwrap();
+                    file.write_all_at(tail, *after).unwrap();
+                }
+            }
+        }
+        for event in &events {
+            match event {
+                Event::Write(at, _, _, new) => {
+                    for (index, sector) in new.chunks(SECTOR).enumerate() {
+                        if survives() {
+                            file.write_all_at(sector, *at + (index * SECTOR) as u64).unwrap();
+                        } else {
+                            lost += 1;
+                        }
+                    }
+                }
+                Event::Cut(_, after, _) => {
+                    if survives() {
+                        file.set_len(*after).unwrap();
+                    }
+                }
+            }
+        }
+    }
+    lost
+}
+
+/// `PORTCULLIS_LEDGER_ROUNDS` says how often; a few times here.
+#[test]
+fn a_power_loss_at_random_moments_loses_nothing_acknowledged() {
+    let rounds = std::env::var("PORTCULLIS_LEDGER_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds: u64 = rounds.unwrap_or(15);
+    let (mut lost, mut kept) = (0, 0);
+    for round in 0..rounds {
+        let house = House::new();
+        // Twice in the same folder: the second finds what recovery made of the first.
+        for _ in 0..2 {
+            let journal = house.path("journal");
+            let _ = std::fs::remove_file(&journal);
+            let watched =
+                Watched { library: library(), root: house.folder.path(), journal: &journal };
+            let child = watched.spawn(&house);
+            let promised = promises_until_a_random_moment(child);
+            kept += promised.len();
+            // Nothing unsynced survives; all of it; or some of it.
+            let mut random = 0x9e37_79b9_u64.wrapping_mul(round + 1);
+            lost += lose_power(&journal, || {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                match round % 3 {
+                    0 => false,
+                    1 => (random >> 33) % 2 == 0,
+                    _ => (random >> 33) % 8 != 0,
+                }
+            });
+            let _ = std::fs::remove_file(house.path("ledger.db-shm"));
+            nothing_promised_is_lost(&house, &promised);
+        }
+    }
+    println!("{rounds} rounds: {lost} sectors lost, {kept} records promised and there");
+    assert!(lost > 0 && kept > 0, "{lost} {kept}: it tried nothing");
+}
+
+/// A test of the test: were a write promised before it is synced, this would find it.
+#[test]
+fn a_promise_without_a_sync_would_be_found() {
+    let house = House::new();
+    let (journal, file) = (house.path("journal"), house.path("ledger.x"));
+    let shell = format!("printf kept >{0}; sync {0}; printf lost >>{0}", file.display());
+    let status = Command::new("sh")
+        .args(["-c", &shell])
+        .env("LD_PRELOAD", library())
+        .env("SHIM_ROOT", house.path("ledger"))
+        .env("SHIM_JOURNAL", &journal)
+        .status();
+    assert!(status.unwrap().success());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "keptlost");
+    lose_power(&journal, || false);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+}
+
+/// Attack 21: the disk says EIO at every sync.
+#[test]
+fn a_sync_that_fails_acknowledges_nothing_and_a_restart_goes_on() {
+    let house = House::new();
+    let eio = house.path("eio");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "power::child_meets_a_failing_disk", "--ignored", "--nocapture"])
+        .env("LD_PRELOAD", library())
+        .env("SHIM_EIO", &eio)
+        .env(FOLDER, house.folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("refused: the ledger is sealed"), "{said}");
+    let acknowledged = said.lines().filter(|line| line.starts_with("ack ")).count();
+    std::fs::remove_file(eio).unwrap();
+    let (ledger, _) = house.open();
+    tokio::runtime::Runtime::new().unwrap().block_on(ledger.close()).unwrap();
+    let report = verify_ledger(&house.reader());
+    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
+    let rows = house.reader().rows(&everything()).unwrap();
+    assert!(rows.len() >= acknowledged && acknowledged == 10, "{acknowledged} of {}", rows.len());
+}
+
+const FOLDER: &str = "PORTCULLIS_TEST_FAILING_DISK";
+
+/// Not a test of its own: what the child of the test above runs.
+#[tokio::test]
+#[ignore = "run by the test of a failing disk as its child"]
+async fn child_meets_a_failing_disk() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = PathBuf::from(folder);
+    let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
+    let (ledger, _) = Ledger::open(options).unwrap();
+    for _ in 0..10 {
+        println!("ack {}", ledger.intent(intent("t1")).await.unwrap().seq());
+    }
+    std::fs::write(folder.join("eio"), "").unwrap();
+    for _ in 0..3 {
+        let refused = ledger.intent(intent("t1")).await.unwrap_err();
+        println!("refused: {refused}");
+    }
+    assert!(ledger.status().sealed.is_some());
+    assert!(ledger.close().await.is_err(), "it does not end as if all were well");
+}
