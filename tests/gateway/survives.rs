@@ -7,9 +7,11 @@ mod load;
 mod tally;
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
 
 use harness::failpoints::{PLACES, kill_at};
 use harness::{Deployment, Upstream, json, text};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::io::AsyncWriteExt as _;
 
 use load::Acknowledged;
@@ -78,12 +80,60 @@ async fn a_client_that_hangs_up() {
     upstream.wait_for(1).await;
     drop(client);
     // The gateway has time to notice; were the call bound to the connection, it would be dropped now.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     upstream.release();
     let op = upstream.seen()[0].header("x-portcullis-op").to_owned();
     let records = gate.settled(&op, 2).await;
     assert_eq!(text(&records[1], "/kind"), "outcome");
     assert_eq!(text(&records[1], "/res/status"), "done");
+}
+
+/// Attack 23: no file descriptor is left, for seconds, under load.
+#[tokio::test]
+async fn running_out_of_file_descriptors() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let create = async || gate.call("ana", "notes", "create_note", json!({ "title": "x" })).await;
+    assert_eq!(create().await.status, 200);
+    let id = Pid::from_raw(gate.process_id().try_into().unwrap()).unwrap();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gate.process_id())).unwrap().count() as u64;
+    let maximum = getrlimit(Resource::Nofile).maximum; // It has ours.
+    let limit = |soft: Option<u64>| {
+        let old = prlimit(Some(id), Resource::Nofile, Rlimit { current: soft, maximum });
+        old.expect("the limit of the gateway is set")
+    };
+    let before = limit(Some(open + 2));
+    // Each holds a connection; what does not fit waits at the door, or is turned away.
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let address = gate.url().trim_start_matches("http://").to_owned();
+        held.extend(tokio::net::TcpStream::connect(address).await);
+    }
+    let body = json!({ "function": "create_note", "params": { "title": "x" } });
+    let (url, token) =
+        (format!("{}/v1/extensions/notes/call", gate.url()), gate.token("ana").await);
+    let mut turned_away = 0;
+    for _ in 0..20 {
+        // A client of its own, so that each needs a connection of its own.
+        let request = reqwest::Client::new().post(&url).bearer_auth(&token).json(&body);
+        match request.timeout(Duration::from_millis(200)).send().await {
+            Ok(answer) => {
+                assert!([200, 502, 503].contains(&answer.status().as_u16()), "{answer:?}")
+            }
+            Err(_) => turned_away += 1,
+        }
+    }
+    assert!(turned_away > 0, "it was never short of descriptors");
+    drop(held);
+    limit(before.current);
+    let began = Instant::now();
+    while create().await.status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it did not go on:\n{}", gate.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!gate.log().contains("panic"), "{}", gate.log());
+    let verified = gate.verify();
+    assert!(verified.whole, "{}", verified.said);
 }
 
 #[tokio::test]

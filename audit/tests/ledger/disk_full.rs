@@ -13,10 +13,13 @@ struct SmallDisk(TempDir);
 
 impl SmallDisk {
     fn mount(bytes: u64) -> Self {
+        Self::mount_with(&format!("size={bytes}"))
+    }
+
+    fn mount_with(size: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={bytes}");
         let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path()).status();
+        let done = mount.args(["-t", "tmpfs", "-o", size, "none"]).arg(folder.path()).status();
         assert!(
             done.is_ok_and(|status| status.success()),
             "missing: the right to mount a tmpfs; run as root"
@@ -111,4 +114,35 @@ async fn a_ledger_without_room_for_its_reserve_does_not_start() {
     disk.fill(MIB);
     let refused = Ledger::open(options(disk.0.path())).unwrap_err();
     assert!(refused.to_string().contains("reserve"), "{refused}");
+}
+
+/// Attack 21: there is room for bytes and none for files. What is promised needs no new file.
+#[tokio::test]
+async fn without_inodes_records_are_taken_and_heads_are_shown_once_there_are_some() {
+    let disk = SmallDisk::mount_with("size=64m,nr_inodes=200");
+    let (ledger, _) = Ledger::open(options(disk.0.path())).unwrap();
+    fill(&ledger, "default", 5).await;
+    let taken: Vec<PathBuf> = (0..400)
+        .map(|n| disk.path(&format!("ballast-{n}")))
+        .take_while(|path| std::fs::write(path, "").is_ok())
+        .collect();
+    assert!(taken.len() < 400, "the inodes are not used up");
+    fill(&ledger, "default", 200).await;
+    let mut status = ledger.status();
+    assert_eq!((status.sealed, status.records > 400), (None, true));
+    for path in taken {
+        std::fs::remove_file(path).unwrap();
+    }
+    for _ in 0..100 {
+        status = ledger.status();
+        if status.published == status.records {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(status.published, status.records);
+    ledger.close().await.unwrap();
+    let reader = Reader::open(&disk.path("ledger.db")).unwrap();
+    let report = verify_ledger(&reader);
+    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
 }
