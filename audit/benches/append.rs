@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Failed, cpu_time, entry};
+use common::{Failed, append, cpu_time, median};
 use portcullis_audit::{Ledger, LedgerOptions};
 use uuid::Uuid;
 
@@ -136,25 +136,6 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// Appends `records`, from so many callers at a time, each of which waits for its answer.
-async fn append(ledger: &Ledger, callers: usize, records: usize) -> Result<(), Failed> {
-    let mut tasks = tokio::task::JoinSet::new();
-    for caller in 0..callers {
-        let ledger = ledger.clone();
-        let share = records / callers + usize::from(caller < records % callers);
-        tasks.spawn(async move {
-            for _ in 0..share {
-                ledger.append(entry()).await?;
-            }
-            Ok::<(), portcullis_audit::Unavailable>(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
-}
-
 /// Counts commits in the ledger's own records, since it was opened.
 struct Commits {
     conn: rusqlite::Connection,
@@ -247,10 +228,4 @@ fn timed(work: impl FnOnce() -> Result<(), Failed>) -> Result<(Duration, Duratio
     let (start, before) = (Instant::now(), cpu_time()?);
     work()?;
     Ok((start.elapsed(), cpu_time()?.saturating_sub(before)))
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Failed, cpu_time, entry};
+use common::{Failed, cpu_time, median};
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::{Ledger, LedgerOptions, PublishedLogs, Reader, export, load_key};
@@ -30,7 +30,7 @@ const MEASURED: u64 = 10_000;
 /// The median of so many rounds counts.
 const ROUNDS: usize = 15;
 
-const CALLERS: u64 = 128;
+const CALLERS: usize = 128;
 
 const PROOFS: u64 = 200;
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), Failed> {
     }
     println!("   records  CPU us/append  of the first  proof p50 ms  proof max ms");
     let mut first = None;
-    for ((size, ledger), costs) in sizes.iter().zip(&ledgers).zip(&mut costs) {
+    for ((size, ledger), costs) in sizes.iter().zip(&ledgers).zip(&costs) {
         let cost = median(costs);
         let ratio = cost / *first.get_or_insert(cost);
         let (p50, worst) = ledger.prove(*size)?;
@@ -59,11 +59,6 @@ fn main() -> Result<(), Failed> {
     drop(ledgers);
     println!("\n{}", Bench::grown(VERIFIED.min(most.unwrap_or(u64::MAX)))?.verify()?);
     Ok(())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::INFINITY)
 }
 
 struct Bench {
@@ -108,23 +103,7 @@ impl Bench {
     }
 
     fn append(&self, records: u64) -> Result<(), Failed> {
-        self.runtime.block_on(async {
-            let mut tasks = tokio::task::JoinSet::new();
-            for caller in 0..CALLERS {
-                let ledger = self.ledger.clone();
-                let share = records / CALLERS + u64::from(caller < records % CALLERS);
-                tasks.spawn(async move {
-                    for _ in 0..share {
-                        ledger.append(entry()).await?;
-                    }
-                    Ok::<(), portcullis_audit::Unavailable>(())
-                });
-            }
-            while let Some(done) = tasks.join_next().await {
-                done??;
-            }
-            Ok(())
-        })
+        self.runtime.block_on(common::append(&self.ledger, CALLERS, usize::try_from(records)?))
     }
 
     /// Waits until every record is under a signed head.
@@ -148,8 +127,8 @@ impl Bench {
             proof.verify(proof.extra().unwrap_or_default(), &policy, u64::MAX)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        let p50 = median(&mut times);
-        Ok((p50, times.last().copied().unwrap_or_default()))
+        let p50 = median(&times);
+        Ok((p50, times.into_iter().fold(0.0, f64::max)))
     }
 
     fn verify(&self) -> Result<String, Failed> {
@@ -178,8 +157,8 @@ impl Bench {
             many.push(run(ours("2"))?);
             theirs.push(run(go())?);
         }
-        let rate = |times: &mut Vec<f64>| records as f64 / median(times);
-        let (one, many, theirs) = (rate(&mut one), rate(&mut many), rate(&mut theirs));
+        let rate = |times: &[f64]| records as f64 / median(times);
+        let (one, many, theirs) = (rate(&one), rate(&many), rate(&theirs));
         std::fs::remove_dir_all(&folder)?;
         Ok(format!(
             "{records} records: exported {:.0}/s; verified {one:.0}/s by one thread, {many:.0}/s by two \

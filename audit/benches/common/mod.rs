@@ -1,8 +1,10 @@
 //! What the benches of the ledger share.
 
+#![allow(dead_code, reason = "each bench uses some of it")]
+
 use std::time::Duration;
 
-use portcullis_audit::{CallFields, Commitment, Entry, Kind, PolicyRef, ToolRef, Who};
+use portcullis_audit::{CallFields, Commitment, Entry, Kind, Ledger, PolicyRef, ToolRef, Who};
 use uuid::Uuid;
 
 pub(crate) type Failed = Box<dyn std::error::Error>;
@@ -32,4 +34,30 @@ pub(crate) fn entry() -> Entry {
 pub(crate) fn cpu_time() -> Result<Duration, Failed> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
+}
+
+/// Appends `records`, from so many callers at a time, each of which waits for its answer.
+pub(crate) async fn append(ledger: &Ledger, callers: usize, records: usize) -> Result<(), Failed> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for caller in 0..callers {
+        let ledger = ledger.clone();
+        let share = records / callers + usize::from(caller < records % callers);
+        tasks.spawn(async move {
+            for _ in 0..share {
+                ledger.append(entry()).await?;
+            }
+            Ok::<(), portcullis_audit::Unavailable>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// The middle value.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
