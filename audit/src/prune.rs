@@ -130,7 +130,9 @@ pub fn examine(
     policy: Policy,
     now: Timestamp,
 ) -> Result<Prefix, NotPrunable> {
-    let (head, export) = verified(origin, folder, policy)?;
+    let (head, seen, export) = verified(origin, folder, policy)?;
+    // Where there are witnesses, their clocks say what has expired, and not the operator's alone.
+    let now = seen.map_or(now, |seen| seen.min(now));
     let mut look = Look::new(now, head.size);
     reader.each(origin, |seq, leaf, bytes| look.take(seq, &leaf, bytes))?;
     if look.exported.size() != head.size || look.exported.root() != head.root {
@@ -157,12 +159,13 @@ pub fn examine(
     })
 }
 
-/// The head of the log in an export that is whole, and the digest of the export's list of logs.
+/// The head of the log in an export that is whole, when a witness saw it, and the digest of the
+/// export's list of logs.
 fn verified(
     origin: &str,
     folder: &Path,
     policy: Policy,
-) -> Result<(Checkpoint, Hash), NotPrunable> {
+) -> Result<(Checkpoint, Option<Timestamp>, Hash), NotPrunable> {
     let trust = Trust { policy: Some(policy), ..Trust::default() };
     let report = verify(folder, &trust);
     if report.verdict != Verdict::Whole {
@@ -174,8 +177,10 @@ fn verified(
     let index = folder.join("index");
     let io = |source: io::Error| ReadError::Io { path: index.clone(), source };
     let list = std::fs::read(&index).map_err(io)?;
+    let seen = log.witnessed_by.iter().map(|(_, at)| i64::try_from(*at).unwrap_or(i64::MAX));
+    let seen = seen.max().and_then(|at| Timestamp::from_second(at).ok());
     let (origin, size, root) = (log.origin.clone(), log.records, log.root);
-    Ok((Checkpoint { origin, size, root }, chain::digest(&[&list])))
+    Ok((Checkpoint { origin, size, root }, seen, chain::digest(&[&list])))
 }
 
 /// A prune record that is in the log.
@@ -198,6 +203,8 @@ struct Look {
     /// The first record, other than a certificate, whose bytes are here.
     first_bytes: Option<u64>,
     recorded: Option<Recorded>,
+    /// The latest time that a record so far claims: a clock that was set back makes nothing older.
+    latest: Option<Timestamp>,
     /// Where a longer class than before begins.
     longest: Vec<(u64, Retention)>,
     size_here: u64,
@@ -214,6 +221,7 @@ impl Look {
             certificates: BTreeSet::new(),
             first_bytes: None,
             recorded: None,
+            latest: None,
             longest: Vec::new(),
             size_here: 0,
         }
@@ -258,8 +266,8 @@ impl Look {
         if self.longest.last().is_none_or(|(_, longest)| *longest < class) {
             self.longest.push((seq, class));
         }
-        let written = record.ts.parse::<Timestamp>().ok();
-        let until = written.and_then(|written| class.keeps_until(written));
+        self.latest = self.latest.max(record.ts.parse().ok());
+        let until = self.latest.and_then(|written| class.keeps_until(written));
         if until.is_none_or(|until| until >= self.now) {
             let until =
                 until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until:.0}"));

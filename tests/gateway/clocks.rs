@@ -136,4 +136,19 @@ async fn a_clock_that_jumps_changes_no_order_is_flagged_and_a_witness_contradict
         of_tenant.map(|record| text(record, "/seq").parse().unwrap()).collect();
     places.sort_unstable();
     assert_eq!(places, (0..places.len() as u64).collect::<Vec<_>>());
+
+    // Nor can it make a record older than the witness saw the head that covers it.
+    for attempt in 0..40 {
+        let to = gate.dir().join(format!("export-{attempt}")).display().to_string();
+        gate.must(&["ledger", "export", "--to", &to]);
+        let prune = ["ledger", "prune", "--log", "deployment", "--export", &to, "--dry-run"];
+        let early = gate.portcullis_with_env(&prune, &moved("+30y"));
+        let said = String::from_utf8_lossy(&early.stderr).into_owned();
+        if !said.contains("not_witnessed") {
+            assert!(said.contains("nothing to prune: record 0 is kept until"), "{said}");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    panic!("no export had a head that was witnessed");
 }

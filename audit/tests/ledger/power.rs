@@ -150,8 +150,8 @@ fn a_power_loss_at_random_moments_loses_nothing_acknowledged() {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 match round % 3 {
                     0 => false,
-                    1 => (random >> 33) % 2 == 0,
-                    _ => (random >> 33) % 8 != 0,
+                    1 => (random >> 33).is_multiple_of(2),
+                    _ => !(random >> 33).is_multiple_of(8),
                 }
             });
             let _ = std::fs::remove_file(house.path("ledger.db-shm"));

@@ -372,3 +372,44 @@ async fn killed_at_any_step_it_goes_on_and_records_one_prune() {
         assert_eq!(house.reader().pruned(LOG).unwrap(), 2560, "{point}");
     }
 }
+
+/// Records of a past that never was must not go before those that were written before them.
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_nothing_older() {
+    let house = House::new();
+    written(&house, 200).await;
+    let export = house.export("export");
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    assert!(Path::new(library).exists(), "missing: faketime\n  apt-get install faketime");
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "prunes::child_appends_long_ago", "--ignored"])
+        .env(FOLDER, house.folder.path())
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", "-20y")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    let rows = house.reader().rows(&everything()).unwrap();
+    assert!(rows.last().unwrap().record.ts < rows[0].record.ts, "it was written long ago");
+    let Err(NotPrunable::Nothing(why)) = examined(&house, &export, Timestamp::now()) else {
+        panic!("nothing has expired");
+    };
+    assert!(why.starts_with("record 1 is kept until "), "{why}");
+    let after = house.export("after");
+    assert_eq!(examined(&house, &after, years(2)).unwrap().until(), 512);
+    let almost = Timestamp::now() + 300 * 24.hours();
+    assert!(matches!(examined(&house, &after, almost), Err(NotPrunable::Nothing(_))));
+}
+
+/// Not a test of its own: what the child of the test above runs, under another clock.
+#[tokio::test]
+#[ignore = "run by the test of a clock as its child"]
+async fn child_appends_long_ago() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = PathBuf::from(folder);
+    let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
+    let (ledger, _) = Ledger::open(options).unwrap();
+    fill(&ledger, "t1", 100).await;
+    ledger.close().await.unwrap();
+}

@@ -20,8 +20,9 @@ In this order; nothing else is accepted:
 
 What goes are the bytes of the oldest records, as far as each of them has expired: 1y for a call that
 only reads, 7y for one that changes something, never for what is about secrets, on hold or a certificate
-of an erasure. Leaf hashes stay, so all heads and proofs still verify. With a ledger in a file the gateway
-must be stopped; with PostgreSQL it may serve.";
+of an erasure. Leaf hashes stay, so all heads and proofs still verify. Where there are witnesses, a quorum
+must have cosigned the heads of the export, and their clocks say what has expired. With a ledger in a file
+the gateway must be stopped for the last step; with PostgreSQL it may serve.";
 
 /// Arguments of `portcullis ledger prune`.
 #[derive(Debug, Args)]
