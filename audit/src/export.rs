@@ -8,7 +8,8 @@
 //!   policy          its verifier key, and the witnesses (C2SP tlog-policy)
 //!   checkpoint      its head, a signed note, with the cosignatures of its witnesses
 //!   proofs/         a proof for itself (C2SP tlog-proof) of each certificate and of the last record
-//!   tile/entries/   records in bundles of 256, each with a uint16 length before it
+//!   tile/entries/   records in bundles of 256, each with a uint16 length before it; without those that
+//!                   were pruned, as a `prune` record further on says
 //!   tile/<level>/   hash tiles
 //! t/<tenant>/       the same
 //! ```
@@ -276,7 +277,9 @@ root. Each log is a folder:
                  tlog-policy; compare it with one that you got
                  from elsewhere, because whoever can change this folder can change this file
   checkpoint     origin, size and root, as a signed note (C2SP tlog-checkpoint)
-  tile/entries/  records in bundles of 256, each after its length as a big-endian uint16
+  tile/entries/  records in bundles of 256, each after its length as a big-endian uint16; the
+                 first may be missing when they have expired: a `prune` record in the log then
+                 says up to where, and names the export that has them (SHA-256 of its `index`)
   tile/0/ ...    hash tiles (C2SP tlog-tiles)
   proofs/        of some records a proof that can be sent and checked alone (C2SP tlog-proof):
                  `portcullis-verify --proof FILE`

@@ -14,6 +14,7 @@
 //! - **replica**: one of several processes that write to one PostgreSQL database.
 //! - **epoch**: one run of a replica; `w.epoch` of what it wrote. It holds a **lease** on it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
+//! - **prune**: to take away the bytes of a whole expired prefix of a log; leaf hashes stay.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
 //! # The life of an intent
@@ -56,6 +57,11 @@
 //!   `a_replica_that_slept_past_its_lease_is_refused`).
 //! - INVARIANT: a database that goes away hangs nobody
 //!   (`a_server_stopped_under_load_refuses_in_time_and_service_resumes_by_itself`).
+//! - INVARIANT: bytes go only after an export that covers them and a record that two people approved,
+//!   and what is gone without one is missed (`what_expired_goes_and_what_stays_verifies`,
+//!   `what_is_gone_without_a_prune_record_is_missed`).
+//! - INVARIANT: what was promised survives a power loss
+//!   (`a_power_loss_at_random_moments_loses_nothing_acknowledged`).
 //! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
