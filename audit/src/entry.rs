@@ -82,6 +82,14 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether it says what was destroyed or put in force for ever: pruning leaves it where it is.
+    #[must_use]
+    pub const fn is_certificate(self) -> bool {
+        matches!(self, Self::Erase | Self::Prune | Self::Key)
+    }
+}
+
 /// How an action ended (`res.status`). A timeout is `Unknown`, never `Failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutcomeStatus {

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::chain::{self, Hash};
-use crate::entry::{DEPLOYMENT, Kind};
+use crate::entry::DEPLOYMENT;
 use crate::error::ReadError;
 use crate::note::{Checkpoint, LogKey, VerifierKey};
 use crate::policy::{Policy, Witness};
@@ -115,7 +115,10 @@ pub fn export_with(
     for (log, shown) in &shown {
         let folder = of_log(folder, deployment, &log.origin);
         write(&folder, "policy", watch.policy(&log.vkey).as_bytes())?;
-        export_log(reader, &folder, log, shown, &mut |written| progress(done + written, all))?;
+        // In one view: somebody may prune meanwhile.
+        reader.at_one_moment(|| {
+            export_log(reader, &folder, log, shown, &mut |written| progress(done + written, all))
+        })?;
         done += shown.head.size;
     }
     let heads: Vec<Checkpoint> = shown.into_iter().map(|(_, shown)| shown.head).collect();
@@ -166,8 +169,9 @@ fn export_log(
     let size = shown.head.size;
     let mut bundles = Bundles { folder, leaves: Vec::new(), bundle: Vec::new() };
     let mut proved = BTreeMap::new();
-    // Whole bundles are pruned; a head that is not shown over them yet would be one from before.
-    let pruned = reader.pruned(&log.origin)?.min(size);
+    // Whole bundles are pruned, and never beyond a head that was shown.
+    let width = WIDTH as u64;
+    let pruned = reader.pruned(&log.origin)?.min(size) / width * width;
     reader.each(&log.origin, |seq, leaf, bytes| {
         if seq >= size {
             return Ok(());
@@ -199,10 +203,9 @@ fn export_log(
     Ok(())
 }
 
-/// Records whose proof somebody else may ask for: what was destroyed, and what was pruned.
+/// Records whose proof somebody else may ask for: what was destroyed, pruned, put in force.
 fn is_certificate(bytes: &[u8]) -> bool {
-    let kind = Record::parse(bytes).ok().map(|record| record.kind);
-    matches!(kind, Some(Kind::Erase | Kind::Prune))
+    Record::parse(bytes).is_ok_and(|record| record.kind.is_certificate())
 }
 
 struct Bundles<'a> {

@@ -39,6 +39,8 @@ pub enum FaultKind {
     BadTile,
     /// An outcome does not fit its intent.
     BadReference,
+    /// A proof in the export does not prove the record that it carries.
+    BadProof,
     /// A prune record gives up what it can't have known.
     BadPrune,
 }
@@ -65,6 +67,7 @@ impl FaultKind {
             Self::BadCheckpoint => "bad_checkpoint",
             Self::BadTile => "bad_tile",
             Self::BadReference => "bad_reference",
+            Self::BadProof => "bad_proof",
             Self::BadPrune => "bad_prune",
         }
     }
@@ -121,8 +124,8 @@ impl FaultKind {
                 "the head is not one that the log's key signed: it was changed, or it was signed by \
                  somebody else"
             }
-            Self::BadTile => {
-                "a hash was changed; the records themselves are what the head vouches for"
+            Self::BadTile | Self::BadProof => {
+                "a hash or a proof was changed; the records themselves are what the head vouches for"
             }
             Self::BadReference => {
                 "a program other than the ledger wrote this outcome: the ledger closes each intent once"

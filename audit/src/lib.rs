@@ -133,4 +133,4 @@ pub use publish::folder::write_whole;
 pub use published::{PublishedLogs, ShownHead, read_tile};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
-pub use record::{Draft, NotARecord, Place, Record, Stamp};
+pub use record::{Draft, NotARecord, Place, PruneNote, Record, Stamp};

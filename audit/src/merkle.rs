@@ -23,6 +23,12 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// The empty tree.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { size: 0, edge: Vec::new() }
+    }
+
     /// The tree over `leaves`.
     #[must_use]
     pub fn over(leaves: &[Hash]) -> Self {

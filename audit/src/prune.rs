@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,8 +20,9 @@ use crate::ledger::Ledger;
 use crate::merkle::Frontier;
 use crate::note::Checkpoint;
 use crate::policy::Policy;
+use crate::published::PublishedLogs;
 use crate::read::Reader;
-use crate::record::{PRUNED_UNTIL, Record, is_name};
+use crate::record::{PruneNote, Record, are_two};
 use crate::store::Cut;
 use crate::tiles::WIDTH;
 use crate::verify::{Trust, Verdict, verify};
@@ -36,6 +38,7 @@ pub struct Prefix {
     head: Checkpoint,
     export: Hash,
     is_recorded: bool,
+    shown: PublishedLogs,
 }
 
 /// Why nothing is pruned.
@@ -56,6 +59,11 @@ pub enum NotPrunable {
     /// Two people have to approve, each by a name of their own.
     #[error("two different people must approve, each named by letters, digits, `_`, `.` or `-`")]
     Approvers,
+    /// The prune record is not under a head yet, so nothing was taken away.
+    #[error(
+        "record {0} says what goes, and no head is signed over it yet; the same command goes on once one is"
+    )]
+    NotShown(u64),
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -73,8 +81,9 @@ impl Prefix {
 
     /// How many records go now.
     #[must_use]
-    pub const fn records(&self) -> u64 {
-        self.cut.until - self.from
+    pub fn records(&self) -> u64 {
+        let kept = self.cut.kept.iter().filter(|seq| **seq >= self.from).count();
+        (self.cut.until - self.from).saturating_sub(kept as u64)
     }
 
     /// The longest class of what goes.
@@ -98,11 +107,12 @@ impl Prefix {
 
     fn entry(&self, [one, two]: [&str; 2]) -> Entry {
         let facts = [
-            (PRUNED_UNTIL, self.cut.until.to_string()),
+            ("until", self.cut.until.to_string()),
             ("class", self.class.as_str().to_owned()),
             ("export", hex::encode(self.export)),
             ("head_size", self.head.size.to_string()),
             ("head_root", hex::encode(self.head.root)),
+            ("kept", self.cut.kept.len().to_string()),
             ("approved_by", one.to_owned()),
             ("and_by", two.to_owned()),
         ];
@@ -130,42 +140,78 @@ pub fn examine(
     policy: Policy,
     now: Timestamp,
 ) -> Result<Prefix, NotPrunable> {
-    let (head, seen, export) = verified(origin, folder, policy)?;
+    let export = verified(origin, folder, policy)?;
     // Where there are witnesses, their clocks say what has expired, and not the operator's alone.
-    let now = seen.map_or(now, |seen| seen.min(now));
-    let mut look = Look::new(now, head.size);
-    reader.each(origin, |seq, leaf, bytes| look.take(seq, &leaf, bytes))?;
-    if look.exported.size() != head.size || look.exported.root() != head.root {
-        return Err(NotPrunable::OtherHistory(head.size));
+    let now = export.seen.map_or(now, |seen| seen.min(now));
+    // In one view: a gateway may write, and somebody else prune.
+    let looked = reader.at_one_moment(|| {
+        let mut look = Look::new(now, export.head.size, reader.pruned(origin)?);
+        let walked = reader
+            .each(origin, |seq, leaf, bytes| look.take(seq, &leaf, bytes).map_err(Stop::Here));
+        match walked {
+            Err(Stop::Read(error)) => Err(error),
+            Err(Stop::Here(why)) => Ok(Err(why)),
+            Ok(()) => Ok(Ok(look)),
+        }
+    });
+    let look = looked??;
+    if look.exported.size() != export.head.size || look.exported.root() != export.head.root {
+        return Err(NotPrunable::OtherHistory(export.head.size));
     }
-    let pruned = reader.pruned(origin)?;
-    let interrupted = look.left_by(pruned);
-    let width = WIDTH as u64;
-    let expired = look.expired().min(head.size) / width * width;
-    let (until, recorded) = match interrupted {
-        Some(recorded) => (recorded.until, Some(recorded)),
-        None if expired > pruned => (expired, None),
-        None => return Err(NotPrunable::Nothing(look.why(pruned, head.size))),
+    let (from, recorded) = look.from(&export)?;
+    let until = match &recorded {
+        Some((_, note)) => note.until,
+        None => look.expired().min(export.head.size) / WIDTH as u64 * WIDTH as u64,
     };
-    let kept = look.certificates.range(..until).copied().collect();
+    if until <= from || until > look.expired() {
+        return Err(NotPrunable::Nothing(look.why(export.head.size)));
+    }
     Ok(Prefix {
         tenant: tenant.to_owned(),
-        from: if recorded.is_some() { look.first_bytes.unwrap_or(until) } else { pruned },
-        class: look.longest_before(until),
+        from,
+        class: recorded.as_ref().map_or_else(|| look.longest_before(until), |(_, note)| note.class),
         is_recorded: recorded.is_some(),
-        cut: Cut { until, seq: recorded.map_or(0, |recorded| recorded.seq), kept },
-        head,
-        export,
+        cut: Cut {
+            until,
+            seq: recorded.map_or(0, |(seq, _)| seq),
+            kept: look.certificates.range(..until).copied().collect(),
+        },
+        head: export.head,
+        export: export.digest,
+        shown: PublishedLogs::of(reader, origin.split('/').next().unwrap_or_default()),
     })
 }
 
-/// The head of the log in an export that is whole, when a witness saw it, and the digest of the
-/// export's list of logs.
-fn verified(
-    origin: &str,
-    folder: &Path,
-    policy: Policy,
-) -> Result<(Checkpoint, Option<Timestamp>, Hash), NotPrunable> {
+/// Why the walk over the log ended early.
+enum Stop {
+    Here(NotPrunable),
+    Read(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A log in an export that is whole.
+struct Covered {
+    head: Checkpoint,
+    /// When the slowest of its witnesses saw the head.
+    seen: Option<Timestamp>,
+    /// Records that are not in it because they were pruned before.
+    pruned: u64,
+    /// SHA-256 of the export's list of logs.
+    digest: Hash,
+}
+
+fn verified(origin: &str, folder: &Path, policy: Policy) -> Result<Covered, NotPrunable> {
+    let index = folder.join("index");
+    let list = || {
+        let io = |source: io::Error| ReadError::Io { path: index.clone(), source };
+        std::fs::read(&index).map(|list| chain::digest(&[&list])).map_err(io)
+    };
+    let before = list();
     let trust = Trust { policy: Some(policy), ..Trust::default() };
     let report = verify(folder, &trust);
     if report.verdict != Verdict::Whole {
@@ -174,20 +220,14 @@ fn verified(
     }
     let log = report.logs.iter().find(|log| log.origin == origin);
     let log = log.ok_or_else(|| NotPrunable::Export(format!("`{origin}` is not in it")))?;
-    let index = folder.join("index");
-    let io = |source: io::Error| ReadError::Io { path: index.clone(), source };
-    let list = std::fs::read(&index).map_err(io)?;
+    let digest = before?;
+    if list()? != digest {
+        return Err(NotPrunable::Export("it was changed while it was verified".to_owned()));
+    }
     let seen = log.witnessed_by.iter().map(|(_, at)| i64::try_from(*at).unwrap_or(i64::MAX));
-    let seen = seen.max().and_then(|at| Timestamp::from_second(at).ok());
+    let seen = seen.min().and_then(|at| Timestamp::from_second(at).ok());
     let (origin, size, root) = (log.origin.clone(), log.records, log.root);
-    Ok((Checkpoint { origin, size, root }, seen, chain::digest(&[&list])))
-}
-
-/// A prune record that is in the log.
-#[derive(Clone, Copy, Debug)]
-struct Recorded {
-    until: u64,
-    seq: u64,
+    Ok(Covered { head: Checkpoint { origin, size, root }, seen, pruned: log.pruned, digest })
 }
 
 /// What one pass over the stored log finds.
@@ -195,6 +235,8 @@ struct Look {
     now: Timestamp,
     /// Records of the export.
     size: u64,
+    /// Before this place bytes may be gone.
+    pruned: u64,
     exported: Frontier,
     /// The first record that has not expired: its place, and why it is kept.
     first_kept: Option<(u64, String)>,
@@ -202,7 +244,8 @@ struct Look {
     certificates: BTreeSet<u64>,
     /// The first record, other than a certificate, whose bytes are here.
     first_bytes: Option<u64>,
-    recorded: Option<Recorded>,
+    /// The last prune record, with its place.
+    recorded: Option<(u64, PruneNote)>,
     /// The latest time that a record so far claims: a clock that was set back makes nothing older.
     latest: Option<Timestamp>,
     /// Where a longer class than before begins.
@@ -211,11 +254,12 @@ struct Look {
 }
 
 impl Look {
-    fn new(now: Timestamp, size: u64) -> Self {
+    const fn new(now: Timestamp, size: u64, pruned: u64) -> Self {
         Self {
             now,
             size,
-            exported: Frontier::default(),
+            pruned,
+            exported: Frontier::new(),
             first_kept: None,
             open: BTreeMap::new(),
             certificates: BTreeSet::new(),
@@ -232,8 +276,8 @@ impl Look {
             self.exported.push(*leaf);
         }
         self.size_here = seq + 1;
-        if bytes.is_empty() {
-            return Ok(()); // Pruned; whether it might have been, the verification says.
+        if bytes.is_empty() && seq < self.pruned {
+            return Ok(());
         }
         if chain::leaf(bytes) != *leaf {
             return Err(NotPrunable::Edited(seq));
@@ -245,8 +289,8 @@ impl Look {
             (Kind::Outcome | Kind::Recover, Some(intent)) => drop(self.open.remove(&intent)),
             _ => {}
         }
-        if let Some(until) = record.prunes().filter(|until| *until <= seq) {
-            self.recorded = Some(Recorded { until, seq });
+        if let Some(note) = record.prune() {
+            self.recorded = Some((seq, note.clone()));
         }
         Ok(())
     }
@@ -254,7 +298,7 @@ impl Look {
     /// A certificate of a destruction stays for ever and stands in nobody's way. What has no class
     /// is kept as long as what changes something.
     fn weigh(&mut self, seq: u64, record: &Record) {
-        if matches!(record.kind, Kind::Erase | Kind::Key) {
+        if record.kind.is_certificate() {
             self.certificates.insert(seq);
             return;
         }
@@ -282,12 +326,21 @@ impl Look {
         self.open.keys().next().map_or(kept, |open| kept.min(*open))
     }
 
-    /// The prune record that was not carried out to its end.
-    fn left_by(&self, pruned: u64) -> Option<Recorded> {
-        let recorded = self.recorded?;
-        let left =
-            recorded.until > pruned || self.first_bytes.is_some_and(|first| first < recorded.until);
-        left.then_some(recorded)
+    /// The first record that may go, and the prune record that was not carried out to its end.
+    fn from(&self, export: &Covered) -> Result<(u64, Option<(u64, PruneNote)>), NotPrunable> {
+        let here = self.first_bytes.unwrap_or(self.size_here);
+        let left = |note: &PruneNote| note.until > self.pruned || here < note.until;
+        let Some((seq, note)) = self.recorded.as_ref().filter(|(_, note)| left(note)) else {
+            let is_covered = export.pruned <= self.pruned;
+            let why =
+                || NotPrunable::Export("it does not have the records that would go".to_owned());
+            return is_covered.then_some((self.pruned, None)).ok_or_else(why);
+        };
+        if note.export != export.digest {
+            let why = "pruning was interrupted; it goes on under the export that record";
+            return Err(NotPrunable::Export(format!("{why} {seq} names")));
+        }
+        Ok((here.min(note.until - 1), Some((*seq, note.clone()))))
     }
 
     fn longest_before(&self, until: u64) -> Retention {
@@ -295,35 +348,52 @@ impl Look {
         before.last().map_or(Retention::Days30, |(_, class)| *class)
     }
 
-    fn why(&self, pruned: u64, exported: u64) -> String {
+    fn why(&self, exported: u64) -> String {
         let kept = self.first_kept.as_ref().map(|(_, why)| why.clone());
         let kept = kept.unwrap_or_else(|| "all of it has expired".to_owned());
         format!(
-            "{kept}; {exported} records are in the export, {pruned} are pruned already, and records go \
-             in whole bundles of {WIDTH}"
+            "{kept}; {exported} records are in the export, {} are pruned already, and records go in \
+             whole bundles of {WIDTH}",
+            self.pruned
         )
     }
 }
 
-/// Records the prune in its log, and takes the bytes away. Interrupted, it is gone on with by the
-/// same call on what [`examine`] finds then. Gives the place of the prune record.
+/// How long a prune record waits for a head over it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether these name the two people who have to approve; what they say of themselves, not proved.
 ///
 /// # Errors
-/// [`NotPrunable::Approvers`], [`NotPrunable::Unavailable`].
+/// [`NotPrunable::Approvers`].
+pub fn approvers([one, two]: [&str; 2]) -> Result<(), NotPrunable> {
+    if are_two(one, two) { Ok(()) } else { Err(NotPrunable::Approvers) }
+}
+
+/// Records the prune in its log, waits for a head over that record, and takes the bytes away.
+/// Interrupted, it is gone on with by the same call on what [`examine`] finds then. Gives the place of
+/// the prune record.
+///
+/// # Errors
+/// [`NotPrunable::Approvers`], [`NotPrunable::Unavailable`], [`NotPrunable::NotShown`].
 pub async fn prune(
     ledger: &Ledger,
     prefix: Prefix,
     approved_by: [&str; 2],
 ) -> Result<u64, NotPrunable> {
-    let [one, two] = approved_by;
-    if one == two || !is_name(one) || !is_name(two) {
-        return Err(NotPrunable::Approvers);
-    }
+    approvers(approved_by)?;
     let mut cut = prefix.cut.clone();
     if !prefix.is_recorded {
         cut.seq = ledger.put(prefix.entry(approved_by)).await?.seq;
     }
-    let seq = cut.seq;
+    let (seq, since) = (cut.seq, Instant::now());
+    // Without a head over it, an export would miss what is gone.
+    while prefix.shown.head(&prefix.head.origin)?.is_none_or(|shown| shown.head.size <= seq) {
+        if since.elapsed() > PATIENCE {
+            return Err(NotPrunable::NotShown(seq));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     ledger.cut(prefix.tenant, prefix.from, cut).await?;
     Ok(seq)
 }

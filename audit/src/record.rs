@@ -15,8 +15,8 @@ use crate::note::Checkpoint;
 
 mod parse;
 
-pub(crate) use parse::PRUNED_UNTIL;
-pub use parse::{NotARecord, Record};
+pub(crate) use parse::are_two;
+pub use parse::{NotARecord, PruneNote, Record};
 
 /// Version of the format (`v`).
 pub(crate) const VERSION: &str = "1";

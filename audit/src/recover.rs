@@ -24,9 +24,9 @@ use crate::record::{Record, is_name};
 use crate::reserve::Reserve;
 use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
 use crate::wal::{Checkpointer, Checkpointing};
+use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
 mod postgres;
-use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
 
 /// Opens the ledger and starts its threads.
 pub(crate) fn start(

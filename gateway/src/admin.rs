@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Who};
+use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Retention, Who};
 use uuid::Uuid;
 
 use crate::directory::{Actor, Change, Directory, ERASED, SCOPES_ROTATED};
@@ -67,7 +67,10 @@ pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carrie
 
 fn entry(change: Change) -> Entry {
     let kind = if change.action == ERASED { Kind::Erase } else { Kind::Admin };
-    let mut fields = CallFields { who: Who::default(), ..CallFields::default() };
+    // What became of secrets and their keys must be there to be asked about for ever.
+    let of_secrets = ["secret.", "vault."].iter().any(|begin| change.action.starts_with(begin));
+    let ret = Some(if of_secrets { Retention::Hold } else { Retention::Years7 });
+    let mut fields = CallFields { who: Who::default(), ret, ..CallFields::default() };
     fields.note.insert("action".to_owned(), change.action);
     fields.note.insert("actor".to_owned(), change.actor);
     fields.note.insert("target".to_owned(), change.target);

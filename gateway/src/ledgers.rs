@@ -118,6 +118,7 @@ pub fn prune(
     prefix: Prefix,
     approved_by: [&str; 2],
 ) -> Result<u64, LedgerError> {
+    prune::approvers(approved_by)?;
     let mut options = ledger_options(settings)?;
     // A replica of its own name: the gateway's would be taken over and refused.
     "prune".clone_into(&mut options.replica);

@@ -4,14 +4,12 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::VERSION;
+use super::{VERSION, is_name};
 use crate::canonical::{NotCanonical, Reader};
 use crate::chain::Hash;
 use crate::entry::{Kind, Retention};
 use crate::note::Checkpoint;
-
-/// The note of a prune record that says up to where.
-pub(crate) const PRUNED_UNTIL: &str = "until";
+use crate::tiles::WIDTH;
 
 /// What the check of a log needs to know of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +32,25 @@ pub struct Record {
     pub epoch: Option<u64>,
     /// How long it is kept.
     pub ret: Option<Retention>,
-    until: Option<u64>,
+    prune: Option<PruneNote>,
     heads: Vec<Checkpoint>,
+}
+
+/// What a prune record says, when it says all that it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PruneNote {
+    /// All records before this place may be gone, but for certificates; whole bundles.
+    pub until: u64,
+    /// The longest retention class among them.
+    pub class: Retention,
+    /// SHA-256 of the `index` of the export that has them.
+    pub export: Hash,
+    /// The head of the log in that export.
+    pub head_size: u64,
+    /// Its root.
+    pub head_root: Hash,
+    /// How many certificates before `until` stay.
+    pub kept: u64,
 }
 
 /// Why bytes are not a record.
@@ -59,10 +74,10 @@ impl Record {
         if self.kind == Kind::Anchor { &self.heads } else { &[] }
     }
 
-    /// Of a prune record: all records before this place may be gone.
+    /// What a prune record says; `None` for any other, and for one that does not say all it must.
     #[must_use]
-    pub fn prunes(&self) -> Option<u64> {
-        self.until.filter(|_| self.kind == Kind::Prune)
+    pub fn prune(&self) -> Option<&PruneNote> {
+        self.prune.as_ref().filter(|_| self.kind == Kind::Prune)
     }
 
     /// Reads a record from its canonical bytes.
@@ -93,7 +108,7 @@ struct Seen<'a> {
     reference: Option<u64>,
     epoch: Option<u64>,
     ret: Option<Retention>,
-    until: Option<u64>,
+    pruned: Pruned<'a>,
     heads: Vec<Checkpoint>,
     mono: bool,
     v: bool,
@@ -113,11 +128,7 @@ impl<'a> Seen<'a> {
                 members(key, reader, &["boot", "ns"], none)?;
                 self.mono = true;
             }
-            "note" => notes(key, reader, |name, value| {
-                if name == PRUNED_UNTIL {
-                    self.until = number(value);
-                }
-            })?,
+            "note" => notes(key, reader, |name, value| self.pruned.note(name, value))?,
             "op" => self.op = Some(form("op", reader, uuid)?),
             "pol" => policy(key, reader)?,
             "prev" => self.prev = Some(form("prev", reader, hash)?),
@@ -167,7 +178,7 @@ impl<'a> Seen<'a> {
             reference: self.reference,
             epoch: self.epoch,
             ret: self.ret,
-            until: self.until,
+            prune: self.pruned.whole(),
             heads: self.heads,
         })
     }
@@ -211,18 +222,68 @@ fn members(
 }
 
 /// An object whose members are text under any key.
-fn notes(
+fn notes<'a>(
     key: &str,
-    reader: &mut Reader<'_>,
-    mut each: impl FnMut(&str, &str),
+    reader: &mut Reader<'a>,
+    mut each: impl FnMut(&'a str, Cow<'a, str>),
 ) -> Result<(), NotARecord> {
     if !reader.is_map() {
         return Err(wrong(key));
     }
     reader.map(|name, reader| {
-        each(name, &text(key, reader)?);
+        each(name, text(key, reader)?);
         Ok(())
     })
+}
+
+/// The notes of a prune record, as far as they were read; most records have none of them.
+#[derive(Default)]
+struct Pruned<'a> {
+    until: Option<u64>,
+    class: Option<Retention>,
+    export: Option<Hash>,
+    head_size: Option<u64>,
+    head_root: Option<Hash>,
+    kept: Option<u64>,
+    approvers: [Option<Cow<'a, str>>; 2],
+}
+
+impl<'a> Pruned<'a> {
+    fn note(&mut self, name: &str, value: Cow<'a, str>) {
+        let [one, two] = &mut self.approvers;
+        match name {
+            "until" => self.until = number(&value),
+            "class" => self.class = Retention::parse(&value),
+            "export" => self.export = hash(&value),
+            "head_size" => self.head_size = number(&value),
+            "head_root" => self.head_root = hash(&value),
+            "kept" => self.kept = number(&value),
+            "approved_by" => *one = Some(value),
+            "and_by" => *two = Some(value),
+            _ => {}
+        }
+    }
+
+    /// All of it, when it is whole and fits together.
+    fn whole(self) -> Option<PruneNote> {
+        let [one, two] = self.approvers;
+        let (one, two) = (one?, two?);
+        let note = PruneNote {
+            until: self.until?,
+            class: self.class?,
+            export: self.export?,
+            head_size: self.head_size?,
+            head_root: self.head_root?,
+            kept: self.kept?,
+        };
+        let bundles = note.until.is_multiple_of(WIDTH as u64) && note.until <= note.head_size;
+        (are_two(&one, &two) && bundles).then_some(note)
+    }
+}
+
+/// Whether these name two people.
+pub(crate) fn are_two(one: &str, two: &str) -> bool {
+    is_name(one) && is_name(two) && !one.eq_ignore_ascii_case(two)
 }
 
 fn policy(key: &str, reader: &mut Reader<'_>) -> Result<(), NotARecord> {

@@ -115,17 +115,32 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The bytes of a pruned record may go; its leaf and all else stays.
+-- The bytes of a pruned record may go, but not those of a certificate; its leaf and all else stays.
 CREATE FUNCTION only_pruned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.record = ''
         AND (NEW.pos, NEW.log, NEW.seq, NEW.op, NEW.prev, NEW.leaf)
             IS NOT DISTINCT FROM (OLD.pos, OLD.log, OLD.seq, OLD.op, OLD.prev, OLD.leaf)
         AND EXISTS (SELECT 1 FROM prunes WHERE log = OLD.log AND until > OLD.seq)
+        AND position('"kind":"erase"'::bytea IN OLD.record) = 0
+        AND position('"kind":"key"'::bytea IN OLD.record) = 0
+        AND position('"kind":"prune"'::bytea IN OLD.record) = 0
     THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'ledger %: % is not allowed', TG_TABLE_NAME, TG_OP;
+END $$;
+
+CREATE FUNCTION prune_is_recorded() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM records WHERE log = NEW.log AND seq = NEW.seq
+            AND position('"kind":"prune"'::bytea IN record) > 0
+            AND position(convert_to('"until":"' || NEW.until || '"', 'UTF8') IN record) > 0
+    ) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a prune is recorded before it is carried out';
 END $$;
 
 CREATE FUNCTION head_is_last() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -147,6 +162,7 @@ CREATE TRIGGER heads_follow AFTER UPDATE ON heads
     FOR EACH STATEMENT EXECUTE FUNCTION head_is_last();
 
 CREATE TRIGGER records_never_update BEFORE UPDATE ON records FOR EACH ROW EXECUTE FUNCTION only_pruned();
+CREATE TRIGGER prunes_only_append BEFORE INSERT ON prunes FOR EACH ROW EXECUTE FUNCTION prune_is_recorded();
 CREATE TRIGGER prunes_never_update BEFORE UPDATE ON prunes FOR EACH ROW EXECUTE FUNCTION never();
 CREATE TRIGGER prunes_never_delete BEFORE DELETE ON prunes FOR EACH ROW EXECUTE FUNCTION never();
 CREATE TRIGGER prunes_never_truncate BEFORE TRUNCATE ON prunes EXECUTE FUNCTION never();

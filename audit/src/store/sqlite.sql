@@ -55,12 +55,14 @@ CREATE TABLE IF NOT EXISTS marks (
     low  INTEGER NOT NULL
 );
 
--- The bytes of a pruned record may go; its leaf and all else stays.
+-- The bytes of a pruned record may go, but not those of a certificate; its leaf and all else stays.
 CREATE TRIGGER IF NOT EXISTS records_never_update BEFORE UPDATE ON records
 WHEN NEW.record IS NOT x'' OR NEW.pos IS NOT OLD.pos OR NEW.log IS NOT OLD.log
   OR NEW.seq IS NOT OLD.seq OR NEW.op IS NOT OLD.op OR NEW.prev IS NOT OLD.prev
   OR NEW.leaf IS NOT OLD.leaf
   OR NOT EXISTS (SELECT 1 FROM prunes WHERE log = OLD.log AND until > OLD.seq)
+  OR instr(OLD.record, CAST('"kind":"erase"' AS BLOB)) OR instr(OLD.record, CAST('"kind":"key"' AS BLOB))
+  OR instr(OLD.record, CAST('"kind":"prune"' AS BLOB))
 BEGIN SELECT RAISE(ABORT, 'ledger records are never updated'); END;
 
 CREATE TRIGGER IF NOT EXISTS records_never_delete BEFORE DELETE ON records
@@ -84,7 +86,9 @@ BEGIN SELECT RAISE(ROLLBACK, 'ledger records are only appended, each to the head
 
 CREATE TRIGGER IF NOT EXISTS prunes_only_append BEFORE INSERT ON prunes
 WHEN NEW.until > NEW.seq
-  OR NOT EXISTS (SELECT 1 FROM records WHERE log = NEW.log AND seq = NEW.seq)
+  OR NOT EXISTS (SELECT 1 FROM records WHERE log = NEW.log AND seq = NEW.seq
+        AND instr(record, CAST('"kind":"prune"' AS BLOB))
+        AND instr(record, CAST('"until":"' || NEW.until || '"' AS BLOB)))
 BEGIN SELECT RAISE(ABORT, 'a prune is recorded before it is carried out'); END;
 
 CREATE TRIGGER IF NOT EXISTS prunes_never_update BEFORE UPDATE ON prunes

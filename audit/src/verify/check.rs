@@ -1,97 +1,17 @@
 //! The check of one log, record by record. Pure: bytes in, report or first fault out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
+use super::log_report::{Anchor, LogReport, Voucher};
 use crate::chain::{self, Hash};
 use crate::entry::Kind;
 use crate::fault::{Fault, FaultKind};
 use crate::merkle::{self, Frontier};
 use crate::note::Checkpoint;
 use crate::promise::Promise;
-use crate::record::{NotARecord, Record};
-
-/// What a whole log contains.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogReport {
-    /// Its name.
-    pub origin: String,
-    /// Number of records.
-    pub records: u64,
-    /// Number of intents.
-    pub intents: u64,
-    /// Intents closed by an outcome.
-    pub outcomes: u64,
-    /// Intents closed as unknown by the ledger.
-    pub recovered: u64,
-    /// Intents that nothing closed yet.
-    pub open: u64,
-    /// Records from the begin whose bytes were pruned, as a prune record further on says.
-    pub pruned: u64,
-    /// Subjects whose keys were destroyed, so that what they did can no longer be read.
-    pub erased: u64,
-    /// Verifier keys that signed the head.
-    pub signed_by: Vec<String>,
-    /// Witnesses of the policy that cosigned the head, each with its time in seconds since 1970.
-    pub witnessed_by: Vec<(String, u64)>,
-    /// Times at which the clock went backwards; order is by place, so this is a flag, no fault.
-    pub clock_backwards: u64,
-    /// The latest time that a record claims; RFC 3339, empty where there is none.
-    pub latest_ts: String,
-    /// Root over all leaf hashes.
-    pub root: Hash,
-    /// Heads of other logs that its anchor records vouch for.
-    pub anchored: Vec<Anchor>,
-}
-
-impl LogReport {
-    /// Whether a record claims a later time than any witness saw it at: the gateway's clock was wrong
-    /// then, or the witness's is.
-    #[must_use]
-    pub fn is_ahead_of_witnesses(&self) -> bool {
-        let seen = self.witnessed_by.iter().map(|(_, at)| *at).max();
-        let claimed = self.latest_ts.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
-        match (seen.map(i64::try_from), claimed) {
-            (Some(Ok(seen)), Ok(claimed)) => claimed > seen,
-            _ => false,
-        }
-    }
-}
-
-/// A head that is vouched for by more than the log's own checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anchor {
-    /// The head.
-    pub head: Checkpoint,
-    /// By what.
-    pub by: Voucher,
-}
-
-/// What vouches for a head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Voucher {
-    /// The anchor record at this place of the deployment's log.
-    Record(u64),
-    /// A checkpoint that the auditor has from before; its name.
-    Seen(String),
-}
-
-impl Anchor {
-    /// Whether nothing but an auditor's own file vouches for it.
-    pub(crate) const fn is_only_seen(&self) -> bool {
-        matches!(self.by, Voucher::Seen(_))
-    }
-}
-
-impl std::fmt::Display for Anchor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.by {
-            Voucher::Record(seq) => write!(f, "record {seq} of the deployment's log"),
-            Voucher::Seen(name) => write!(f, "the checkpoint `{name}` seen before"),
-        }
-    }
-}
+use crate::record::{NotARecord, PruneNote, Record};
 
 /// What the bytes of a record tell without their place: the part of the check that many can share.
 #[derive(Debug)]
@@ -125,8 +45,10 @@ pub struct Checker {
     prev: Hash,
     last_ts: String,
     open: BTreeMap<u64, Uuid>,
-    /// All records before this place may be gone, by a prune record.
-    may_be_gone: u64,
+    /// The prune record that gives up most.
+    prune: Option<PruneNote>,
+    /// Certificates that are here.
+    certificates: BTreeSet<u64>,
     /// What it is when records are gone that none may be.
     gone: FaultKind,
     trouble: Option<Trouble>,
@@ -158,6 +80,8 @@ impl Checker {
             recovered: 0,
             open: 0,
             pruned: 0,
+            kept: 0,
+            certificates: 0,
             erased: 0,
             signed_by: Vec::new(),
             witnessed_by: Vec::new(),
@@ -177,7 +101,8 @@ impl Checker {
             prev: genesis,
             last_ts: String::new(),
             open: BTreeMap::new(),
-            may_be_gone: 0,
+            prune: None,
+            certificates: BTreeSet::new(),
             gone: FaultKind::Deleted,
             trouble: None,
         }
@@ -223,14 +148,17 @@ impl Checker {
         self.hold_to_others(at as u64, &leaf);
     }
 
-    /// [`Self::pass`] of the first `count` records, whose leaf hashes the signed head vouches for; false
-    /// when they are not known.
-    pub(crate) fn pass_vouched(&mut self, count: u64) -> bool {
-        let Some(vouched) = &self.vouched else { return false };
+    /// Whether the leaf hashes of all records are known.
+    pub(crate) const fn is_vouched(&self) -> bool {
+        self.vouched.is_some()
+    }
+
+    /// [`Self::pass`] of the first `count` records, whose leaf hashes the signed head vouches for.
+    pub(crate) fn pass_vouched(&mut self, count: u64) {
+        let Some(vouched) = &self.vouched else { return };
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(vouched.len());
         let leaves = vouched.get(..count).unwrap_or_default().to_vec();
         leaves.into_iter().for_each(|leaf| self.pass(leaf));
-        true
     }
 
     /// Number of records taken so far.
@@ -297,11 +225,7 @@ impl Checker {
             };
             return Err(self.fault(Some(size), kind, why));
         }
-        if self.report.pruned > self.may_be_gone {
-            let (from, to) = (self.may_be_gone, self.report.pruned - 1);
-            let why = format!("records {from} to {to} are not here, and no prune record says so");
-            return Err(self.fault(Some(from), self.gone, why));
-        }
+        self.was_pruned()?;
         if let Some((seq, promises)) = self.promised.pop_first() {
             let name = promises.first().map(|(_, name)| name.as_str()).unwrap_or_default();
             let why = format!("the promise `{name}` is of this record, here are {size}");
@@ -310,6 +234,41 @@ impl Checker {
         self.report.anchored = std::mem::take(&mut self.anchored);
         self.report.open = self.open.len() as u64;
         Ok(LogReport { records: size, root, ..self.report })
+    }
+
+    /// What is gone must be what a prune record gives up, of the very history that is here.
+    fn was_pruned(&mut self) -> Result<(), Fault> {
+        let until = self.prune.as_ref().map_or(0, |note| note.until);
+        if self.report.pruned > until {
+            let last = self.report.pruned - 1;
+            let why =
+                format!("records {until} to {last} are not here, and no prune record says so");
+            return Err(self.fault(Some(until), self.gone, why));
+        }
+        let Some(note) = self.prune.take() else { return Ok(()) };
+        let covered = usize::try_from(note.head_size).ok().and_then(|size| self.leaves.get(..size));
+        if covered.map(merkle::root) != Some(note.head_root) {
+            let why = "the prune record names an export of another history".to_owned();
+            return Err(self.fault(None, FaultKind::BadPrune, why));
+        }
+        self.report.kept = note.kept;
+        self.report.certificates = self.certificates.range(..note.until).count() as u64;
+        Ok(())
+    }
+
+    /// A prune record must say all that it must, and only of what was there before it.
+    fn may_prune(&mut self, at: u64, record: &Record) -> Result<(), Trouble> {
+        let Some(note) = record.prune().filter(|note| note.head_size <= at) else {
+            let why =
+                "it does not say what is pruned, under which export that was there before, and \
+                       which two people approved"
+                    .to_owned();
+            return Err(self.certain(at, FaultKind::BadPrune, why));
+        };
+        if self.prune.as_ref().is_none_or(|most| most.until <= note.until) {
+            self.prune = Some(note.clone());
+        }
+        Ok(())
     }
 
     fn compare(&self, head: &Checkpoint, size: u64, root: &Hash) -> Result<(), Fault> {
@@ -349,12 +308,11 @@ impl Checker {
         if record.ts > self.report.latest_ts {
             self.report.latest_ts.clone_from(&record.ts);
         }
-        if let Some(until) = record.prunes() {
-            if until > at {
-                let why = format!("it prunes up to {until}, of which it cannot know");
-                return Err(self.certain(at, FaultKind::BadPrune, why));
-            }
-            self.may_be_gone = self.may_be_gone.max(until);
+        if record.kind == Kind::Prune {
+            self.may_prune(at, &record)?;
+        }
+        if record.kind.is_certificate() {
+            self.certificates.insert(at);
         }
         self.report.erased += u64::from(record.kind == Kind::Erase);
         let heads = record.heads().iter().cloned();

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::check::{Anchor, Checker, LogReport, Voucher};
+use super::check::Checker;
+use super::log_report::{Anchor, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain::{self, Hash};
 use crate::entry::DEPLOYMENT;
@@ -250,7 +251,10 @@ impl Export<'_> {
         let counted = signed.cosignatures.into_iter().filter(|one| !one.in_the_future);
         report.witnessed_by = counted.map(|one| (one.witness, one.unix_seconds)).collect();
         match vouched {
-            Some(leaves) => check_tiles(&folder, origin, &leaves)?,
+            Some(leaves) => {
+                check_tiles(&folder, origin, &leaves)?;
+                super::proofs::count(&folder, &key, &leaves, &mut report)?;
+            }
             None => {
                 let why = "the hash tiles of level 0 do not give the signed root";
                 return Err(fault(origin, None, FaultKind::BadTile, why).into());
@@ -441,7 +445,7 @@ fn own_policy(folder: &Path, log: &str) -> Result<Policy, Verdict> {
     policy.map_err(|why| bad_head(log, &format!("its policy: {why}")).into())
 }
 
-fn text(path: &Path, log: &str) -> Result<String, Verdict> {
+pub(super) fn text(path: &Path, log: &str) -> Result<String, Verdict> {
     let bytes = bytes(path).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             let why = format!("`{}` is missing", path.display());
@@ -477,6 +481,6 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Verdict {
     Verdict::Unreadable(printable(&format!("`{}`: {error}", path.display())))
 }
 
-fn fault(log: &str, seq: Option<u64>, kind: FaultKind, why: &str) -> Fault {
+pub(super) fn fault(log: &str, seq: Option<u64>, kind: FaultKind, why: &str) -> Fault {
     Fault { log: log.to_owned(), seq, kind, why: why.to_owned() }
 }

@@ -4,11 +4,14 @@
 
 mod check;
 mod folder;
+mod log_report;
+mod proofs;
 mod records;
 mod report;
 mod store;
 
-pub use check::{Anchor, Checker, Examined, LogReport, Voucher};
+pub use check::{Checker, Examined};
 pub use folder::{Effort, Trust, verify, verify_with};
+pub use log_report::{Anchor, LogReport, Voucher};
 pub use report::{Report, Verdict};
 pub use store::verify_ledger;

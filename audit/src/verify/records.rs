@@ -67,8 +67,9 @@ pub(super) fn read(
     })
 }
 
-/// Passes over the bundles from the begin that are not here, when their leaf hashes are known: they may
-/// have been pruned. Gives the first bundle to read.
+/// Passes over the bundles from the begin that are not here: they may have been pruned. Gives the first
+/// bundle to read. Only when the leaf hashes of all records are here, so that a head that merely claims
+/// to be large costs nothing.
 fn pruned(folder: &Path, head: &Checkpoint, checker: &mut Checker, all: u64) -> u64 {
     let is_here = |index: &u64| {
         folder
@@ -76,10 +77,9 @@ fn pruned(folder: &Path, head: &Checkpoint, checker: &mut Checker, all: u64) -> 
             .symlink_metadata()
             .is_ok()
     };
-    match (0..all).find(is_here) {
-        Some(first) if first > 0 && checker.pass_vouched(first * WIDTH as u64) => first,
-        _ => 0,
-    }
+    let first = if checker.is_vouched() { (0..all).find(is_here).unwrap_or(0) } else { 0 };
+    checker.pass_vouched(first * WIDTH as u64);
+    first
 }
 
 fn read_bundle(folder: &Path, size: u64, index: u64) -> Bundle {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::check::LogReport;
+use super::log_report::LogReport;
 use crate::fault::{Fault, FaultKind};
 
 /// The answer. Absent, empty, torn and forged are never confused (style.md A8).

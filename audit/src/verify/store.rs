@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::check::{Anchor, Checker, LogReport, Voucher};
+use super::check::Checker;
+use super::log_report::{Anchor, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain;
 use crate::error::ReadError;
@@ -114,7 +115,10 @@ fn check_log(
         Ok(())
     });
     match walked {
-        Ok(()) => checker.finish(None).map_err(Verdict::from),
+        Ok(()) => {
+            let report = checker.finish(None)?;
+            report.lost_certificate().map_or(Ok(report), |fault| Err(fault.into()))
+        }
         Err(Stop::Fault(fault)) => Err(fault.into()),
         Err(Stop::Storage(error)) => Err(unreadable(error)),
     }

@@ -6,6 +6,7 @@ use crate::crash_point;
 use crate::error::Unavailable;
 use crate::queue::CutJob;
 use crate::store::{Cut, StoreError};
+use crate::wal::Checkpointing;
 
 /// Records in one transaction.
 const AT_ONCE: u64 = 1024;
@@ -18,22 +19,32 @@ impl Writer {
             (None, None) => Err(Unavailable::Sealed(format!("there is no log of `{tenant}`"))),
             (None, Some(end)) => {
                 let id = end.row.id;
-                self.cut(id, from, &cut).map_err(|error| self.cut_failed(&error))
+                let done = self.cut(id, from, &cut).map_err(|error| self.cut_failed(&error));
+                // Who lost its lease meanwhile has stopped half-way.
+                done.and_then(|()| {
+                    self.shared.sealed().map_or(Ok(()), |why| Err(Unavailable::Sealed(why)))
+                })
             }
         };
         // Who asked may have gone; the cut is done all the same.
         let _ = reply.send(done);
     }
 
-    fn cut(&self, log: i64, from: u64, cut: &Cut) -> Result<(), StoreError> {
+    fn cut(&mut self, log: i64, from: u64, cut: &Cut) -> Result<(), StoreError> {
         crash_point!("prune_before_cut");
         self.store.insert_prune(log, cut)?;
         let mut from = from;
-        while from < cut.until {
+        while from < cut.until && self.shared.sealed().is_none() {
             let to = cut.until.min(from + AT_ONCE);
-            self.store.clear(log, from, to, &cut.kept)?;
+            let kept = cut.kept.partition_point(|seq| *seq < from)..;
+            let kept: Vec<u64> = cut.kept.get(kept).into_iter().flatten().copied().collect();
+            let here = kept.partition_point(|seq| *seq < to);
+            self.store.clear(log, from, to, kept.get(..here).unwrap_or_default())?;
             crash_point!("prune_midway");
             from = to;
+            // It may take long: neither the lease nor the room for the journal must run out.
+            self.look_after_lease();
+            self.checkpointing.iter().for_each(Checkpointing::tick);
         }
         Ok(())
     }

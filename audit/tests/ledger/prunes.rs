@@ -1,5 +1,6 @@
 //! Retention: what has expired goes, and nobody can take more than that.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -56,9 +57,15 @@ async fn written(house: &House, pairs: usize) {
     ledger.close().await.unwrap();
 }
 
+/// A ledger that shows heads, for which pruning waits.
+fn open_to_prune(house: &House) -> Ledger {
+    let options = LedgerOptions { publish_every: Duration::from_millis(20), ..house.options() };
+    Ledger::open(options).unwrap().0
+}
+
 async fn pruned(house: &House, export: &Path) -> u64 {
     let prefix = examined(house, export, years(2)).unwrap();
-    let (ledger, _) = house.open();
+    let ledger = open_to_prune(house);
     let seq = prune(&ledger, prefix, APPROVERS).await.unwrap();
     ledger.close().await.unwrap();
     seq
@@ -79,7 +86,7 @@ async fn what_expired_goes_and_what_stays_verifies() {
     let before = house.export("before");
     assert!(files_contain(&house, MARK));
     let prefix = examined(&house, &before, years(2)).unwrap();
-    assert_eq!((prefix.until(), prefix.records(), prefix.class()), (768, 768, Retention::Year1));
+    assert_eq!((prefix.until(), prefix.records(), prefix.class()), (768, 767, Retention::Year1));
     let seq = pruned(&house, &before).await;
     assert_eq!(seq, 801);
     assert!(!files_contain(&house, MARK), "the bytes are gone from the file and its journal");
@@ -104,8 +111,20 @@ async fn what_expired_goes_and_what_stays_verifies() {
     assert!(!after.join("t/t1/tile/entries/000").exists());
     assert!(after.join("t/t1/tile/0/000").exists(), "its leaf hashes stay");
 
-    // The certificate of an erasure stays, and can be proved.
-    assert!(after.join("t/t1/proofs/0.tlog-proof").exists());
+    // The certificate of an erasure stays, is proved, and is counted.
+    assert!(text.contains("1 erased, 768 pruned"), "{text}");
+    let proof = after.join("t/t1/proofs/0.tlog-proof");
+    let kept = std::fs::read_to_string(&proof).unwrap();
+    let another = std::fs::read_to_string(after.join("t/t1/proofs/807.tlog-proof")).unwrap();
+    for bad in
+        [kept.replace("index 0", "index 1"), kept.replacen("extra ", "extra e", 1), String::new()]
+    {
+        std::fs::write(&proof, bad).unwrap();
+        assert_eq!(kind_of(&verify(&after, &trust)), FaultKind::BadProof);
+    }
+    std::fs::write(&proof, another).unwrap();
+    assert_eq!(kind_of(&verify(&after, &trust)), FaultKind::Deleted, "it is another's");
+    std::fs::write(&proof, kept).unwrap();
     let rows = house.reader().rows(&Query { log: Some("t1".into()), ..everything() }).unwrap();
     let places: Vec<u64> = rows.iter().map(|row| row.record.seq).collect();
     assert_eq!(places[..2], [0, 768]);
@@ -243,12 +262,13 @@ async fn what_is_gone_without_a_prune_record_is_missed() {
     assert_eq!(kind_of(&report), FaultKind::Torn, "{}", report.to_text());
     // In the ledger: by somebody who claims that some other record is a prune record.
     let conn = house.raw();
-    conn.execute("INSERT INTO prunes (log, until, seq) VALUES (1, 256, 700)", []).unwrap();
-    conn.execute("UPDATE records SET record = x'' WHERE log = 1 AND seq < 256", []).unwrap();
+    let claim = "INSERT INTO prunes (log, until, seq) VALUES (1, 256, 700)";
+    assert!(conn.execute(claim, []).is_err(), "it is guarded");
+    around_the_guard(&house, "UPDATE records SET record = x'' WHERE log = 1 AND seq < 256");
     let report = verify_ledger(&house.reader());
     assert_eq!(kind_of(&report), FaultKind::Deleted, "{}", report.to_text());
     let report = verified(&house, &house.export("after"));
-    assert_eq!(kind_of(&report), FaultKind::Torn, "{}", report.to_text());
+    assert_eq!(kind_of(&report), FaultKind::Edited, "{}", report.to_text());
 }
 
 #[tokio::test]
@@ -269,7 +289,45 @@ async fn more_than_was_pruned_is_missed() {
 }
 
 #[test]
-fn a_prune_record_gives_up_no_record_that_is_newer_than_it() {
+fn a_prune_record_says_all_that_it_must_and_gives_up_nothing_newer_than_its_export() {
+    let leaves = vec![[7; 32]; 512];
+    let root = |size: usize| hex(&portcullis_audit::merkle::root(&leaves[..size]));
+    let whole = |until: &str, size: &str, root: String| -> BTreeMap<String, String> {
+        let facts = [
+            ("until", until.to_owned()),
+            ("class", "1y".to_owned()),
+            ("export", "ab".repeat(32)),
+            ("head_size", size.to_owned()),
+            ("head_root", root),
+            ("kept", "0".to_owned()),
+            ("approved_by", "ana".to_owned()),
+            ("and_by", "ben".to_owned()),
+        ];
+        facts.map(|(key, value)| (key.to_owned(), value)).into()
+    };
+    let good = whole("512", "512", root(512));
+    assert_eq!(found(&leaves, &good), None);
+    for key in good.keys() {
+        let without = good.iter().filter(|(name, _)| *name != key);
+        let without = without.map(|(name, value)| (name.clone(), value.clone())).collect();
+        assert_eq!(found(&leaves, &without), Some(FaultKind::BadPrune), "without {key}");
+    }
+    for bad in [
+        whole("511", "512", root(512)),
+        whole("512", "513", root(512)),
+        whole("512", "512", root(511)),
+        whole("768", "512", root(512)),
+        [good.clone(), [("and_by".to_owned(), "ANA".to_owned())].into()]
+            .into_iter()
+            .flatten()
+            .collect(),
+    ] {
+        assert_eq!(found(&leaves, &bad), Some(FaultKind::BadPrune), "{bad:?}");
+    }
+}
+
+/// What is wrong with a log of which only leaf hashes are here, and then a prune record with these notes.
+fn found(leaves: &[[u8; 32]], note: &BTreeMap<String, String>) -> Option<FaultKind> {
     let stamp = Stamp {
         ts: "2026-11-21T10:00:00.000001Z".into(),
         boot: "0".into(),
@@ -277,19 +335,60 @@ fn a_prune_record_gives_up_no_record_that_is_newer_than_it() {
         replica: "0".into(),
         epoch: 1,
     };
-    for (until, fits) in [("1", true), ("2", false), ("9", false)] {
-        let genesis = chain::genesis(LOG, "k");
-        let mut checker = Checker::new(LOG, genesis, None);
-        let note = [("until".to_owned(), until.to_owned())].into();
-        let fields = CallFields { note, ..CallFields::default() };
-        let draft = Draft::new(Kind::Prune, "t1", Uuid::nil(), None, &fields, false).unwrap();
-        let leaf = [7; 32];
-        checker.pass(leaf);
-        let place = Place { log: LOG, seq: 1, prev: &leaf, stamp: &stamp };
-        checker.take(Examined::of(&draft.place(&place)));
-        let found = checker.finish(None).map_err(|fault| fault.kind);
-        assert_eq!(found.err(), (!fits).then_some(FaultKind::BadPrune), "{until}");
-    }
+    let mut checker = Checker::new(LOG, chain::genesis(LOG, "k"), None);
+    leaves.iter().for_each(|leaf| checker.pass(*leaf));
+    let fields = CallFields { note: note.clone(), ..CallFields::default() };
+    let draft = Draft::new(Kind::Prune, "t1", Uuid::nil(), None, &fields, false).unwrap();
+    let place = Place { log: LOG, seq: leaves.len() as u64, prev: &leaves[0], stamp: &stamp };
+    checker.take(Examined::of(&draft.place(&place)));
+    checker.finish(None).err().map(|fault| fault.kind)
+}
+
+/// An erasure is certified for ever: in the ledger, and in each export.
+#[tokio::test]
+async fn a_certificate_that_is_taken_out_is_missed() {
+    let house = House::new();
+    written(&house, 200).await;
+    let early = house.export("early");
+    pruned(&house, &early).await;
+    let export = house.export("export");
+    std::fs::remove_file(export.join("t/t1/proofs/0.tlog-proof")).unwrap();
+    assert_eq!(kind_of(&verified(&house, &export)), FaultKind::Deleted);
+    let take = "UPDATE records SET record = x'' WHERE log = 1 AND seq = 0";
+    assert!(house.raw().execute(take, []).is_err(), "it is guarded");
+    around_the_guard(&house, take);
+    assert_eq!(kind_of(&verify_ledger(&house.reader())), FaultKind::Deleted);
+    assert_eq!(kind_of(&verified(&house, &house.export("after"))), FaultKind::Deleted);
+}
+
+#[tokio::test]
+async fn what_was_blanked_before_is_evidence_and_is_not_pruned() {
+    let house = House::new();
+    written(&house, 200).await;
+    let export = house.export("export");
+    around_the_guard(&house, "UPDATE records SET record = x'' WHERE log = 1 AND seq = 77");
+    let refused = examined(&house, &export, years(2));
+    assert!(matches!(refused, Err(NotPrunable::Edited(77))), "{refused:?}");
+}
+
+/// Pruned again further on: the first prune record stays as a certificate.
+#[tokio::test]
+async fn a_log_is_pruned_again_over_its_own_prune_record() {
+    let house = House::new();
+    written(&house, 200).await;
+    let first = pruned(&house, &house.export("first")).await;
+    let (ledger, _) = house.open();
+    fill(&ledger, "t1", 300).await;
+    ledger.close().await.unwrap();
+    let before = house.export("second");
+    assert_eq!(examined(&house, &before, years(2)).unwrap().records(), 512 - 1);
+    pruned(&house, &before).await;
+    whole(&verify_ledger(&house.reader()));
+    let report = verified(&house, &house.export("after"));
+    whole(&report);
+    assert!(report.to_text().contains("1 erased, 768 pruned"), "{}", report.to_text());
+    let rows = house.reader().rows(&Query { log: Some("t1".into()), ..everything() }).unwrap();
+    assert_eq!((rows[0].record.seq, rows[1].record.seq), (0, first));
 }
 
 #[tokio::test]
@@ -337,6 +436,7 @@ async fn child_prunes_until_killed() {
     prune(&ledger, prefix, APPROVERS).await.unwrap();
 }
 
+#[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn killed_at_any_step_it_goes_on_and_records_one_prune() {
     for point in ["prune_before_cut=return", "prune_midway=return", "prune_midway=1*off->return"] {
@@ -358,9 +458,14 @@ async fn killed_at_any_step_it_goes_on_and_records_one_prune() {
         ledger.close().await.unwrap();
         whole(&verified(&house, &house.export("between")));
 
-        let prefix = examined(&house, &export, Timestamp::now()).unwrap();
+        // Not under another export, and not before its time.
+        let another = examined(&house, &house.export("another"), years(2));
+        assert!(matches!(another, Err(NotPrunable::Export(_))), "{point}: {another:?}");
+        let early = examined(&house, &export, Timestamp::now());
+        assert!(early.is_err() || point.contains("off"), "{point}: {early:?}");
+        let prefix = examined(&house, &export, years(2)).unwrap();
         assert!(prefix.is_recorded() && prefix.until() == 2560, "{point}: {prefix:?}");
-        let (ledger, _) = house.open();
+        let ledger = open_to_prune(&house);
         prune(&ledger, prefix, APPROVERS).await.unwrap();
         ledger.close().await.unwrap();
         assert!(!files_contain(&house, MARK), "{point}");

@@ -22,7 +22,9 @@ What goes are the bytes of the oldest records, as far as each of them has expire
 only reads, 7y for one that changes something, never for what is about secrets, on hold or a certificate
 of an erasure. Leaf hashes stay, so all heads and proofs still verify. Where there are witnesses, a quorum
 must have cosigned the heads of the export, and their clocks say what has expired. With a ledger in a file
-the gateway must be stopped for the last step; with PostgreSQL it may serve.";
+the gateway must be stopped for the last step; with PostgreSQL it may serve, and what went is in its dead rows
+until VACUUM and in archived WAL. What is on hold keeps everything after it in its log: records about secrets,
+and the deployment's log, which vouches for the others. Who approved is what they say of themselves.";
 
 /// Arguments of `portcullis ledger prune`.
 #[derive(Debug, Args)]
