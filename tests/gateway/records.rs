@@ -53,6 +53,28 @@ async fn every_call_as_an_intent_before_and_an_outcome_after() {
 }
 
 #[tokio::test]
+async fn how_long_each_is_kept() {
+    let (gate, _upstream) = start().await;
+    let calls = [
+        (gate.call("ana", "notes", "list_notes", json!({})).await, 200, "1y", 2),
+        (gate.call("ana", "notes", "create_note", json!({ "title": "x" })).await, 200, "7y", 2),
+        (gate.call("ben", "notes", "create_note", json!({ "title": "x" })).await, 403, "7y", 1),
+    ];
+    for (answer, status, class, count) in calls {
+        assert_eq!(answer.status, status, "{answer:?}");
+        for record in gate.settled(&answer.op(), count).await {
+            assert_eq!(text(&record, "/ret"), class, "{record}");
+        }
+    }
+    let records = gate.records();
+    let of = |begin: &str| -> Vec<&str> {
+        let begins = |r: &&harness::Value| text(r, "/note/action").starts_with(begin);
+        records.iter().filter(begins).map(|record| text(record, "/ret")).collect()
+    };
+    assert!(!of("user.").is_empty() && of("user.").iter().all(|class| *class == "7y"));
+}
+
+#[tokio::test]
 async fn failed_and_successful_sign_ins() {
     let (gate, _upstream) = start().await;
     gate.token("ana").await;
