@@ -156,19 +156,6 @@ impl Retention {
         all.into_iter().find(|class| class.as_str() == word)
     }
 
-    /// The class that a name of the platform's contract is mapped onto: `federal_7y` for what
-    /// changes something, `standard_90d` for what only reads, `security_forever` for secrets. Never
-    /// a shorter one.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "federal_7y" => Some(Self::Years7),
-            "standard_90d" => Some(Self::Year1),
-            "security_forever" => Some(Self::Hold),
-            word => Self::parse(word),
-        }
-    }
-
     /// Until when what was written at `written` is kept, by the calendar; `None` is for ever.
     #[must_use]
     pub fn keeps_until(self, written: jiff::Timestamp) -> Option<jiff::Timestamp> {

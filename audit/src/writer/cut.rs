@@ -36,10 +36,9 @@ impl Writer {
         let mut from = from;
         while from < cut.until && self.shared.sealed().is_none() {
             let to = cut.until.min(from + AT_ONCE);
-            let kept = cut.kept.partition_point(|seq| *seq < from)..;
-            let kept: Vec<u64> = cut.kept.get(kept).into_iter().flatten().copied().collect();
-            let here = kept.partition_point(|seq| *seq < to);
-            self.store.clear(log, from, to, kept.get(..here).unwrap_or_default())?;
+            let place = |end| cut.kept.partition_point(|seq| *seq < end);
+            let kept = cut.kept.get(place(from)..place(to)).unwrap_or_default();
+            self.store.clear(log, from, to, kept)?;
             crash_point!("prune_midway");
             from = to;
             // It may take long: neither the lease nor the room for the journal must run out.

@@ -259,7 +259,7 @@ impl Trail {
 
     /// How long a record of it is kept: what is about secrets for ever, what only reads by the
     /// contract's `standard_90d`, and all else, refusals too, by its default `federal_7y`
-    /// (wire-contract.md; mapped by [`Retention::named`] onto classes that are never shorter).
+    /// (wire-contract.md), each as the next class that is not shorter.
     pub(super) const fn retention(&self, action: ActionType) -> Retention {
         match (&self.secret, action) {
             (Some(_), _) => Retention::Hold,
