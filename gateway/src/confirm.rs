@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::{Timestamp, ToSpan};
-use portcullis_policies::{AskFirst, Confirmation, Wants};
+use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
 use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
+use crate::manage;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 use crate::resolve::{self, ToolCall};
@@ -189,6 +190,7 @@ fn a_person(caller: &Caller) -> Result<(), Refusal> {
             Err(Refusal::ConfirmationForeign("an extension answers no questions"))
         }
         Proof::ApiKey => Err(Refusal::ConfirmationForeign("an api key answers no questions")),
+        Proof::ServiceToken => Err(Refusal::ConfirmationForeign("a service answers no questions")),
     }
 }
 
@@ -223,8 +225,12 @@ async fn stored_call(
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let args = gateway.json(Bytes::from(args))?;
     let name = &pending.asked.tool;
-    let hint = Some(pending.asked.target_tenant.as_str());
-    let mut call = resolve::function_call(in_force, caller, hint, name, args)?;
+    let mut call = if OWN_APPS.contains(&name.app().as_str()) {
+        resolve::managed(gateway, caller, manage::restore(name, &args.value)?).await?
+    } else {
+        let hint = Some(pending.asked.target_tenant.as_str());
+        resolve::function_call(in_force, caller, hint, name, args)?
+    };
     if *call.digest() != pending.asked.args_digest {
         return Err(Refusal::ConfirmationChanged("the stored bytes"));
     }

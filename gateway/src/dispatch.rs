@@ -9,13 +9,15 @@ use portcullis_kernel_adapter::{
     App, CallerFacts, Class, Cleared, Inbound, NotTheSameCall, Outcome, ResolvedCall, StreamEnd,
     Upstream,
 };
+use portcullis_policies::TenantId;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::identify::Caller;
+use crate::manage::{self, Managed};
 use crate::record::Trail;
 use crate::refusal::Refusal;
-use crate::resolve::ToolCall;
+use crate::resolve::{Own, ToolCall};
 use crate::secrets::{self, LentValue, UpstreamLender};
 
 /// What a dispatch gave.
@@ -45,7 +47,15 @@ pub async fn dispatch(
 ) -> Dispatched {
     if let Some(own) = call.take_own() {
         let digest = *call.digest();
-        return secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await;
+        return match own {
+            Own::Secrets(own) => {
+                secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await
+            }
+            Own::Managed(managed) => {
+                let tenant = call.target_tenant().clone();
+                managed_call(gateway, cleared, &digest, caller, trail, (managed, tenant)).await
+            }
+        };
     }
     let forward = call.take_forward();
     let resolved = match resolved(gateway, caller, trail, &call).await {
@@ -67,6 +77,21 @@ pub async fn dispatch(
     };
     lender.into_used().into_iter().for_each(|used| trail.used(used));
     dispatched
+}
+
+/// The permit and the receipt are spent before anything is changed.
+async fn managed_call(
+    gateway: &Gateway,
+    cleared: Cleared,
+    digest: &[u8; 32],
+    caller: &Caller,
+    trail: &Trail,
+    (managed, tenant): (Managed, TenantId),
+) -> Dispatched {
+    Dispatched::Ended(match cleared.spend(trail.op(), digest) {
+        Ok(_receipt) => manage::carry_out(gateway, caller, tenant, managed).await,
+        Err(fault) => Outcome::failed(Class::NotTheSameCall, fault),
+    })
 }
 
 /// What the worker is told; with a token for the app's own code where it has use for one.

@@ -12,6 +12,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::edge::{CanonicalPath, ConnectionFacts};
 use crate::forms::SignedForm;
+use crate::manage::ManageWanted;
 use crate::refusal::Refusal;
 
 /// One request at a door, before anything about it is believed.
@@ -56,6 +57,8 @@ pub enum Wanted {
     Route(Box<RouteWanted>),
     /// Something about a secret of an app.
     Secret(SecretWanted),
+    /// Something about users, roles, tenants or one's own account.
+    Manage(ManageWanted),
     /// The stored bytes of a pending confirmation.
     Confirmed {
         /// The confirmation's id.

@@ -53,6 +53,7 @@ pub mod identify;
 pub mod in_force;
 pub mod knock;
 pub mod ledgers;
+pub mod manage;
 pub mod open;
 pub mod pipeline;
 pub mod pseudonym;

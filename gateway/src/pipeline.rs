@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_audit::crash_point;
 use portcullis_kernel_adapter::Cleared;
-use portcullis_policies::Verdict;
+use portcullis_policies::{Confirmation, Verdict};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Told};
@@ -78,6 +78,20 @@ impl Visit {
         }
     }
 
+    /// Somebody whom a spent credential has proved already.
+    #[must_use]
+    pub fn of(gateway: &Gateway, knock: &Knock, caller: Box<Caller>) -> Self {
+        let mut trail = Trail::begin(Uuid::now_v7(), knock);
+        trail.caller(gateway, &caller);
+        Self { caller: *caller, trail }
+    }
+
+    /// Records a refusal of somebody whom nothing has proved.
+    pub async fn refused(gateway: &Gateway, knock: &Knock, refusal: Refusal) -> Refusal {
+        let trail = Trail::begin(Uuid::now_v7(), knock);
+        record::refusal(gateway, trail, refusal).await.into_refusal()
+    }
+
     /// Records that the one who looked has signed out.
     ///
     /// # Errors
@@ -114,10 +128,13 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         Wanted::Confirmed { id } => {
             confirm::reopen(gateway, &in_force, &caller, &id, trail).await?
         }
+        Wanted::Manage(wanted) => {
+            (resolve::managed(gateway, &caller, wanted).await?, Confirmation::default())
+        }
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
-    if let Some(secret) = call.own().and_then(resolve::OwnCall::shown) {
+    if let Some(secret) = call.own_secret() {
         trail.secret(secret);
     }
 
@@ -128,7 +145,7 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
         // A value that is typed is not kept for later: it is confirmed where it is typed.
-        Verdict::AskFirst(_) if call.own().is_some() => return Err(Refusal::ConfirmOnPage),
+        Verdict::AskFirst(_) if !call.can_wait() => return Err(call.cannot_wait()),
         Verdict::AskFirst(ask) => {
             return confirm::ask(gateway, &caller, &mut call, ask, trail).await;
         }

@@ -140,6 +140,15 @@ fn told(outcome: Outcome) -> Told {
         Outcome::Refused { class: Class::SecretChanged, .. } => {
             Told::Refused(Refusal::SecretChanged)
         }
+        Outcome::Refused { class: Class::NotFound, message, .. } => {
+            Told::Refused(Refusal::NotThere(message))
+        }
+        Outcome::Refused { class: Class::Conflict, message, .. } => {
+            Told::Refused(Refusal::Conflict(message))
+        }
+        Outcome::Refused { class: Class::Invalid, message, .. } => {
+            Told::Refused(Refusal::InvalidValue(message))
+        }
         Outcome::Failed { class: Class::Vault, .. } => Told::Refused(Refusal::VaultUnavailable),
         Outcome::Failed { class: Class::Storage, .. } => {
             Told::Refused(Refusal::Unavailable("directory".to_owned()))

@@ -48,6 +48,13 @@ pub enum Refusal {
     #[error("this form was not sent by the gateway's own page; open the page again")]
     ForeignForm,
 
+    /// Strangers may not make an account in this tenant.
+    #[error("this tenant is not open to registration; ask its administrator for an account")]
+    RegistrationClosed,
+    /// A password was asked for again, and it was not that of the person.
+    #[error("{0}")]
+    WrongPassword(String),
+
     // --- what is asked ---
     /// The bytes on the wire are not one unambiguous HTTP request.
     #[error("the request is malformed or ambiguous: {0}")]
@@ -114,6 +121,22 @@ pub enum Refusal {
     /// What was shown is not what would run now.
     #[error("what was shown is no longer what would run: {0}")]
     ConfirmationChanged(&'static str),
+
+    // --- people, roles, tenants ---
+    /// What is named is not in the directory.
+    #[error("there is no {}", .0.strip_prefix("no such ").unwrap_or(.0))]
+    NotThere(String),
+    /// It stands against what is in the directory.
+    #[error("{0}")]
+    Conflict(String),
+    /// A value that the directory does not take.
+    #[error("{0}")]
+    InvalidValue(String),
+    /// The person asked to confirm every write, and a password is not kept for a later answer.
+    #[error(
+        "you asked to confirm every write, and a password is not kept for a later answer: leave it out"
+    )]
+    NotConfirmable,
 
     // --- secrets ---
     /// The app's manifest declares no secret of that name.
@@ -257,6 +280,10 @@ impl Refusal {
             Self::AmbiguousCredential => (400, "AMBIGUOUS_CREDENTIAL", "errors.auth.ambiguous"),
             Self::HintMismatch(_) => (403, "IDENTITY_MISMATCH", "errors.auth.identity_mismatch"),
             Self::ForeignForm => (403, "FOREIGN_FORM", "errors.auth.foreign_form"),
+            Self::RegistrationClosed => {
+                (403, "REGISTRATION_CLOSED", "errors.auth.registration_closed")
+            }
+            Self::WrongPassword(_) => (403, "WRONG_PASSWORD", "errors.auth.wrong_password"),
             Self::MalformedRequest(_) => (400, "MALFORMED_REQUEST", "errors.request.malformed"),
             Self::MalformedBody(_) => (400, "MALFORMED_BODY", "errors.request.malformed_body"),
             Self::BodyTooLarge { .. } => (413, "BODY_TOO_LARGE", "errors.request.too_large"),
@@ -279,6 +306,10 @@ impl Refusal {
             Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
             Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
             Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),
+            Self::NotThere(_) => (404, "NOT_FOUND", "errors.request.not_found"),
+            Self::Conflict(_) => (409, "CONFLICT", "errors.request.conflict"),
+            Self::InvalidValue(_) => (422, "VALIDATION_TYPE_ERROR", "errors.validation.type_error"),
+            Self::NotConfirmable => (403, "NOT_CONFIRMABLE", "errors.confirm.not_confirmable"),
             Self::SecretNotDeclared(_) => {
                 (403, "SECRET_NOT_DECLARED", "errors.secrets.not_declared")
             }

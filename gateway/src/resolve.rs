@@ -28,6 +28,7 @@ use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::knock::{Hints, RouteWanted, Wanted};
+use crate::manage::{self, ManageWanted, Managed};
 use crate::refusal::{Refusal, Violation};
 
 pub use secret::{Changeable, OwnCall, OwnSecret, changeable};
@@ -43,7 +44,7 @@ pub struct ToolCall {
     digest: [u8; 32],
     target_tenant: TenantId,
     /// What the gateway itself carries out; then nothing is dispatched.
-    own: Option<OwnCall>,
+    own: Option<Own>,
     forward: Option<SyncWrapper<Box<http::Request<axum::body::Body>>>>,
 }
 
@@ -89,15 +90,37 @@ impl ToolCall {
         self.forward.take().map(SyncWrapper::into_inner)
     }
 
-    /// What the gateway itself carries out, if that is what this call is.
+    /// The secret that the gateway itself does something with, `app/name`.
     #[must_use]
-    pub fn own(&self) -> Option<&OwnCall> {
-        self.own.as_ref()
+    pub fn own_secret(&self) -> Option<String> {
+        match &self.own {
+            Some(Own::Secrets(own)) => own.shown(),
+            _ => None,
+        }
     }
 
-    /// The same, to carry it out; the first taker has it.
-    pub fn take_own(&mut self) -> Option<OwnCall> {
+    /// What the gateway itself carries out; the first taker has it.
+    pub fn take_own(&mut self) -> Option<Own> {
         self.own.take()
+    }
+
+    /// Whether its bytes can be kept until somebody confirms.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        match &self.own {
+            None => true,
+            Some(Own::Secrets(_)) => false,
+            Some(Own::Managed(managed)) => managed.can_wait(),
+        }
+    }
+
+    /// What is told when they can't.
+    #[must_use]
+    pub fn cannot_wait(&self) -> Refusal {
+        match &self.own {
+            Some(Own::Secrets(_)) => Refusal::ConfirmOnPage,
+            _ => Refusal::NotConfirmable,
+        }
     }
 
     /// The question that the rules are asked about this call.
@@ -121,6 +144,15 @@ impl ToolCall {
             confirmation,
         }
     }
+}
+
+/// What the gateway carries out itself.
+#[derive(Debug)]
+pub enum Own {
+    /// Something about secrets.
+    Secrets(OwnCall),
+    /// Something about users, roles, tenants or one's own account.
+    Managed(Managed),
 }
 
 /// A proxied request with its body, as it is stored for a confirmation.
@@ -233,9 +265,10 @@ pub fn resolve(
             return Ok((call, confirmation));
         }
         Wanted::Malformed(refusal) => Err(refusal),
-        Wanted::Confirmed { .. } | Wanted::Cancelled { .. } | Wanted::Nothing => {
-            Err(Refusal::NoSuchRoute)
-        }
+        Wanted::Confirmed { .. }
+        | Wanted::Cancelled { .. }
+        | Wanted::Manage(_)
+        | Wanted::Nothing => Err(Refusal::NoSuchRoute),
     };
     Ok((call?, Confirmation::default()))
 }
@@ -257,6 +290,45 @@ pub fn function_call(
     let argument = tenant_argument(&app, &args.value)?;
     let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
     Ok(ToolCall { app, tool, args, digest, target_tenant, own: None, forward: None })
+}
+
+/// Resolves what is asked about people, roles, tenants or one's own account.
+///
+/// # Errors
+/// What does not fit, and what is not there.
+pub async fn managed(
+    gateway: &Gateway,
+    caller: &Caller,
+    wanted: ManageWanted,
+) -> Result<ToolCall, Refusal> {
+    let (managed, facts) = manage::resolve(gateway, caller, wanted).await?;
+    let (app, function) = facts.tool;
+    let own = Own::Managed(managed);
+    own_call(gateway, (app, function), own, facts.args, facts.target_tenant)
+}
+
+/// A call of one of the gateway's own tools.
+fn own_call(
+    gateway: &Gateway,
+    (app, function): (&str, &str),
+    own: Own,
+    args: Value,
+    target_tenant: TenantId,
+) -> Result<ToolCall, Refusal> {
+    let found = gateway.own.tool(app, function);
+    let (app, tool) = found.ok_or_else(|| Refusal::Unavailable("own tools".to_owned()))?;
+    check_arguments(tool, &args)?;
+    let bytes = Bytes::from(args.to_string());
+    let digest = call_digest(tool.name(), &bytes);
+    Ok(ToolCall {
+        app: Arc::clone(app),
+        tool: Arc::clone(tool),
+        args: StrictJson { value: args, bytes },
+        digest,
+        target_tenant,
+        own: Some(own),
+        forward: None,
+    })
 }
 
 fn tool_name(catalogue: &Catalogue, app: &str, function: &str) -> Result<ToolName, Refusal> {

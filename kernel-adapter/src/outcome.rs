@@ -81,6 +81,12 @@ pub enum Class {
     Vault,
     /// The gateway's own storage did not answer.
     Storage,
+    /// What was named is not in the gateway's directory; nothing was changed.
+    NotFound,
+    /// It stands against what is in the gateway's directory; nothing was changed.
+    Conflict,
+    /// A value that the gateway's directory does not take; nothing was changed.
+    Invalid,
 }
 
 impl Outcome {
@@ -134,6 +140,9 @@ impl fmt::Display for Class {
             Class::SecretChanged => "secret_changed",
             Class::Vault => "vault",
             Class::Storage => "storage",
+            Class::NotFound => "not_found",
+            Class::Conflict => "conflict",
+            Class::Invalid => "invalid",
         };
         f.write_str(code)
     }

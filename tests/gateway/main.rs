@@ -10,12 +10,14 @@
     reason = "a test ends where something is not as it claims, and the soak prints its table"
 )]
 
+mod accounts;
 mod canaries;
 mod clocks;
 mod confirms;
 mod coverage;
 mod leaks;
 mod limits;
+mod manages;
 mod pages;
 mod parts;
 mod permits;

@@ -42,6 +42,21 @@ impl Deployment {
         }
     }
 
+    /// The record of a change of the directory, once it is there: changes are carried over a moment later.
+    pub async fn wait_for_admin(&self, action: &str, target: &str) -> Value {
+        let began = Instant::now();
+        let is_it = |record: &Value| {
+            text(record, "/note/action") == action && text(record, "/note/target") == target
+        };
+        loop {
+            if let Some(record) = self.records().into_iter().find(is_it) {
+                return record;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "no record of {action} on {target}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Exports the ledger and runs the auditor's `portcullis-verify` on the export.
     pub fn verify(&self) -> Verified {
         let folder = tempfile::tempdir().expect("a folder for the export");

@@ -45,6 +45,7 @@ pub use binaries::binary;
 pub use builder::{BANK, Builder, MANIFEST};
 pub use deployment::Deployment;
 pub use ledger::{Verified, text};
+pub use people::{Person, person};
 pub use serde_json::{Value, json};
 pub use upstream::{Seen, Upstream};
 pub use witness::Witness;

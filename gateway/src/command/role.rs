@@ -7,7 +7,9 @@ use portcullis_policies::TenantId;
 
 use super::Deployment;
 use super::records::{CommandError, Shown, with_directory};
-use crate::directory::{Actor, ConfirmationPolicy, Directory, NewRole, Role, RolePatch};
+use crate::directory::{
+    Actor, Cascade, ConfirmationPolicy, Directory, NewRole, Role, RoleFacts, RolePatch,
+};
 
 /// Arguments of `portcullis role`.
 #[derive(Debug, Args)]
@@ -33,6 +35,14 @@ enum Verb {
     Create(Create),
     /// Change scopes or confirmation policy; in force with the next call
     Set(Set),
+    /// Delete a role that nobody holds
+    Delete {
+        /// The tenant
+        #[arg(long, default_value = "default")]
+        tenant: TenantId,
+        /// Name of the role
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +76,9 @@ struct Set {
     /// default_off, default_on or always_on: whether writes ask first
     #[arg(long, value_name = "POLICY")]
     confirmation: Option<ConfirmationPolicy>,
+    /// Who holds the role keeps the scopes of before; only new holders get the new ones
+    #[arg(long)]
+    new_holders_only: bool,
 }
 
 /// Runs `portcullis role`.
@@ -89,8 +102,14 @@ async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, 
                 name: new.name,
                 default_scopes: new.scopes,
                 confirmation_policy: new.confirmation,
+                facts: RoleFacts::default(),
             };
             roles(&[directory.create_role(new, by).await?])
+        }
+        Verb::Delete { tenant, name } => {
+            let role = directory.role(&tenant, &name).await?;
+            directory.delete_role(&role.id, by).await?;
+            roles(&[role])
         }
         Verb::Set(set) => {
             let scopes = (set.no_scopes || !set.scopes.is_empty()).then_some(set.scopes);
@@ -98,8 +117,11 @@ async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, 
                 display_name: None,
                 default_scopes: scopes,
                 confirmation_policy: set.confirmation,
+                facts: None,
             };
-            roles(&[directory.update_role(&set.tenant, &set.name, patch, by).await?])
+            let cascade = if set.new_holders_only { Cascade::NewHolders } else { Cascade::Holders };
+            let role = directory.role(&set.tenant, &set.name).await?;
+            roles(&[directory.update_role(&role.id, patch, cascade, by).await?])
         }
     }
 }

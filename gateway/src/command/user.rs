@@ -191,6 +191,7 @@ fn filter(list: List) -> UserFilter {
         include_inactive: list.all,
         limit: list.limit,
         offset: list.offset,
+        ..UserFilter::default()
     }
 }
 

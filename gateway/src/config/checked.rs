@@ -12,6 +12,7 @@ use super::settings::{
 };
 use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
+use portcullis_policies::TenantId;
 use portcullis_secrets::{Purpose, SecretRef};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -196,11 +197,17 @@ fn identity(c: &mut Checker<'_>, at: &At, written: written::Identity) -> Option<
         default.login_window,
         SECOND..=24 * HOUR,
     );
+    let opened = written.registration.iter().enumerate().map(|(n, tenant)| {
+        c.parsed(&at.key("registration").item(n), tenant, "a list of tenants, by their ids")
+    });
+    // Every one is looked at, so that every mistake is told.
+    let registration: Option<Vec<TenantId>> = opened.collect::<Vec<_>>().into_iter().collect();
     Some(Identity {
         issuer: issuer?,
         token_lifetime: token_lifetime?,
         login_attempts: written.login_attempts.unwrap_or(default.login_attempts),
         login_window: login_window?,
+        registration: registration?,
     })
 }
 

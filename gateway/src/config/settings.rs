@@ -11,7 +11,7 @@ pub use apps::{
 
 pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
-use portcullis_policies::AppId;
+use portcullis_policies::{AppId, TenantId};
 use portcullis_secrets::{Pkcs11Settings, SecretRef, TransitSettings};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -174,6 +174,8 @@ pub struct Identity {
     pub login_attempts: u32,
     /// See `login_attempts`.
     pub login_window: Duration,
+    /// Tenants in which strangers may make an account for themselves.
+    pub registration: Vec<TenantId>,
 }
 
 /// Pending confirmations.
@@ -324,6 +326,7 @@ impl Default for Identity {
             token_lifetime: Duration::from_secs(15 * 60),
             login_attempts: 10,
             login_window: Duration::from_secs(5 * 60),
+            registration: Vec::new(),
         }
     }
 }

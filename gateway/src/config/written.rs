@@ -166,6 +166,9 @@ pub(super) struct Identity {
     /// See `login_attempts`.
     #[schemars(extend("default" = "5m"))]
     pub(super) login_window: Option<TimeSpan>,
+    /// Tenants in which strangers may make an account for themselves; none by default.
+    #[serde(default)]
+    pub(super) registration: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -24,7 +24,9 @@ pub use show::{Expected, Line};
 pub use tamper::{Ledgers, Row};
 
 use crate::config::{Settings, Upstream};
-use crate::directory::{Actor, ConfirmationPolicy, Directory, DirectoryError, NewRole, NewUser};
+use crate::directory::{
+    Actor, ConfirmationPolicy, Directory, DirectoryError, NewRole, NewUser, RoleFacts,
+};
 use crate::gateway::Gateway;
 use crate::open::OpenError;
 use crate::serve::Running;
@@ -194,6 +196,7 @@ async fn make_role(
         display_name: name.to_owned(),
         default_scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         confirmation_policy: ConfirmationPolicy::DefaultOff,
+        facts: RoleFacts::default(),
     };
     directory.create_role(role, by).await?;
     Ok(())

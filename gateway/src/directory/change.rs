@@ -31,6 +31,18 @@ impl Actor {
         Self(format!("user:{id}"))
     }
 
+    /// A stranger who makes an account.
+    #[must_use]
+    pub fn registration() -> Self {
+        Self("registration".to_owned())
+    }
+
+    /// The service of an app, for a user or for the platform.
+    #[must_use]
+    pub fn service(app: &str, user: &str) -> Self {
+        Self(format!("service:{app}:{user}"))
+    }
+
     /// An operator at the command line, by the login name of the host.
     #[must_use]
     pub fn command(login: &str) -> Self {

@@ -142,6 +142,16 @@ impl Directory {
         writing.finish(self, Note::new(by, "key.revoke", tenant).on(id)).await
     }
 
+    /// Notes that a key was used; not a change, since the ledger has its own record of the call.
+    pub async fn note_key_use(&self, id: &str) -> Result<(), DirectoryError> {
+        sqlx::query("UPDATE api_keys SET last_used_ms = $1 WHERE id = $2")
+            .bind(now_ms())
+            .bind(id)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
     pub(crate) async fn api_key_by_digest(
         &self,
         sha256: &[u8; 32],

@@ -21,16 +21,20 @@
 //! Begin reading at [`Directory::open`], then `standing.rs`.
 
 mod accepted;
+mod agencies;
 mod change;
 mod confirmations;
 mod error;
 mod keys;
 mod open;
+mod people;
 mod refresh;
 mod roles;
 mod row;
+mod scope_names;
 mod scopes;
 mod secrets;
+mod service_tokens;
 mod settings;
 mod signing;
 mod standing;
@@ -40,18 +44,23 @@ mod tests;
 mod users;
 
 pub use accepted::AcceptedTool;
+pub use agencies::{Agency, AgencySettings};
 pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};
 pub use error::DirectoryError;
 pub use keys::{ApiKey, NewApiKey};
 pub use open::Directory;
+pub use people::{EffectiveScopes, UserPatch};
 pub use refresh::RefreshUse;
-pub use roles::{ConfirmationPolicy, NewRole, Role, RolePatch};
+pub use roles::{Cascade, ConfirmationPolicy, NewRole, Role, RoleFacts, RolePatch};
+pub use scope_names::{NewScope, ScopeName, ScopePatch};
+pub(crate) use scopes::beyond;
 pub use secrets::{NewSecret, SecretOwner, SecretPlace, SecretUsed, StoredSecret};
-pub use settings::UserSettings;
+pub use service_tokens::{NewServiceToken, ServicePurpose, ServiceToken};
+pub use settings::{SettingFacts, UserSettings};
 pub use signing::{SigningKeyRow, SigningKeyState};
 pub use standing::{STANDING_TTL, Standing};
-pub use tenants::{Tenant, fresh_tenant_id};
+pub use tenants::{Tenant, TenantFacts, TenantPatch, fresh_tenant_id};
 pub use users::{NewUser, User, UserFilter};
 
 /// Unix milliseconds, now.

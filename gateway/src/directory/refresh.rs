@@ -65,6 +65,21 @@ impl Directory {
         Ok(RefreshUse::Unknown)
     }
 
+    /// User and family of a refresh token that is whole.
+    pub async fn session_of(
+        &self,
+        sha256: [u8; 32],
+    ) -> Result<Option<(String, String)>, DirectoryError> {
+        let row = sqlx::query(
+            "SELECT user_id, family FROM refresh_tokens WHERE sha256 = $1 AND state = 'whole'",
+        )
+        .bind(hex::encode(sha256))
+        .fetch_optional(self.pool())
+        .await?;
+        let read = |row| Ok((Columns(row).text("user_id")?, Columns(row).text("family")?));
+        row.as_ref().map(read).transpose()
+    }
+
     /// Ends every token that goes back to the same sign-in as this one.
     pub async fn end_refresh_family(&self, sha256: [u8; 32]) -> Result<(), DirectoryError> {
         sqlx::query(

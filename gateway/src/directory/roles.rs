@@ -6,7 +6,7 @@ use std::str::FromStr;
 use portcullis_policies::TenantId;
 use sqlx::AnyConnection;
 
-use super::change::Note;
+use super::change::{Note, Writing};
 use super::row::{Columns, json_text};
 use super::scopes::check_scopes;
 use super::{Actor, Directory, DirectoryError, fresh_id, now_ms};
@@ -16,7 +16,7 @@ macro_rules! with_columns {
         concat!(
             $before,
             " id, tenant_id, name, display_name, default_scopes, confirmation_policy, is_system, ",
-            "created_ms ",
+            "facts, created_ms ",
             $after
         )
     };
@@ -34,6 +34,35 @@ pub enum ConfirmationPolicy {
     AlwaysOn,
 }
 
+/// What a role says beside its scopes; clients and workers read it, rules do not.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoleFacts {
+    /// Free attributes that a new user of the role begins with.
+    pub default_attributes: serde_json::Map<String, serde_json::Value>,
+    /// Apps that a new user of the role begins with.
+    pub default_extensions: Vec<String>,
+    /// Background tasks of one user at a time.
+    pub max_concurrent_tasks: u32,
+    /// Actions of one user a month.
+    pub monthly_action_limit: u32,
+    /// Turns of a conversation that a model is shown.
+    pub context_window: u32,
+}
+
+impl Default for RoleFacts {
+    /// The defaults of wire-contract 1.3.
+    fn default() -> Self {
+        Self {
+            default_attributes: serde_json::Map::new(),
+            default_extensions: Vec::new(),
+            max_concurrent_tasks: 3,
+            monthly_action_limit: 500,
+            context_window: 20,
+        }
+    }
+}
+
 /// A role.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Role {
@@ -49,6 +78,9 @@ pub struct Role {
     pub default_scopes: Vec<String>,
     /// Whether writes ask first.
     pub confirmation_policy: ConfirmationPolicy,
+    /// What it says beside its scopes.
+    #[serde(flatten)]
+    pub facts: RoleFacts,
     /// Made with the tenant; its name stays.
     pub is_system: bool,
     /// Unix milliseconds.
@@ -68,6 +100,8 @@ pub struct NewRole {
     pub default_scopes: Vec<String>,
     /// Whether writes ask first.
     pub confirmation_policy: ConfirmationPolicy,
+    /// What it says beside its scopes.
+    pub facts: RoleFacts,
 }
 
 /// What to change of a role; `None` leaves a field as it is.
@@ -79,6 +113,17 @@ pub struct RolePatch {
     pub default_scopes: Option<Vec<String>>,
     /// Whether writes ask first.
     pub confirmation_policy: Option<ConfirmationPolicy>,
+    /// What it says beside its scopes.
+    pub facts: Option<RoleFacts>,
+}
+
+/// Whom a change of a role's scopes reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cascade {
+    /// Everybody who holds the role, from the next call on.
+    Holders,
+    /// Those who get the role later; who holds it keeps the scopes of before.
+    NewHolders,
 }
 
 impl Directory {
@@ -113,37 +158,107 @@ impl Directory {
         read_role(Columns(&row))
     }
 
-    /// Changes a role; its users see it with their next call.
+    /// One role by its id.
+    pub async fn role_by_id(&self, id: &str) -> Result<Role, DirectoryError> {
+        let row = sqlx::query(with_columns!("SELECT", "FROM roles WHERE id = $1"))
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await?
+            .ok_or(DirectoryError::NotFound { what: "role" })?;
+        read_role(Columns(&row))
+    }
+
+    /// Changes a role; who it reaches, `cascade` says.
     pub async fn update_role(
         &self,
-        tenant: &TenantId,
-        name: &str,
+        id: &str,
         patch: RolePatch,
+        cascade: Cascade,
         by: &Actor,
     ) -> Result<Role, DirectoryError> {
         let scopes = patch.default_scopes.as_deref();
         check_scopes(scopes.unwrap_or_default())?;
         let mut writing = self.write().await?;
+        if scopes.is_some() {
+            pin_scopes(&mut writing, id, cascade).await?;
+        }
         let version = writing.version;
         let row = sqlx::query(with_columns!(
             "UPDATE roles SET display_name = COALESCE($1, display_name), \
              default_scopes = COALESCE($2, default_scopes), \
-             confirmation_policy = COALESCE($3, confirmation_policy), version = $4 \
-             WHERE tenant_id = $5 AND name = $6 RETURNING",
+             confirmation_policy = COALESCE($3, confirmation_policy), \
+             facts = COALESCE($4, facts), version = $5 WHERE id = $6 RETURNING",
             ""
         ))
         .bind(patch.display_name)
         .bind(scopes.map(|s| json_text("scopes", s)).transpose()?)
         .bind(patch.confirmation_policy.map(|p| p.to_string()))
+        .bind(patch.facts.map(|f| json_text("facts", &f)).transpose()?)
         .bind(version)
-        .bind(tenant.to_string())
-        .bind(name)
+        .bind(id)
         .fetch_optional(writing.connection())
         .await?
         .ok_or(DirectoryError::NotFound { what: "role" })?;
         let role = read_role(Columns(&row))?;
-        writing.finish(self, note_of("role.update", &role, by)).await?;
+        let note = note_of("role.update", &role, by).with("cascade", cascade);
+        writing.finish(self, note).await?;
         Ok(role)
+    }
+
+    /// Deletes a role that nobody holds. `Conflict` for one that a tenant was made with or that is held.
+    pub async fn delete_role(&self, id: &str, by: &Actor) -> Result<(), DirectoryError> {
+        let role = self.role_by_id(id).await?;
+        let conflict = |why| DirectoryError::Conflict { what: "role", why };
+        if role.is_system {
+            return Err(conflict("it belongs to the tenant itself"));
+        }
+        let mut writing = self.write().await?;
+        let holders: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE role_id = $1")
+            .bind(id)
+            .fetch_one(writing.connection())
+            .await?;
+        if holders > 0 {
+            return Err(conflict("somebody holds it; give them another role first"));
+        }
+        let done = sqlx::query("DELETE FROM roles WHERE id = $1")
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(DirectoryError::NotFound { what: "role" });
+        }
+        writing.finish(self, note_of("role.delete", &role, by)).await
+    }
+}
+
+/// Who holds the role keeps its scopes of now, or loses what was kept so far.
+async fn pin_scopes(
+    writing: &mut Writing,
+    role: &str,
+    cascade: Cascade,
+) -> Result<(), DirectoryError> {
+    let sql = match cascade {
+        Cascade::Holders => {
+            "UPDATE users SET pinned_scopes = NULL, version = $2 \
+             WHERE role_id = $1 AND pinned_scopes IS NOT NULL"
+        }
+        Cascade::NewHolders => {
+            "UPDATE users SET version = $2, \
+             pinned_scopes = (SELECT default_scopes FROM roles WHERE roles.id = users.role_id) \
+             WHERE role_id = $1 AND pinned_scopes IS NULL"
+        }
+    };
+    let version = writing.version;
+    sqlx::query(sql).bind(role).bind(version).execute(writing.connection()).await?;
+    Ok(())
+}
+
+impl fmt::Display for Cascade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Holders => "holders",
+            Self::NewHolders => "new_holders",
+        })
     }
 }
 
@@ -160,13 +275,14 @@ pub(crate) async fn insert_role(
         display_name: new.display_name,
         default_scopes: new.default_scopes,
         confirmation_policy: new.confirmation_policy,
+        facts: new.facts,
         is_system,
         created_ms: now_ms(),
     };
     sqlx::query(
         "INSERT INTO roles (id, tenant_id, name, display_name, default_scopes, \
-         confirmation_policy, is_system, created_ms, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         confirmation_policy, is_system, created_ms, version, facts) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(&role.id)
     .bind(role.tenant.to_string())
@@ -177,6 +293,7 @@ pub(crate) async fn insert_role(
     .bind(i64::from(is_system))
     .bind(role.created_ms)
     .bind(version)
+    .bind(json_text("facts", &role.facts)?)
     .execute(connection)
     .await
     .map_err(|e| DirectoryError::of_insert(e, "role"))?;
@@ -199,6 +316,7 @@ fn read_role(row: Columns<'_>) -> Result<Role, DirectoryError> {
         display_name: row.text("display_name")?,
         default_scopes: row.json("default_scopes")?,
         confirmation_policy: row.parsed("confirmation_policy")?,
+        facts: row.json("facts")?,
         is_system: row.truth("is_system")?,
         created_ms: row.int("created_ms")?,
     })

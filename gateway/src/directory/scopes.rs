@@ -46,6 +46,12 @@ pub(crate) fn common(owner: &[String], key: &[String]) -> Vec<String> {
     both
 }
 
+/// Those of `wanted` that `held` does not cover.
+pub(crate) fn beyond(held: &[String], wanted: &[String]) -> Vec<String> {
+    let covered = |scope: &String| held.iter().any(|ours| grants(ours, scope));
+    wanted.iter().filter(|scope| !covered(scope)).cloned().collect()
+}
+
 fn is_namespace(part: &str) -> bool {
     part.starts_with(|c: char| c.is_ascii_lowercase()) && !part.contains('*') && is_part(part)
 }
@@ -69,6 +75,14 @@ mod tests {
         assert_eq!(common(&list(&["notes:*"]), &list(&["notes:read"])), list(&["notes:read"]));
         assert_eq!(common(&list(&["notes:read"]), &list(&["mail:read"])), list(&[]));
         assert_eq!(common(&list(&["*"]), &list(&["notes:*"])), list(&["notes:*"]));
+    }
+
+    #[test]
+    fn nobody_covers_a_wildcard_by_one_of_its_parts() {
+        let beyond_of = |held: &[&str], wanted: &[&str]| beyond(&list(held), &list(wanted));
+        assert_eq!(beyond_of(&["notes:*"], &["notes:read", "notes:*"]), list(&[]));
+        assert_eq!(beyond_of(&["notes:read"], &["notes:*", "*"]), list(&["notes:*", "*"]));
+        assert_eq!(beyond_of(&["*"], &["mail:send", "*"]), list(&[]));
     }
 
     #[test]

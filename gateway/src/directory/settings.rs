@@ -18,6 +18,25 @@ pub struct UserSettings {
     pub confirmation_actions: BTreeMap<String, bool>,
     /// How long a question stays open, in seconds (10 to 86,400).
     pub confirmation_ttl_s: Option<u32>,
+    /// What clients and workers read; rules do not.
+    #[serde(default)]
+    pub facts: SettingFacts,
+}
+
+/// Settings of a user that the gateway only keeps (wire-contract 1.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SettingFacts {
+    /// Tools, by `app/function`, that ask or do not ask whatever else is set.
+    pub confirmation_overrides: BTreeMap<String, bool>,
+    /// Tries of a model to mend its arguments (0 to 10).
+    pub kav_max_retries: Option<u32>,
+    /// Free words for whoever routes a message (4 KiB).
+    pub routing_context: Option<String>,
+    /// Rounds of tools in one turn (1 to 100).
+    pub max_tool_rounds: Option<u32>,
+    /// Longest answer of a model in tokens (1 to 1,000,000).
+    pub max_response_tokens: Option<u32>,
 }
 
 impl UserSettings {
@@ -38,7 +57,7 @@ impl Directory {
     /// Settings of a user, or the defaults.
     pub async fn settings(&self, user: &str) -> Result<UserSettings, DirectoryError> {
         let row = sqlx::query(
-            "SELECT confirmation_enabled, confirmation_actions, confirmation_ttl_s \
+            "SELECT confirmation_enabled, confirmation_actions, confirmation_ttl_s, facts \
              FROM user_settings WHERE user_id = $1",
         )
         .bind(user)
@@ -60,16 +79,17 @@ impl Directory {
         let mut writing = self.write().await?;
         sqlx::query(
             "INSERT INTO user_settings \
-             (user_id, confirmation_enabled, confirmation_actions, confirmation_ttl_s) \
-             VALUES ($1, $2, $3, $4) ON CONFLICT (user_id) DO UPDATE SET \
+             (user_id, confirmation_enabled, confirmation_actions, confirmation_ttl_s, facts) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id) DO UPDATE SET \
              confirmation_enabled = excluded.confirmation_enabled, \
              confirmation_actions = excluded.confirmation_actions, \
-             confirmation_ttl_s = excluded.confirmation_ttl_s",
+             confirmation_ttl_s = excluded.confirmation_ttl_s, facts = excluded.facts",
         )
         .bind(user)
         .bind(settings.confirmation_enabled.map(i64::from))
         .bind(actions)
         .bind(settings.confirmation_ttl_s.map(i64::from))
+        .bind(json_text("settings", &settings.facts)?)
         .execute(writing.connection())
         .await?;
         touch_user(&mut writing, user).await?;
@@ -96,6 +116,31 @@ fn check(settings: &UserSettings) -> Result<(), DirectoryError> {
             why: "10 to 86400 seconds",
         });
     }
+    check_facts(&settings.facts)
+}
+
+fn check_facts(facts: &SettingFacts) -> Result<(), DirectoryError> {
+    let out = |value: Option<u32>, range: std::ops::RangeInclusive<u32>| {
+        value.is_some_and(|value| !range.contains(&value))
+    };
+    let tool = |name: &String| name.parse::<portcullis_policies::ToolName>().is_ok();
+    let overrides = &facts.confirmation_overrides;
+    let invalid = |what, why| Err(DirectoryError::Invalid { what, why });
+    if overrides.len() > 1_000 || !overrides.keys().all(tool) {
+        return invalid("confirmation_overrides", "at most 1,000 tools, each `app/function`");
+    }
+    if out(facts.kav_max_retries, 0..=10) {
+        return invalid("kav_max_retries", "0 to 10");
+    }
+    if out(facts.max_tool_rounds, 1..=100) {
+        return invalid("max_tool_rounds", "1 to 100");
+    }
+    if out(facts.max_response_tokens, 1..=1_000_000) {
+        return invalid("max_response_tokens", "1 to 1000000");
+    }
+    if facts.routing_context.as_ref().is_some_and(|text| text.len() > 4_096) {
+        return invalid("routing_context", "4096 bytes at most");
+    }
     Ok(())
 }
 
@@ -105,6 +150,7 @@ fn read_settings(row: Columns<'_>) -> Result<UserSettings, DirectoryError> {
         confirmation_enabled: row.optional_int("confirmation_enabled")?.map(|on| on != 0),
         confirmation_actions: row.json("confirmation_actions")?,
         confirmation_ttl_s: ttl.and_then(|ttl| u32::try_from(ttl).ok()),
+        facts: row.json("facts")?,
     })
 }
 
@@ -117,6 +163,7 @@ mod tests {
             confirmation_enabled: enabled,
             confirmation_actions: actions.iter().map(|&(k, v)| (k.to_owned(), v)).collect(),
             confirmation_ttl_s: None,
+            facts: SettingFacts::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use portcullis_policies::{AppId, Principal, PrincipalKind};
 
 use super::row::Columns;
 use super::scopes::common;
-use super::{ConfirmationPolicy, Directory, DirectoryError, UserSettings};
+use super::{ConfirmationPolicy, Directory, DirectoryError, ServiceToken, UserSettings, now_ms};
 
 /// How old a standing may be, at most, when another process changed the database.
 pub const STANDING_TTL: Duration = Duration::from_millis(500);
@@ -33,8 +33,10 @@ pub struct Standing {
     pub version: u64,
     /// The user who acts; for an API key its owner, otherwise the principal's own id.
     pub user_id: String,
-    /// Email of that user.
+    /// Email of that user; empty for the platform.
     pub email: String,
+    /// The app whose code or service acts.
+    pub app: Option<AppId>,
 }
 
 /// Whom a standing is about.
@@ -42,6 +44,7 @@ pub struct Standing {
 pub(crate) enum Subject {
     User(String),
     Key([u8; 32]),
+    Service([u8; 32]),
 }
 
 pub(crate) struct StandingCache {
@@ -85,7 +88,7 @@ impl Standing {
             extension: Some(app.clone()),
             ..Principal::clone(&self.principal)
         };
-        Self { principal: Arc::new(principal), ..self.clone() }
+        Self { principal: Arc::new(principal), app: Some(app.clone()), ..self.clone() }
     }
 }
 
@@ -101,6 +104,15 @@ impl Directory {
         self.standing(Subject::Key(sha256)).await
     }
 
+    /// The standing of a service token, by the SHA-256 of its text. Errors as [`Directory::principal`]; a
+    /// revoked or dead token is `Inactive`.
+    pub async fn service_principal(
+        &self,
+        sha256: [u8; 32],
+    ) -> Result<Arc<Standing>, DirectoryError> {
+        self.standing(Subject::Service(sha256)).await
+    }
+
     pub(crate) fn forget_standings(&self) {
         self.standings().generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -114,6 +126,7 @@ impl Directory {
         let standing = Arc::new(match &subject {
             Subject::User(id) => self.load_user(id).await?,
             Subject::Key(digest) => self.load_key(digest).await?,
+            Subject::Service(digest) => self.load_service(digest).await?,
         });
         self.standings().entries.insert(subject, (generation, Arc::clone(&standing)));
         Ok(standing)
@@ -122,7 +135,8 @@ impl Directory {
     async fn load_user(&self, id: &str) -> Result<Standing, DirectoryError> {
         let row = sqlx::query(
             "SELECT u.id, u.tenant_id, u.email, u.active, u.version AS user_version, \
-             r.name AS role, r.default_scopes, r.confirmation_policy, r.version AS role_version, \
+             r.name AS role, COALESCE(u.pinned_scopes, r.default_scopes) AS role_scopes, \
+             r.confirmation_policy, r.version AS role_version, \
              t.active AS tenant_active, t.version AS tenant_version, \
              s.confirmation_enabled, s.confirmation_actions \
              FROM users u JOIN roles r ON r.id = u.role_id JOIN tenants t ON t.id = u.tenant_id \
@@ -154,13 +168,52 @@ impl Directory {
     }
 }
 
+impl Directory {
+    async fn load_service(&self, digest: &[u8; 32]) -> Result<Standing, DirectoryError> {
+        let token = self.service_token_by_digest(digest).await?;
+        if token.revoked_ms.is_some() || token.expires_ms <= now_ms() {
+            return Err(DirectoryError::Inactive { what: "service token" });
+        }
+        let version = token.version;
+        if let Some(user) = &token.user_id {
+            let owner = self.load_user(user).await?;
+            let scopes = common(&owner.principal.scopes, &token.scopes);
+            let principal = service(&token, scopes, owner.principal.roles.clone());
+            let (version, app) = (version.max(owner.version), Some(token.app));
+            return Ok(Standing { principal: Arc::new(principal), version, app, ..owner });
+        }
+        if !self.tenant(&token.tenant_id).await?.active {
+            return Err(DirectoryError::Inactive { what: "tenant" });
+        }
+        let (scopes, user_id) = (token.scopes.clone(), format!("__{}__", token.purpose));
+        let principal = Arc::new(service(&token, scopes, Vec::new()));
+        Ok(Standing { principal, version, user_id, email: String::new(), app: Some(token.app) })
+    }
+}
+
+/// What the rules see of an app's service. Each token is a principal of its own: no other has its scopes.
+fn service(token: &ServiceToken, scopes: Vec<String>, roles: Vec<String>) -> Principal {
+    Principal {
+        kind: PrincipalKind::Service,
+        id: token.id.clone(),
+        tenant: token.tenant_id.clone(),
+        roles,
+        scopes,
+        // A service answers no questions.
+        confirm_writes: false,
+        mfa: false,
+        // The values of people's secrets are for code that a call of theirs started, not for a service.
+        extension: None,
+    }
+}
+
 fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, DirectoryError> {
     for (column, what) in [("tenant_active", "tenant"), ("active", "user")] {
         if !row.truth(column)? {
             return Err(DirectoryError::Inactive { what });
         }
     }
-    let mut scopes: Vec<String> = row.json("default_scopes")?;
+    let mut scopes: Vec<String> = row.json("role_scopes")?;
     scopes.extend(granted);
     scopes.sort_unstable();
     scopes.dedup();
@@ -182,6 +235,7 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
         version: u64::try_from(version).unwrap_or_default(),
         user_id: id,
         email: row.text("email")?,
+        app: None,
     })
 }
 
@@ -192,7 +246,7 @@ fn confirm_writes(row: Columns<'_>) -> Result<bool, DirectoryError> {
         Some(_) => UserSettings {
             confirmation_enabled: row.optional_int("confirmation_enabled")?.map(|on| on != 0),
             confirmation_actions: row.json("confirmation_actions")?,
-            confirmation_ttl_s: None,
+            ..UserSettings::default()
         },
     };
     Ok(settings.confirm_writes(policy))

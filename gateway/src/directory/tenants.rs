@@ -3,9 +3,49 @@
 use portcullis_policies::TenantId;
 
 use super::change::Note;
-use super::roles::{ConfirmationPolicy, NewRole, insert_role};
-use super::row::Columns;
+use super::roles::{ConfirmationPolicy, NewRole, RoleFacts, insert_role};
+use super::row::{Columns, json_text};
 use super::{Actor, Directory, DirectoryError, fresh_id, now_ms};
+
+/// What admins note of a tenant; rules do not see it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantFacts {
+    /// Ways to sign in, comma-separated.
+    pub allowed_auth_methods: String,
+    /// How much it is kept apart, in the words of whoever runs the deployment.
+    pub isolation: String,
+    /// Connections of one app to the tenant's own database.
+    pub max_connections: u32,
+    /// Free switches.
+    pub features: serde_json::Map<String, serde_json::Value>,
+    /// The tenant that it belongs to.
+    pub parent_tenant_id: Option<String>,
+}
+
+impl Default for TenantFacts {
+    /// The defaults of wire-contract 1.3.
+    fn default() -> Self {
+        Self {
+            allowed_auth_methods: "email,api_key".to_owned(),
+            isolation: "dedicated".to_owned(),
+            max_connections: 10,
+            features: serde_json::Map::new(),
+            parent_tenant_id: None,
+        }
+    }
+}
+
+/// What to change of a tenant; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct TenantPatch {
+    /// Name for people.
+    pub name: Option<String>,
+    /// Whether its users may act.
+    pub active: Option<bool>,
+    /// What admins note of it.
+    pub facts: Option<TenantFacts>,
+}
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -16,6 +56,9 @@ pub struct Tenant {
     pub name: String,
     /// Whether its users may act.
     pub active: bool,
+    /// What admins noted of it.
+    #[serde(flatten)]
+    pub facts: TenantFacts,
     /// Unix milliseconds.
     pub created_ms: i64,
 }
@@ -29,18 +72,31 @@ impl Directory {
         name: &str,
         by: &Actor,
     ) -> Result<Tenant, DirectoryError> {
+        self.create_tenant_with(id, name, TenantFacts::default(), by).await
+    }
+
+    /// As [`Directory::create_tenant`], with what is known of the tenant.
+    pub async fn create_tenant_with(
+        &self,
+        id: &TenantId,
+        name: &str,
+        facts: TenantFacts,
+        by: &Actor,
+    ) -> Result<Tenant, DirectoryError> {
         check_name(name)?;
         let (id, name) = (id.clone(), name.to_owned());
-        let tenant = Tenant { id, name, active: true, created_ms: now_ms() };
+        let tenant = Tenant { id, name, active: true, facts, created_ms: now_ms() };
         let mut writing = self.write().await?;
         let version = writing.version;
         sqlx::query(
-            "INSERT INTO tenants (id, name, active, created_ms, version) VALUES ($1, $2, 1, $3, $4)",
+            "INSERT INTO tenants (id, name, active, created_ms, version, facts) \
+             VALUES ($1, $2, 1, $3, $4, $5)",
         )
         .bind(tenant.id.to_string())
         .bind(&tenant.name)
         .bind(tenant.created_ms)
         .bind(version)
+        .bind(json_text("facts", &tenant.facts)?)
         .execute(writing.connection())
         .await
         .map_err(|e| DirectoryError::of_insert(e, "tenant"))?;
@@ -54,19 +110,21 @@ impl Directory {
 
     /// All tenants, by id.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, DirectoryError> {
-        let rows = sqlx::query("SELECT id, name, active, created_ms FROM tenants ORDER BY id")
-            .fetch_all(self.pool())
-            .await?;
+        let rows =
+            sqlx::query("SELECT id, name, active, facts, created_ms FROM tenants ORDER BY id")
+                .fetch_all(self.pool())
+                .await?;
         rows.iter().map(|row| read_tenant(Columns(row))).collect()
     }
 
     /// One tenant.
     pub async fn tenant(&self, id: &TenantId) -> Result<Tenant, DirectoryError> {
-        let row = sqlx::query("SELECT id, name, active, created_ms FROM tenants WHERE id = $1")
-            .bind(id.to_string())
-            .fetch_optional(self.pool())
-            .await?
-            .ok_or(DirectoryError::NotFound { what: "tenant" })?;
+        let row =
+            sqlx::query("SELECT id, name, active, facts, created_ms FROM tenants WHERE id = $1")
+                .bind(id.to_string())
+                .fetch_optional(self.pool())
+                .await?
+                .ok_or(DirectoryError::NotFound { what: "tenant" })?;
         read_tenant(Columns(&row))
     }
 
@@ -77,19 +135,38 @@ impl Directory {
         active: bool,
         by: &Actor,
     ) -> Result<(), DirectoryError> {
+        let patch = TenantPatch { active: Some(active), ..TenantPatch::default() };
+        self.update_tenant(id, patch, by).await.map(|_| ())
+    }
+
+    /// Changes a tenant; in force with the next call.
+    pub async fn update_tenant(
+        &self,
+        id: &TenantId,
+        patch: TenantPatch,
+        by: &Actor,
+    ) -> Result<Tenant, DirectoryError> {
+        patch.name.as_deref().map_or(Ok(()), check_name)?;
         let mut writing = self.write().await?;
         let version = writing.version;
-        let done = sqlx::query("UPDATE tenants SET active = $1, version = $2 WHERE id = $3")
-            .bind(i64::from(active))
-            .bind(version)
-            .bind(id.to_string())
-            .execute(writing.connection())
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(DirectoryError::NotFound { what: "tenant" });
-        }
-        let note = Note::new(by, "tenant.set_active", id).on(id).with("active", active);
-        writing.finish(self, note).await
+        let row = sqlx::query(
+            "UPDATE tenants SET name = COALESCE($1, name), active = COALESCE($2, active), \
+             facts = COALESCE($3, facts), version = $4 WHERE id = $5 \
+             RETURNING id, name, active, facts, created_ms",
+        )
+        .bind(patch.name)
+        .bind(patch.active.map(i64::from))
+        .bind(patch.facts.map(|facts| json_text("facts", &facts)).transpose()?)
+        .bind(version)
+        .bind(id.to_string())
+        .fetch_optional(writing.connection())
+        .await?
+        .ok_or(DirectoryError::NotFound { what: "tenant" })?;
+        let tenant = read_tenant(Columns(&row))?;
+        let action = if patch.active.is_some() { "tenant.set_active" } else { "tenant.update" };
+        let note = Note::new(by, action, id).on(id).with("active", tenant.active);
+        writing.finish(self, note.with("name", &tenant.name)).await?;
+        Ok(tenant)
     }
 }
 
@@ -100,6 +177,7 @@ fn system_roles(tenant: &TenantId) -> [NewRole; 2] {
         display_name: display.to_owned(),
         default_scopes: scopes.iter().map(|&s| s.to_owned()).collect(),
         confirmation_policy: ConfirmationPolicy::DefaultOff,
+        facts: RoleFacts::default(),
     };
     [role("admin", "Administrator", &["*"]), role("user", "User", &[])]
 }
@@ -109,6 +187,7 @@ fn read_tenant(row: Columns<'_>) -> Result<Tenant, DirectoryError> {
         id: row.parsed("id")?,
         name: row.text("name")?,
         active: row.truth("active")?,
+        facts: row.json("facts")?,
         created_ms: row.int("created_ms")?,
     })
 }

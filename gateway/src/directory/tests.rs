@@ -84,7 +84,8 @@ async fn new_scopes_of_a_role_are_seen_by_the_next_question_of_its_users() {
     assert!(f.directory.principal(&user.id).await.unwrap().principal.scopes.is_empty());
     let patch =
         RolePatch { default_scopes: Some(vec!["notes:read".to_owned()]), ..Default::default() };
-    f.directory.update_role(&f.tenant, "user", patch, &operator()).await.unwrap();
+    let role = f.directory.role(&f.tenant, "user").await.unwrap().id;
+    f.directory.update_role(&role, patch, Cascade::Holders, &operator()).await.unwrap();
     f.directory.grant_scope(&user.id, "mail:send", &operator()).await.unwrap();
     let standing = f.directory.principal(&user.id).await.unwrap();
     assert_eq!(standing.principal.scopes, ["mail:send", "notes:read"]);

@@ -11,7 +11,7 @@ macro_rules! select_users {
     ($rest:literal) => {
         concat!(
             "SELECT u.id, u.tenant_id, u.email, r.name AS role, u.attributes, u.active, ",
-            "u.created_ms, u.last_login_ms, u.password_hash FROM users u ",
+            "u.created_ms, u.last_login_ms, u.agency_id, u.nickname, u.cases_user_id FROM users u ",
             "JOIN roles r ON r.id = u.role_id ",
             $rest
         )
@@ -42,6 +42,12 @@ pub struct User {
     pub created_ms: i64,
     /// Unix milliseconds of the last sign-in.
     pub last_login_ms: Option<i64>,
+    /// The agency inside the tenant, if any.
+    pub agency_id: Option<String>,
+    /// What the person wants to be called.
+    pub nickname: Option<String>,
+    /// The person's number in a system of cases.
+    pub cases_user_id: Option<i64>,
 }
 
 /// A user to be made.
@@ -64,8 +70,14 @@ pub struct NewUser {
 pub struct UserFilter {
     /// Only those of this tenant.
     pub tenant: Option<TenantId>,
+    /// Only those whose email contains this, in any case.
+    pub search: String,
+    /// Only those of this role.
+    pub role: String,
     /// Deactivated ones too.
     pub include_inactive: bool,
+    /// Those too who were removed for good, of whom only the id is left.
+    pub include_removed: bool,
     /// At most so many, 200 at most; 0 is 50.
     pub limit: u32,
     /// Skip so many.
@@ -137,13 +149,18 @@ impl Directory {
     pub async fn users(&self, filter: &UserFilter) -> Result<Vec<User>, DirectoryError> {
         let limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_LIST) };
         let rows = sqlx::query(select_users!(
-            "WHERE ($1 = '' OR u.tenant_id = $1) AND (u.active = 1 OR $2 = 1) \
-             ORDER BY u.tenant_id, u.email LIMIT $3 OFFSET $4"
+            "WHERE (u.removed_ms IS NULL OR $7 = 1) AND ($1 = '' OR u.tenant_id = $1) \
+             AND (u.active = 1 OR $2 = 1) AND ($3 = '' OR r.name = $3) \
+             AND ($4 = '' OR u.email LIKE $4 ESCAPE '!') \
+             ORDER BY u.tenant_id, u.email LIMIT $5 OFFSET $6"
         ))
         .bind(filter.tenant.as_ref().map(ToString::to_string).unwrap_or_default())
         .bind(i64::from(filter.include_inactive))
+        .bind(&filter.role)
+        .bind(containing(&filter.search))
         .bind(i64::from(limit))
         .bind(i64::from(filter.offset))
+        .bind(i64::from(filter.include_removed))
         .fetch_all(self.pool())
         .await?;
         let mut users = Vec::with_capacity(rows.len());
@@ -193,12 +210,14 @@ impl Directory {
         let role = self.role(&user.tenant, role).await?;
         let mut writing = self.write().await?;
         let version = writing.version;
-        sqlx::query("UPDATE users SET role_id = $1, version = $2 WHERE id = $3")
-            .bind(role.id)
-            .bind(version)
-            .bind(id)
-            .execute(writing.connection())
-            .await?;
+        sqlx::query(
+            "UPDATE users SET role_id = $1, pinned_scopes = NULL, version = $2 WHERE id = $3",
+        )
+        .bind(role.id)
+        .bind(version)
+        .bind(id)
+        .execute(writing.connection())
+        .await?;
         let note = Note::new(by, "user.set_role", &user.tenant).on(id).with("role", role.name);
         writing.finish(self, note).await
     }
@@ -259,6 +278,7 @@ impl Directory {
         if done.rows_affected() == 0 {
             return Err(DirectoryError::NotFound { what: "scope" });
         }
+        note_taken(&mut writing, id, scope, by).await?;
         touch_user(&mut writing, id).await?;
         writing.finish(self, note).await
     }
@@ -303,6 +323,9 @@ impl Directory {
             active: row.truth("active")?,
             created_ms: row.int("created_ms")?,
             last_login_ms: row.optional_int("last_login_ms")?,
+            agency_id: row.optional_text("agency_id")?,
+            nickname: row.optional_text("nickname")?,
+            cases_user_id: row.optional_int("cases_user_id")?,
         })
     }
 }
@@ -321,7 +344,28 @@ pub(crate) async fn touch_user(
     Ok(())
 }
 
-async fn insert_scope(
+/// Remembers that a scope was taken back.
+pub(crate) async fn note_taken(
+    writing: &mut super::change::Writing,
+    user: &str,
+    scope: &str,
+    by: &Actor,
+) -> Result<(), DirectoryError> {
+    sqlx::query(
+        "INSERT INTO taken_scopes (user_id, scope, taken_ms, taken_by) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (user_id, scope) DO UPDATE SET taken_ms = excluded.taken_ms, \
+         taken_by = excluded.taken_by",
+    )
+    .bind(user)
+    .bind(scope)
+    .bind(now_ms())
+    .bind(by.to_string())
+    .execute(writing.connection())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_scope(
     connection: &mut sqlx::AnyConnection,
     user: &str,
     scope: &str,
@@ -338,6 +382,21 @@ async fn insert_scope(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The `LIKE` pattern of a text anywhere; its own wildcards are ordinary characters. Emails are lowercase.
+fn containing(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut pattern = "%".to_owned();
+    for c in text.to_lowercase().chars() {
+        if "%_!".contains(c) {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
 }
 
 /// Lowercase and trimmed; one `@` between two parts, no blanks or control characters, 254 bytes.

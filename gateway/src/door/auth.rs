@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::entry::AtDoor;
 use super::read_body;
 use crate::answer::{json_response, refusal_response};
+use crate::directory::DirectoryError;
 use crate::gateway::Gateway;
-use crate::identify::{Issued, Profile, RefreshRefused, SignIn, SignInRefused};
+use crate::identify::{AccountRefused, Issued, Profile, RefreshRefused, SignIn, SignInRefused};
 use crate::knock::Knock;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
@@ -51,7 +52,7 @@ struct TokenResponse<'a> {
 
 /// `POST /v1/auth/login`
 pub async fn login(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
-    let AtDoor { knock, body } = at;
+    let AtDoor { knock, body, .. } = at;
     let source = knock.request.source;
     let door = Arc::clone(&gateway);
     let issue = async move {
@@ -69,7 +70,7 @@ pub async fn login(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<
 
 /// `POST /v1/auth/refresh`: spends a refresh token for a new pair.
 pub async fn refresh(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
-    let AtDoor { knock, body } = at;
+    let AtDoor { knock, body, .. } = at;
     let door = Arc::clone(&gateway);
     let issue = async move {
         let body: RefreshBody = read(&door, body).await?;
@@ -138,14 +139,14 @@ fn respond(issued: Result<Issued, Refusal>) -> Response<Body> {
     }
 }
 
-async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Refusal> {
+pub(super) async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Refusal> {
     let json = read_body(gateway, body).await?;
     // The library's message would quote the body, which holds a password.
     let misfit = |_| Refusal::MalformedBody("a member is missing or has another type".to_owned());
     serde_json::from_value(json.value).map_err(misfit)
 }
 
-fn token_response(issued: &Issued) -> Response<Body> {
+pub(super) fn token_response(issued: &Issued) -> Response<Body> {
     private_json(&TokenResponse {
         access_token: issued.access_token.expose_secret(),
         refresh_token: issued.refresh_token.expose_secret(),
@@ -155,14 +156,14 @@ fn token_response(issued: &Issued) -> Response<Body> {
 }
 
 /// What no cache on the way may keep (RFC 6749 section 5.1).
-fn private_json(value: &impl Serialize) -> Response<Body> {
+pub(super) fn private_json(value: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = json_response(StatusCode::OK, Bytes::from(body));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn default_tenant() -> String {
+pub(super) fn default_tenant() -> String {
     "default".to_owned()
 }
 
@@ -173,6 +174,24 @@ impl From<SignInRefused> for Refusal {
             SignInRefused::Busy => Self::Busy { retry_after: BUSY_RETRY },
             SignInRefused::Credentials => Self::InvalidCredential(refused.code()),
             SignInRefused::Unavailable(_) => Self::Unavailable(refused.to_string()),
+        }
+    }
+}
+
+impl From<AccountRefused> for Refusal {
+    fn from(refused: AccountRefused) -> Self {
+        match refused {
+            AccountRefused::SignIn(refused) => refused.into(),
+            AccountRefused::WrongPassword | AccountRefused::NoPassword => {
+                Self::WrongPassword(refused.to_string())
+            }
+            AccountRefused::PasswordLength => Self::InvalidValue(refused.to_string()),
+            AccountRefused::Directory(fault) => match fault {
+                DirectoryError::Conflict { .. } => Self::Conflict(fault.to_string()),
+                DirectoryError::Invalid { .. } => Self::InvalidValue(fault.to_string()),
+                DirectoryError::NotFound { .. } => Self::RegistrationClosed,
+                other => Self::Unavailable(other.to_string()),
+            },
         }
     }
 }

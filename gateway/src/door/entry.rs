@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use http::Response;
+use http::{Method, Response};
 use portcullis_policies::Channel;
 
 use super::Edge;
@@ -20,6 +20,8 @@ pub struct AtDoor {
     pub knock: Knock,
     /// The body, unread.
     pub body: Body,
+    /// The method of the request.
+    pub method: Method,
 }
 
 impl AtDoor {
@@ -47,7 +49,8 @@ impl<S: Send + Sync> FromRequest<S> for AtDoor {
         let (parts, body) = request.into_parts();
         match parts.extensions.get::<Edge>() {
             Some(edge) => {
-                Ok(Self { knock: Knock::new(&parts, edge, Channel::Http, Wanted::Nothing), body })
+                let knock = Knock::new(&parts, edge, Channel::Http, Wanted::Nothing);
+                Ok(Self { knock, body, method: parts.method })
             }
             // Only a request that did not come through the edge has no facts, and none may.
             None => Err(refusal_response(&Refusal::Unavailable("edge".to_owned()))),

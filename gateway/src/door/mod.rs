@@ -3,10 +3,12 @@
 //! [`ROUTES`] lists every route with what it may do; a test fails on a route that is new and not
 //! in the list, and knocks at each one without credentials.
 
+pub mod account;
 pub mod auth;
 pub mod confirmations;
 pub mod entry;
 pub mod health;
+pub mod manage;
 pub mod mcp;
 pub mod pages;
 pub mod proxy;
@@ -58,6 +60,46 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("PUT", "/v1/secrets/{app}/{name}", Effect::Pipeline),
     ("DELETE", "/v1/secrets/{app}/{name}", Effect::Pipeline),
     ("GET", "/v1/secrets/{app}/{name}/meta", Effect::Pipeline),
+    ("GET", "/v1/users", Effect::Pipeline),
+    ("POST", "/v1/users", Effect::Pipeline),
+    ("GET", "/v1/users/{id}", Effect::Pipeline),
+    ("PATCH", "/v1/users/{id}", Effect::Pipeline),
+    ("DELETE", "/v1/users/{id}", Effect::Pipeline),
+    ("PATCH", "/v1/auth/users/{id}/cases-uid", Effect::Pipeline),
+    ("GET", "/v1/roles", Effect::Pipeline),
+    ("POST", "/v1/roles", Effect::Pipeline),
+    ("PATCH", "/v1/roles/{id}", Effect::Pipeline),
+    ("DELETE", "/v1/roles/{id}", Effect::Pipeline),
+    ("GET", "/v1/scopes", Effect::Pipeline),
+    ("POST", "/v1/scopes", Effect::Pipeline),
+    ("PATCH", "/v1/scopes/{id}", Effect::Pipeline),
+    ("DELETE", "/v1/scopes/{id}", Effect::Pipeline),
+    ("GET", "/v1/scopes/effective/{id}", Effect::Pipeline),
+    ("GET", "/v1/tenants", Effect::Pipeline),
+    ("POST", "/v1/tenants", Effect::Pipeline),
+    ("GET", "/v1/tenants/{id}", Effect::Pipeline),
+    ("PATCH", "/v1/tenants/{id}", Effect::Pipeline),
+    ("DELETE", "/v1/tenants/{id}", Effect::Pipeline),
+    ("GET", "/v1/tenants/{id}/health", Effect::Pipeline),
+    ("GET", "/v1/agencies", Effect::Pipeline),
+    ("POST", "/v1/agencies", Effect::Pipeline),
+    ("GET", "/v1/agencies/{id}", Effect::Pipeline),
+    ("PUT", "/v1/agencies/{id}/settings", Effect::Pipeline),
+    ("GET", "/v1/keys", Effect::Pipeline),
+    ("POST", "/v1/keys", Effect::Pipeline),
+    ("DELETE", "/v1/keys/{id}", Effect::Pipeline),
+    ("GET", "/v1/service-tokens", Effect::Pipeline),
+    ("POST", "/v1/service-tokens", Effect::Pipeline),
+    ("DELETE", "/v1/service-tokens/{id}", Effect::Pipeline),
+    ("GET", "/v1/internal/users/{id}/settings", Effect::Pipeline),
+    ("PATCH", "/v1/internal/users/{id}/settings", Effect::Pipeline),
+    ("GET", "/v1/me/settings", Effect::Pipeline),
+    ("PATCH", "/v1/me/settings", Effect::Pipeline),
+    ("GET", "/v1/me/nickname", Effect::Pipeline),
+    ("PUT", "/v1/me/nickname", Effect::Pipeline),
+    ("POST", "/v1/auth/register", Effect::Own),
+    ("POST", "/v1/auth/logout", Effect::Own),
+    ("POST", "/v1/auth/me/change-password", Effect::Own),
     ("GET", "/signin", Effect::Public),
     ("POST", "/signin", Effect::Own),
     ("POST", "/signout", Effect::Own),
@@ -87,6 +129,30 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/secrets/{app}", get(secrets::list))
         .route("/v1/secrets/{app}/{name}", secrets::one())
         .route("/v1/secrets/{app}/{name}/meta", get(secrets::meta))
+        .route("/v1/users", manage::users())
+        .route("/v1/users/{id}", manage::user())
+        .route("/v1/auth/users/{id}/cases-uid", manage::cases_uid())
+        .route("/v1/roles", manage::roles())
+        .route("/v1/roles/{id}", manage::role())
+        .route("/v1/scopes", manage::scopes())
+        .route("/v1/scopes/{id}", manage::scope())
+        .route("/v1/scopes/effective/{id}", manage::effective_scopes())
+        .route("/v1/tenants", manage::tenants())
+        .route("/v1/tenants/{id}", manage::tenant())
+        .route("/v1/tenants/{id}/health", manage::tenant_health())
+        .route("/v1/agencies", manage::agencies())
+        .route("/v1/agencies/{id}", manage::agency())
+        .route("/v1/agencies/{id}/settings", manage::agency_settings())
+        .route("/v1/keys", manage::keys())
+        .route("/v1/keys/{id}", manage::key())
+        .route("/v1/service-tokens", manage::service_tokens())
+        .route("/v1/service-tokens/{id}", manage::service_token())
+        .route("/v1/internal/users/{id}/settings", manage::settings())
+        .route("/v1/me/settings", manage::own_settings())
+        .route("/v1/me/nickname", manage::nickname())
+        .route("/v1/auth/register", post(account::register))
+        .route("/v1/auth/logout", post(account::logout))
+        .route("/v1/auth/me/change-password", post(account::change_password))
         .route("/signin", get(pages::session::ask).post(pages::session::begin))
         .route("/signout", post(pages::session::end))
         .route("/ext/{app}/secrets", get(pages::secrets::show))

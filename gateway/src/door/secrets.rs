@@ -73,7 +73,7 @@ pub async fn set(
     Path((app, name)): Path<(String, String)>,
     at: AtDoor,
 ) -> Response<Body> {
-    let AtDoor { mut knock, body } = at;
+    let AtDoor { mut knock, body, .. } = at;
     match read_value(body).await {
         Ok(value) => run(gateway, knock, app, SecretDeed::Set { name, value }).await,
         Err(refusal) => {

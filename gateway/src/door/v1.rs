@@ -39,7 +39,7 @@ pub async fn call(
     Path(app): Path<String>,
     at: AtDoor,
 ) -> Response<Body> {
-    let AtDoor { mut knock, body } = at;
+    let AtDoor { mut knock, body, .. } = at;
     match read_call(&gateway, body).await {
         Ok(body) => {
             knock.hints.merge(Hints { user: body.user_id, tenant: body.tenant_id });

@@ -1,10 +1,12 @@
-//! API keys: `imp_live_` and 32 characters (wire-contract 1.3), 190 bits of them random.
+//! API keys, `imp_live_` and 32 characters (wire-contract 1.3), and service tokens, `imp_svc_` and as many:
+//! 190 bits of them random.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::IdentityError;
 
 const PREFIX: &str = "imp_live_";
+const SERVICE_PREFIX: &str = "imp_svc_";
 const RANDOM_CHARS: usize = 32;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -38,11 +40,20 @@ impl ApiKeyText {
 
 /// Makes a key.
 pub fn fresh_api_key() -> Result<ApiKeyText, IdentityError> {
-    let mut text = PREFIX.to_owned();
-    while text.len() < PREFIX.len() + RANDOM_CHARS {
+    fresh(PREFIX)
+}
+
+/// Makes a service token.
+pub fn fresh_service_token() -> Result<ApiKeyText, IdentityError> {
+    fresh(SERVICE_PREFIX)
+}
+
+fn fresh(prefix: &str) -> Result<ApiKeyText, IdentityError> {
+    let mut text = prefix.to_owned();
+    while text.len() < prefix.len() + RANDOM_CHARS {
         let mut bytes = [0; RANDOM_CHARS];
         getrandom::fill(&mut bytes).map_err(|_| IdentityError::Generate)?;
-        let missing = PREFIX.len() + RANDOM_CHARS - text.len();
+        let missing = prefix.len() + RANDOM_CHARS - text.len();
         text.extend(bytes.iter().filter_map(|&byte| unbiased(byte)).take(missing));
     }
     Ok(ApiKeyText(text.into()))
@@ -50,7 +61,16 @@ pub fn fresh_api_key() -> Result<ApiKeyText, IdentityError> {
 
 /// The digest of a text that has the form of a key.
 pub(crate) fn digest_of(key: &str) -> Option<[u8; 32]> {
-    let random = key.strip_prefix(PREFIX)?;
+    digest_with(PREFIX, key)
+}
+
+/// The digest of a text that has the form of a service token.
+pub(crate) fn service_digest_of(token: &str) -> Option<[u8; 32]> {
+    digest_with(SERVICE_PREFIX, token)
+}
+
+fn digest_with(prefix: &str, key: &str) -> Option<[u8; 32]> {
+    let random = key.strip_prefix(prefix)?;
     let whole = random.len() == RANDOM_CHARS && random.bytes().all(|b| b.is_ascii_alphanumeric());
     whole.then(|| sha256(key.as_bytes()))
 }

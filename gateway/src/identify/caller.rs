@@ -32,6 +32,8 @@ pub enum Proof {
     },
     /// An API key; its id is the id of the principal.
     ApiKey,
+    /// A service token; its id is the id of the principal.
+    ServiceToken,
 }
 
 /// An identified caller. Made by identification only; what it may do is not in it but in the rules.
@@ -76,10 +78,23 @@ impl Caller {
         &self.standing.principal.tenant
     }
 
-    /// The app whose code acts for the user; `None` for anybody but an extension.
+    /// The app whose code or service acts; `None` for people and API keys.
     #[must_use]
     pub fn extension(&self) -> Option<&AppId> {
-        self.standing.principal.extension.as_ref()
+        self.standing.app.as_ref()
+    }
+
+    /// Whether it speaks for the platform and no user of its own: its acting user is free inside the tenant.
+    #[must_use]
+    pub fn is_platform(&self) -> bool {
+        self.proof == Proof::ServiceToken && self.standing.user_id.starts_with("__")
+    }
+
+    /// The same caller, with this person as the user who acts; what it may do stays its own.
+    pub(super) fn on_behalf_of(self, person: &Standing) -> Self {
+        let (user_id, email) = (person.user_id.clone(), person.email.clone());
+        let standing = Standing { user_id, email, ..Standing::clone(&self.standing) };
+        Self { standing: Arc::new(standing), ..self }
     }
 
     /// Email of the user who acts.
@@ -102,7 +117,7 @@ impl Caller {
             | Proof::Password { jti }
             | Proof::RefreshToken { jti }
             | Proof::ExtensionToken { jti } => jti,
-            Proof::ApiKey => &self.standing.principal.id,
+            Proof::ApiKey | Proof::ServiceToken => &self.standing.principal.id,
         }
     }
 

@@ -25,6 +25,7 @@ const QUERY_CREDENTIALS: [&str; 8] = [
 pub(crate) enum Credential<'a> {
     Bearer(&'a str),
     ApiKey(&'a str),
+    Service(&'a str),
 }
 
 pub(crate) fn of_request<'a>(
@@ -36,12 +37,23 @@ pub(crate) fn of_request<'a>(
     }
     let authorization = only(headers, AUTHORIZATION.as_str(), "authorization")?;
     let api_key = only(headers, "x-api-key", "x-api-key")?;
-    match (authorization, api_key) {
-        (None, None) => Err(Unidentified::Missing),
-        (Some(_), Some(_)) => Err(Unidentified::Ambiguous { header: "authorization" }),
-        (Some(value), None) => bearer(value).map(Credential::Bearer),
-        (None, Some(value)) => Ok(Credential::ApiKey(value)),
+    // Clients that have no service token send the header all the same, empty (wire-contract 0.14).
+    let service = only(headers, "x-service-token", "x-service-token")?.filter(|t| !t.is_empty());
+    match (authorization, api_key, service) {
+        (None, None, None) => Err(Unidentified::Missing),
+        (Some(value), None, None) => bearer(value).map(Credential::Bearer),
+        (None, Some(value), None) => Ok(Credential::ApiKey(value)),
+        (None, None, Some(value)) if value.len() <= MAX_TOKEN_BYTES => {
+            Ok(Credential::Service(value))
+        }
+        (None, None, Some(_)) => Err(Unidentified::Malformed { header: "x-service-token" }),
+        _ => Err(Unidentified::Ambiguous { header: "authorization" }),
     }
+}
+
+/// The user for whom a service says that it acts; believed of the platform's own services only.
+pub(crate) fn acting_user(headers: &HeaderMap) -> Result<Option<&str>, Unidentified> {
+    only(headers, "x-acting-user", "x-acting-user")
 }
 
 /// Hints must equal what the credential says; an absent hint is fine, an empty one is not.

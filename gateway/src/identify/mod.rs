@@ -18,11 +18,13 @@
 //!
 //! Begin reading at [`Identity::identify`].
 
+mod account;
 mod api_key;
 mod caller;
 mod credential;
 mod error;
 mod extension;
+mod key_uses;
 mod keys;
 mod limit;
 mod password;
@@ -41,7 +43,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-pub use api_key::{ApiKeyText, fresh_api_key};
+pub use account::{AccountRefused, PasswordChange, Registration};
+pub use api_key::{ApiKeyText, fresh_api_key, fresh_service_token};
 pub use caller::{Caller, Proof};
 pub use error::{IdentityError, Unidentified};
 pub use extension::ExtensionToken;
@@ -49,7 +52,7 @@ pub use keys::KeySize;
 pub use limit::LoginLimits;
 pub use password::{Checked, PasswordFault, Passwords};
 pub use profile::Profile;
-pub use refresh::RefreshRefused;
+pub use refresh::{RefreshRefused, SignOut};
 pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
@@ -57,6 +60,7 @@ pub use token::{AccessClaims, TokenFault};
 use crate::directory::Directory;
 use credential::Credential;
 use extension::HandedTokens;
+use key_uses::KeyUses;
 use keys::SigningKeys;
 use limit::LoginLimiter;
 use token::TokenTerms;
@@ -110,6 +114,7 @@ pub struct Identity {
     handed: HandedTokens,
     passwords: Passwords,
     logins: LoginLimiter,
+    key_uses: KeyUses,
     terms: TokenTerms,
 }
 
@@ -128,6 +133,7 @@ impl Identity {
             handed: HandedTokens::new(),
             passwords: Passwords::new()?,
             logins: LoginLimiter::new(settings.login_limits),
+            key_uses: KeyUses::new(),
             terms: TokenTerms::new(settings.issuer, settings.token_lifetime),
         })
     }
@@ -140,8 +146,9 @@ impl Identity {
         facts: &ConnectionFacts<'_>,
     ) -> Result<Caller, Unidentified> {
         let caller = match credential::of_request(headers, facts.query)? {
-            Credential::Bearer(token) => self.by_token(token).await?,
+            Credential::Bearer(token) => self.by_bearer(token).await?,
             Credential::ApiKey(key) => self.by_api_key(key).await?,
+            Credential::Service(token) => self.by_service_token(token, headers).await?,
         };
         credential::hints_agree(headers, &caller)?;
         Ok(caller)
@@ -214,13 +221,62 @@ impl Identity {
         Ok(claims)
     }
 
+    /// What comes as `Bearer` is an access token, or a service token of a client that knows no other header.
+    async fn by_bearer(&self, token: &str) -> Result<Caller, Unidentified> {
+        match api_key::service_digest_of(token) {
+            Some(digest) => self.by_service_digest(digest).await,
+            None => self.by_token(token).await,
+        }
+    }
+
     async fn by_api_key(&self, key: &str) -> Result<Caller, Unidentified> {
         let digest = api_key::digest_of(key).ok_or(Unidentified::UnknownKey)?;
         let standing = self.directory.key_principal(digest).await.map_err(|e| match e {
             crate::directory::DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
             other => other.into(),
         })?;
+        self.key_uses.note(&self.directory, &standing.principal.id);
         Ok(Caller::new(standing, Proof::ApiKey))
+    }
+}
+
+impl Identity {
+    /// A service token of ours, or the token of an app's code in the header of one.
+    async fn by_service_token(
+        &self,
+        token: &str,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Unidentified> {
+        let caller = match api_key::service_digest_of(token) {
+            Some(digest) => self.by_service_digest(digest).await?,
+            None => self.by_token(token).await?,
+        };
+        if caller.extension().is_none() {
+            return Err(Unidentified::Token(TokenFault::Claims));
+        }
+        match (caller.is_platform(), credential::acting_user(headers)?) {
+            (true, Some(user)) => self.acting_for(caller, user).await,
+            _ => Ok(caller),
+        }
+    }
+
+    async fn by_service_digest(&self, digest: [u8; 32]) -> Result<Caller, Unidentified> {
+        let standing = self.directory.service_principal(digest).await.map_err(|e| match e {
+            crate::directory::DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
+            other => other.into(),
+        })?;
+        Ok(Caller::new(standing, Proof::ServiceToken))
+    }
+
+    /// The platform acts for a user of its tenant, who must be there and active; what it may do stays what
+    /// its own token says.
+    async fn acting_for(&self, platform: Caller, user: &str) -> Result<Caller, Unidentified> {
+        let hint = Unidentified::HintDiffers { hint: "x-acting-user" };
+        let Ok(person) = self.directory.principal(user).await else { return Err(hint) };
+        if person.principal.tenant != *platform.tenant() {
+            return Err(hint);
+        }
+        Ok(platform.on_behalf_of(&person))
     }
 }
 

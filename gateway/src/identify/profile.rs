@@ -34,12 +34,12 @@ impl Profile {
             role: user.role,
             auth_method: "email",
             created_at: rfc3339(user.created_ms),
-            agency_id: None,
+            agency_id: user.agency_id,
             org_id: None,
             scopes: scopes.to_vec(),
             attributes: user.attributes,
             last_login: user.last_login_ms.map(rfc3339),
-            cases_user_id: None,
+            cases_user_id: user.cases_user_id,
             is_active: user.active,
         }
     }

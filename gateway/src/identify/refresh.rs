@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::api_key::sha256;
 use super::sign_in::{Issued, SignInRefused};
-use super::{Identity, Proof};
+use super::{Caller, Identity, Proof};
 use crate::directory::{RefreshUse, Standing, now_ms};
 
 const PREFIX: &str = "imp_rt_";
@@ -32,6 +32,15 @@ pub enum RefreshRefused {
     Unavailable(#[source] SignInRefused),
 }
 
+/// What signing out did.
+#[derive(Debug)]
+pub enum SignOut {
+    /// This caller's session has ended.
+    Ended(Box<Caller>),
+    /// There was none.
+    NoSession,
+}
+
 impl Identity {
     /// Spends a refresh token for a new pair.
     pub async fn refresh(&self, token: &SecretString) -> Result<Issued, RefreshRefused> {
@@ -48,10 +57,20 @@ impl Identity {
         issued.map_err(unavailable)
     }
 
-    /// Ends the session of a refresh token, known or not.
-    pub async fn sign_out(&self, token: &SecretString) -> Result<(), RefreshRefused> {
+    /// Ends the session of a refresh token, and says whose it was.
+    pub async fn sign_out(&self, token: &SecretString) -> Result<SignOut, RefreshRefused> {
         let digest = sha256(token.expose_secret().as_bytes());
-        self.directory.end_refresh_family(digest).await.map_err(unavailable)
+        let owner = self.directory.session_of(digest).await.map_err(unavailable)?;
+        self.directory.end_refresh_family(digest).await.map_err(unavailable)?;
+        let Some((user, family)) = owner else { return Ok(SignOut::NoSession) };
+        match self.directory.principal(&user).await {
+            Ok(standing) => {
+                let proof = Proof::RefreshToken { jti: family };
+                Ok(SignOut::Ended(Box::new(Caller::new(standing, proof))))
+            }
+            // Whoever was switched off has no session that could be told of.
+            Err(_) => Ok(SignOut::NoSession),
+        }
     }
 
     /// The first refresh token of a new family.

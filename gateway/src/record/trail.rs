@@ -296,6 +296,7 @@ fn asked(wanted: &Wanted) -> Option<String> {
         Wanted::Function { app, function, .. } => format!("{app}/{function}"),
         Wanted::Route(route) => route.app.clone(),
         Wanted::Secret(wanted) => format!("{SECRETS_APP}/{}", wanted.deed.function()),
+        Wanted::Manage(wanted) => wanted.verb.function().to_owned(),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } => return None,
         Wanted::Malformed(_) | Wanted::Nothing => return None,
     };

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use portcullis_kernel_adapter::{App, SecretDeclaration, SecretScope, call_digest};
-use portcullis_policies::{AppId, Channel, Confirmation, RequestFacts, TenantId, Verdict};
+use portcullis_kernel_adapter::{App, SecretDeclaration, SecretScope};
+use portcullis_policies::{
+    AppId, Channel, Confirmation, RequestFacts, SECRETS_APP, TenantId, Verdict,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ToolCall, shown, target_tenant};
+use super::{Own, ToolCall, shown, target_tenant};
 use crate::directory::{SecretOwner, SecretPlace};
-use crate::edge::StrictJson;
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::in_force::InForce;
@@ -205,18 +205,6 @@ fn own_call(
     args: Value,
     target_tenant: TenantId,
 ) -> Result<ToolCall, Refusal> {
-    let tool = gateway.own.tool(own.deed.function());
-    let tool = tool.ok_or_else(|| Refusal::Unavailable("own tools".to_owned()))?;
-    super::check_arguments(tool, &args)?;
-    let bytes = Bytes::from(args.to_string());
-    let digest = call_digest(tool.name(), &bytes);
-    Ok(ToolCall {
-        app: Arc::clone(gateway.own.app()),
-        tool: Arc::clone(tool),
-        args: StrictJson { value: args, bytes },
-        digest,
-        target_tenant,
-        own: Some(own),
-        forward: None,
-    })
+    let tool = (SECRETS_APP, own.deed.function());
+    super::own_call(gateway, tool, Own::Secrets(own), args, target_tenant)
 }

@@ -55,8 +55,10 @@ impl RuleSources {
     pub fn embedded() -> Self {
         Self {
             platform: embedded![
+                "rules/account.cedar",
                 "rules/action-type.cedar",
                 "rules/confirmation.cedar",
+                "rules/directory.cedar",
                 "rules/rbac.cedar",
                 "rules/secrets.cedar",
                 "rules/tenant.cedar",
@@ -65,6 +67,7 @@ impl RuleSources {
             invariants: embedded![
                 "invariants/destructive-needs-confirmation.cedar",
                 "invariants/no-permit-across-tenants.cedar",
+                "invariants/nobody-grants-more-than-they-hold.cedar",
                 "invariants/secret-values-stay-with-their-app.cedar",
             ],
         }

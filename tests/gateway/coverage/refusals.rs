@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::{Answer, Deployment, Upstream, json, people::person};
+use harness::{Answer, Deployment, Upstream, Value, json, person};
 use reqwest::Method;
 
 /// The table itself: its variants are read from it, so that a new one cannot be forgotten here.
@@ -36,6 +36,7 @@ async fn every_refusal_through_http() {
         with_a_failing_upstream().await,
         confirmed_wrongly().await,
         about_secrets().await,
+        about_people().await,
         with_broken_parts().await,
     ]
     .concat();
@@ -106,6 +107,31 @@ async fn asked_wrongly() -> Vec<Produced> {
         ("Denied", "PERMISSION_DENIED", gate.call("nil", "notes", "list_notes", json!({})).await),
         ("TooManyRequests", "RATE_LIMITED", login().await),
     ]
+}
+
+async fn about_people() -> Vec<Produced> {
+    let gate = Deployment::builder().start().await;
+    let post = async |path: &str, body: Value| gate.post_as("max", path, &body).await;
+    let zoe = json!({ "email": "zoe@acme.example", "password": "12345678" });
+    let twice = json!({ "name": "editor" });
+    post("/v1/roles", twice.clone()).await;
+    let wrong = json!({ "current_password": "no password", "new_password": "no password" });
+    let produced = vec![
+        ("RegistrationClosed", "REGISTRATION_CLOSED", post("/v1/auth/register", zoe.clone()).await),
+        ("WrongPassword", "WRONG_PASSWORD", post("/v1/auth/me/change-password", wrong).await),
+        ("NotThere", "NOT_FOUND", gate.get_as("max", "/v1/users/imp_u_none").await),
+        ("Conflict", "CONFLICT", post("/v1/roles", twice).await),
+        (
+            "InvalidValue",
+            "VALIDATION_TYPE_ERROR",
+            post("/v1/roles", json!({ "name": "A Role" })).await,
+        ),
+    ];
+    let careful = json!({ "confirmation_enabled": true });
+    let request = gate.signed("max", Method::PATCH, "/v1/me/settings").await;
+    gate.send(request.json(&careful)).await;
+    let asked = post("/v1/users", zoe).await;
+    [produced, vec![("NotConfirmable", "NOT_CONFIRMABLE", asked)]].concat()
 }
 
 async fn with_a_failing_upstream() -> Vec<Produced> {

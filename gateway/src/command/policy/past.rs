@@ -154,6 +154,8 @@ impl Archive {
                 include_inactive: true,
                 limit: PAGE,
                 offset,
+                include_removed: true,
+                ..UserFilter::default()
             };
             let users = self.directory.users(&page).await?;
             if users.is_empty() {

@@ -9,7 +9,7 @@ use crate::config::settings::{
 };
 use crate::config::written;
 use http::{HeaderName, Method};
-use portcullis_policies::{AppId, SECRETS_APP, ToolName};
+use portcullis_policies::{AppId, OWN_APPS, ToolName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn app(c: &mut Checker<'_>, at: &At, id: &str, mut written: written::App) -> Opt
 }
 
 fn app_id(c: &mut Checker<'_>, at: &At, id: &str) -> Option<AppId> {
-    if id == SECRETS_APP {
+    if OWN_APPS.contains(&id) {
         let message = format!("the app id `{id}` is the gateway's own");
         c.wrong_key(Kind::Conflict, at, message, "rename the table");
         return None;
