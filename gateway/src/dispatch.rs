@@ -53,7 +53,7 @@ pub async fn dispatch(
             }
             Own::Managed(managed) => {
                 let tenant = call.target_tenant().clone();
-                managed_call(gateway, cleared, &digest, caller, trail, (managed, tenant)).await
+                managed_call(gateway, cleared, &digest, caller, trail, (*managed, tenant)).await
             }
         };
     }

@@ -129,6 +129,10 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
             confirm::reopen(gateway, &in_force, &caller, &id, trail).await?
         }
         Wanted::Manage(wanted) => {
+            // Unlike an app's argument, a tenant that is named here says no more than who asks.
+            if let Some(tenant) = knock.hints.tenant.as_deref().filter(|t| *t != "default") {
+                caller.agrees_on_tenant("tenant_id", tenant)?;
+            }
             (resolve::managed(gateway, &caller, wanted).await?, Confirmation::default())
         }
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,

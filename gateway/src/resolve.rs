@@ -152,7 +152,7 @@ pub enum Own {
     /// Something about secrets.
     Secrets(OwnCall),
     /// Something about users, roles, tenants or one's own account.
-    Managed(Managed),
+    Managed(Box<Managed>),
 }
 
 /// A proxied request with its body, as it is stored for a confirmation.
@@ -303,7 +303,7 @@ pub async fn managed(
 ) -> Result<ToolCall, Refusal> {
     let (managed, facts) = manage::resolve(gateway, caller, wanted).await?;
     let (app, function) = facts.tool;
-    let own = Own::Managed(managed);
+    let own = Own::Managed(Box::new(managed));
     own_call(gateway, (app, function), own, facts.args, facts.target_tenant)
 }
 

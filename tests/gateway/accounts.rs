@@ -37,6 +37,23 @@ async fn registers_where_the_operator_opened_a_tenant_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn makes_no_more_accounts_from_one_address_than_it_may_fail_to_sign_in() {
+    let open = format!("{OPEN}login_attempts = 3\n");
+    let gate = Deployment::builder().settings(&open).start().await;
+    gate.must(&["tenant", "create", "Default", "--id", "default"]);
+    let made = async |n: u32| {
+        let body = json!({ "email": format!("p{n}@example.org"), "password": "12345678" });
+        post(&gate, "/v1/auth/register", body).await
+    };
+    for n in 0..3 {
+        assert_eq!(made(n).await.status, 201);
+    }
+    let refused = made(3).await;
+    assert_eq!((refused.status, refused.code()), (429, "RATE_LIMITED"), "{refused:?}");
+    assert!(!refused.header("retry-after").is_empty());
+}
+
+#[tokio::test]
 async fn signs_out_and_the_session_is_over() {
     let gate = Deployment::builder().start().await;
     gate.user_id("ana");

@@ -1,6 +1,6 @@
 //! Whoever looks after people, roles and tenants over the API ...
 
-use harness::{Answer, Deployment, Value, json};
+use harness::{Answer, Deployment, Upstream, Value, json};
 use reqwest::Method;
 
 use crate::parts::python;
@@ -102,6 +102,10 @@ async fn nobody_grants_more_than_they_hold() {
     }
     let body = json!({ "app": "panel", "user_id": max });
     assert_eq!(post(&gate, "ben", "/v1/service-tokens", body).await.rules(), [above]);
+    let body = json!({ "app": "panel", "purpose": "system", "scopes": ["*"] });
+    let system = id(&post(&gate, "max", "/v1/service-tokens", body).await);
+    let path = format!("/v1/service-tokens/{system}");
+    assert_eq!(delete(&gate, "ben", &path).await.rules(), [above]);
 }
 
 #[tokio::test]
@@ -148,6 +152,112 @@ async fn another_tenants_people_are_out_of_reach() {
     }
     let listed = gate.get_as("max", "/v1/users?limit=200").await;
     assert!(!String::from_utf8_lossy(&listed.bytes).contains("globex"), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_service_of_the_platform_acts_for_people_of_its_tenant_only() {
+    let gate = Deployment::builder().start().await;
+    let body = json!({ "app": "panel", "purpose": "system", "scopes": ["directory:read"] });
+    let made = post(&gate, "max", "/v1/service-tokens", body).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let token = made.body["token"].as_str().unwrap().to_owned();
+    let (ben, gil) = (gate.user_id("ben"), gate.user_id("gil"));
+    let ask = async |method: Method, path: &str, acting: &str, bearer: bool| {
+        let request = gate.request(method, path);
+        let request = if bearer {
+            request.bearer_auth(&token)
+        } else {
+            request.header("x-service-token", &token)
+        };
+        let named = !acting.is_empty();
+        gate.send(if named { request.header("x-acting-user", acting) } else { request }).await
+    };
+    for bearer in [true, false] {
+        for acting in ["", ben.as_str()] {
+            let listed = ask(Method::GET, "/v1/users", acting, bearer).await;
+            assert_eq!(listed.status, 200, "{acting}: {listed:?}");
+        }
+        for acting in [gil.as_str(), "imp_u_none", "__system__"] {
+            let refused = ask(Method::GET, "/v1/users", acting, bearer).await;
+            assert_eq!((refused.status, refused.code()), (403, "IDENTITY_MISMATCH"), "{acting}");
+        }
+    }
+    let path = format!("/v1/users/{ben}");
+    let refused = ask(Method::DELETE, &path, &gate.user_id("max"), false).await;
+    // Whomever it acts for: what it may do is what its own token says.
+    assert_eq!(refused.rules(), ["directory/above-the-caller", "rbac/scope-missing"]);
+    let revoked = delete(&gate, "max", &format!("/v1/service-tokens/{}", id(&made))).await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    assert_eq!(ask(Method::GET, "/v1/users", "", false).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_service_token_ends_on_its_day_and_reaches_no_secret() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().vaulty(&upstream).start().await;
+    let short = json!({ "app": "panel", "user_id": gate.user_id("ben"), "expires_in": 1 });
+    let made = post(&gate, "max", "/v1/service-tokens", short).await;
+    let ask = async |token: &str, path: &str| {
+        gate.send(gate.request(Method::GET, path).header("x-service-token", token)).await
+    };
+    let token = made.body["token"].as_str().unwrap().to_owned();
+    let began = std::time::Instant::now();
+    while ask(&token, "/v1/roles").await.status != 401 {
+        assert!(began.elapsed().as_secs() < 20, "it outlives its day");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let body = json!({ "app": "vaulty", "user_id": gate.user_id("sue"), "scopes": ["*"] });
+    let made = post(&gate, "max", "/v1/service-tokens", body).await;
+    let token = made.body["token"].as_str().unwrap().to_owned();
+    let refused = ask(&token, "/v1/secrets/vaulty/api_key").await;
+    assert_eq!(refused.rules(), ["secrets/value-for-its-app-only"], "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_named_along_must_be_ones_own() {
+    let gate = Deployment::builder().start().await;
+    let max = gate.user_id("max");
+    let path = |tenant: &str| format!("/v1/internal/users/{max}/settings?tenant_id={tenant}");
+    for tenant in ["imp_t_acme", "default"] {
+        assert_eq!(gate.get_as("max", &path(tenant)).await.status, 200, "{tenant}");
+    }
+    let refused = gate.get_as("max", &path("imp_t_globex")).await;
+    assert_eq!((refused.status, refused.code()), (403, "IDENTITY_MISMATCH"), "{refused:?}");
+    let scope = json!({ "resource": "a", "action": "b", "tenant_id": "imp_t_globex" });
+    assert_eq!(post(&gate, "max", "/v1/scopes", scope).await.code(), "IDENTITY_MISMATCH");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_leaves_nothing_behind() {
+    let gate = Deployment::builder().start().await;
+    let zoe = |more: Value| {
+        let mut body = json!({ "email": "zoe@acme.example" });
+        body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        body
+    };
+    for more in [json!({ "agency_id": "imp_a_none" }), json!({ "password": 12345678 })] {
+        let refused = post(&gate, "max", "/v1/users", zoe(more.clone())).await;
+        assert!((400..500).contains(&refused.status), "{more}: {refused:?}");
+    }
+    let role = json!({ "name": "clerk", "default_attributes": { "floor": 3 } });
+    assert_eq!(post(&gate, "max", "/v1/roles", role).await.status, 201);
+    let made = post(&gate, "max", "/v1/users", zoe(json!({ "role": "clerk" }))).await;
+    assert_eq!((made.status, &made.body["attributes"]), (201, &json!({ "floor": 3 })), "{made:?}");
+    let password = json!({ "password": "planted-password-of-zoe" });
+    let refused = patch(&gate, "max", &format!("/v1/users/{}", id(&made)), password).await;
+    assert_eq!(refused.status, 422, "a member that is not known is not dropped: {refused:?}");
+    let odd = delete(&gate, "max", &format!("/v1/users/{}?permanent=yes", id(&made))).await;
+    assert_eq!(odd.status, 400, "{odd:?}");
+    assert_eq!(
+        gate.get_as("max", &format!("/v1/users/{}", id(&made))).await.body["is_active"],
+        true
+    );
+    let settings = json!({ "smtp": { "password": "planted-password-of-smtp" } });
+    let agency = post(&gate, "max", "/v1/agencies", json!({ "name": "a" })).await;
+    let path = format!("/v1/agencies/{}/settings", id(&agency));
+    let refused = send(&gate, "max", Method::PUT, &path, settings).await;
+    assert_eq!(refused.code(), "VALIDATION_TYPE_ERROR", "{refused:?}");
+    assert_eq!(refused.rules(), [""; 0], "it came to no decision, so nothing of it was kept");
 }
 
 #[tokio::test]
@@ -224,6 +334,12 @@ async fn a_person_who_is_switched_off_is_out_at_once_and_one_who_is_removed_for_
     assert_eq!(done.status, 200, "{done:?}");
     let found = gate.get_as("max", "/v1/users?include_inactive=true&search=amy").await;
     assert_eq!(found.body["users"], json!([]), "nothing of the person is left to be found");
+    for body in [json!({ "is_active": true }), json!({ "role": "admin" })] {
+        let gone = patch(&gate, "max", &format!("/v1/users/{amy}"), body).await;
+        assert_eq!((gone.status, gone.code()), (404, "NOT_FOUND"), "nobody comes back: {gone:?}");
+    }
+    let back = gate.portcullis(&["user", "activate", &amy]);
+    assert!(!back.status.success(), "not by the command either: {back:?}");
     let max = gate.user_id("max");
     let refused = delete(&gate, "max", &format!("/v1/users/{max}?permanent=true")).await;
     assert!(refused.rules().contains(&"directory/not-oneself"), "{refused:?}");

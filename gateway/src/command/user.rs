@@ -167,6 +167,8 @@ async fn create(new: Create, directory: &Directory, by: &Actor) -> Result<User, 
         role: new.role,
         scopes: new.scopes,
         password_hash,
+        attributes: None,
+        agency_id: None,
     };
     Ok(directory.create_user(new, by).await?)
 }

@@ -217,6 +217,8 @@ async fn join(
         role: role.to_owned(),
         scopes: Vec::new(),
         password_hash: hash.ok(),
+        attributes: None,
+        agency_id: None,
     };
     let user = gateway.directory.create_user(new, &Actor::command("demo")).await?;
     Ok(people::sign_in(client, user.id, tenant, email, &password).await?)

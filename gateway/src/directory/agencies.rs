@@ -123,7 +123,7 @@ impl Directory {
 }
 
 /// Settings are shown to everybody in the agency, so nothing may be in them that opens a door.
-fn check_settings(settings: &AgencySettings) -> Result<(), DirectoryError> {
+pub(crate) fn check_settings(settings: &AgencySettings) -> Result<(), DirectoryError> {
     let invalid = |why| Err(DirectoryError::Invalid { what: "settings", why });
     if json_text("settings", settings)?.len() > MAX_SETTINGS {
         return invalid("16 KiB of JSON at most");

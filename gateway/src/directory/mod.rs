@@ -44,6 +44,7 @@ mod tests;
 mod users;
 
 pub use accepted::AcceptedTool;
+pub(crate) use agencies::check_settings;
 pub use agencies::{Agency, AgencySettings};
 pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};

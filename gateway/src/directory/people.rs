@@ -7,13 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::change::{Note, Writing};
-use super::row::{Columns, json_text};
+use super::row::Columns;
 use super::scopes::check_scopes;
-use super::users::{insert_scope, note_taken};
+use super::users::{attributes_text, insert_scope, note_taken};
 use super::{Actor, Directory, DirectoryError, User, now_ms};
-
-/// Longest JSON text of a user's attributes, in bytes.
-const MAX_ATTRIBUTES: usize = 16 * 1024;
 
 /// What to change of a user; `None` leaves a thing as it is.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +64,7 @@ impl Directory {
         patch: UserPatch,
         by: &Actor,
     ) -> Result<User, DirectoryError> {
-        let user = self.user(id).await?;
+        let user = self.present_user(id).await?;
         check_scopes(patch.scopes.as_deref().unwrap_or_default())?;
         let role = match &patch.role {
             Some(name) => Some(self.role(&user.tenant, name).await?),
@@ -181,10 +178,7 @@ async fn update_columns(
     role_id: Option<String>,
     patch: &UserPatch,
 ) -> Result<(), DirectoryError> {
-    let attributes = patch.attributes.as_ref().map(|a| json_text("attributes", a)).transpose()?;
-    if attributes.as_ref().is_some_and(|text| text.len() > MAX_ATTRIBUTES) {
-        return Err(DirectoryError::Invalid { what: "attributes", why: "16 KiB of JSON at most" });
-    }
+    let attributes = patch.attributes.as_ref().map(attributes_text).transpose()?;
     let agency = patch.agency_id.clone();
     let version = writing.version;
     // With another role nothing of the one before is kept.

@@ -40,7 +40,7 @@ pub enum ConfirmationPolicy {
 pub struct RoleFacts {
     /// Free attributes that a new user of the role begins with.
     pub default_attributes: serde_json::Map<String, serde_json::Value>,
-    /// Apps that a new user of the role begins with.
+    /// Apps that clients offer a new user of the role first.
     pub default_extensions: Vec<String>,
     /// Background tasks of one user at a time.
     pub max_concurrent_tasks: u32,

@@ -205,7 +205,7 @@ impl Directory {
         }
         match (&new.user_id, new.purpose) {
             (Some(user), ServicePurpose::User) => {
-                if self.user(user).await?.tenant != new.tenant {
+                if self.present_user(user).await?.tenant != new.tenant {
                     return Err(DirectoryError::NotFound { what: "user" });
                 }
                 Ok(())

@@ -178,7 +178,7 @@ impl Directory {
         if let Some(user) = &token.user_id {
             let owner = self.load_user(user).await?;
             let scopes = common(&owner.principal.scopes, &token.scopes);
-            let principal = service(&token, scopes, owner.principal.roles.clone());
+            let principal = service(&token, scopes);
             let (version, app) = (version.max(owner.version), Some(token.app));
             return Ok(Standing { principal: Arc::new(principal), version, app, ..owner });
         }
@@ -186,18 +186,19 @@ impl Directory {
             return Err(DirectoryError::Inactive { what: "tenant" });
         }
         let (scopes, user_id) = (token.scopes.clone(), format!("__{}__", token.purpose));
-        let principal = Arc::new(service(&token, scopes, Vec::new()));
+        let principal = Arc::new(service(&token, scopes));
         Ok(Standing { principal, version, user_id, email: String::new(), app: Some(token.app) })
     }
 }
 
 /// What the rules see of an app's service. Each token is a principal of its own: no other has its scopes.
-fn service(token: &ServiceToken, scopes: Vec<String>, roles: Vec<String>) -> Principal {
+fn service(token: &ServiceToken, scopes: Vec<String>) -> Principal {
     Principal {
         kind: PrincipalKind::Service,
         id: token.id.clone(),
         tenant: token.tenant_id.clone(),
-        roles,
+        // As with the code of an app: what a rule gives a role, it gives the people in it.
+        roles: Vec::new(),
         scopes,
         // A service answers no questions.
         confirm_writes: false,

@@ -37,6 +37,8 @@ impl Fixture {
             role: role.to_owned(),
             scopes: Vec::new(),
             password_hash: None,
+            attributes: None,
+            agency_id: None,
         };
         self.directory.create_user(new, &operator()).await.unwrap()
     }
@@ -154,6 +156,8 @@ async fn a_failed_change_leaves_neither_rows_nor_a_note() {
         role: "user".to_owned(),
         scopes: Vec::new(),
         password_hash: None,
+        attributes: None,
+        agency_id: None,
     };
     let refused = f.directory.create_user(twice, &operator()).await.unwrap_err();
     assert!(matches!(refused, DirectoryError::Conflict { what: "user", .. }), "{refused}");

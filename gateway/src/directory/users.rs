@@ -11,12 +11,16 @@ macro_rules! select_users {
     ($rest:literal) => {
         concat!(
             "SELECT u.id, u.tenant_id, u.email, r.name AS role, u.attributes, u.active, ",
-            "u.created_ms, u.last_login_ms, u.agency_id, u.nickname, u.cases_user_id FROM users u ",
+            "u.created_ms, u.last_login_ms, u.agency_id, u.nickname, u.cases_user_id, ",
+            "u.removed_ms FROM users u ",
             "JOIN roles r ON r.id = u.role_id ",
             $rest
         )
     };
 }
+
+/// Longest JSON text of a user's attributes, in bytes.
+const MAX_ATTRIBUTES: usize = 16 * 1024;
 
 /// Most rows that one list answers.
 const MAX_LIST: u32 = 200;
@@ -48,6 +52,8 @@ pub struct User {
     pub nickname: Option<String>,
     /// The person's number in a system of cases.
     pub cases_user_id: Option<i64>,
+    /// Unix milliseconds when the user was removed for good; only the id is left then.
+    pub removed_ms: Option<i64>,
 }
 
 /// A user to be made.
@@ -63,6 +69,10 @@ pub struct NewUser {
     pub scopes: Vec<String>,
     /// argon2id string, or none for a user who cannot sign in by password.
     pub password_hash: Option<String>,
+    /// Free attributes; those that the role gives when there are none.
+    pub attributes: Option<serde_json::Map<String, serde_json::Value>>,
+    /// An agency of the tenant.
+    pub agency_id: Option<String>,
 }
 
 /// Which users to list.
@@ -76,6 +86,8 @@ pub struct UserFilter {
     pub role: String,
     /// Deactivated ones too.
     pub include_inactive: bool,
+    /// Deactivated ones and nobody else.
+    pub only_inactive: bool,
     /// Those too who were removed for good, of whom only the id is left.
     pub include_removed: bool,
     /// At most so many, 200 at most; 0 is 50.
@@ -91,21 +103,27 @@ impl Directory {
         check_scopes(&new.scopes)?;
         self.tenant(&new.tenant).await?;
         let role = self.role(&new.tenant, &new.role).await?;
+        if let Some(agency) = &new.agency_id {
+            self.agency(&new.tenant, agency).await?;
+        }
+        let attributes = new.attributes.unwrap_or(role.facts.default_attributes);
+        let attributes = attributes_text(&attributes)?;
         let id = fresh_id("imp_u_");
         let mut writing = self.write().await?;
         let version = writing.version;
         sqlx::query(
             "INSERT INTO users (id, tenant_id, email, password_hash, role_id, attributes, active, \
-             created_ms, version) VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8)",
+             created_ms, version, agency_id) VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9)",
         )
         .bind(&id)
         .bind(new.tenant.to_string())
         .bind(&email)
         .bind(new.password_hash)
         .bind(role.id)
-        .bind(json_text("attributes", &serde_json::Map::new())?)
+        .bind(attributes)
         .bind(now_ms())
         .bind(version)
+        .bind(new.agency_id)
         .execute(writing.connection())
         .await
         .map_err(|e| DirectoryError::of_insert(e, "user"))?;
@@ -130,6 +148,15 @@ impl Directory {
         self.read_user(Columns(&row)).await
     }
 
+    /// One user by id who was not removed for good: nothing changes those.
+    pub async fn present_user(&self, id: &str) -> Result<User, DirectoryError> {
+        let user = self.user(id).await?;
+        match user.removed_ms {
+            None => Ok(user),
+            Some(_) => Err(DirectoryError::NotFound { what: "user" }),
+        }
+    }
+
     /// One user by email inside a tenant, deactivated or not.
     pub async fn user_by_email(
         &self,
@@ -150,17 +177,18 @@ impl Directory {
         let limit = if filter.limit == 0 { 50 } else { filter.limit.min(MAX_LIST) };
         let rows = sqlx::query(select_users!(
             "WHERE (u.removed_ms IS NULL OR $7 = 1) AND ($1 = '' OR u.tenant_id = $1) \
-             AND (u.active = 1 OR $2 = 1) AND ($3 = '' OR r.name = $3) \
+             AND (u.active = 1 OR $2 = 1) AND (u.active = 0 OR $8 = 0) AND ($3 = '' OR r.name = $3) \
              AND ($4 = '' OR u.email LIKE $4 ESCAPE '!') \
              ORDER BY u.tenant_id, u.email LIMIT $5 OFFSET $6"
         ))
         .bind(filter.tenant.as_ref().map(ToString::to_string).unwrap_or_default())
-        .bind(i64::from(filter.include_inactive))
+        .bind(i64::from(filter.include_inactive || filter.only_inactive))
         .bind(&filter.role)
         .bind(containing(&filter.search))
         .bind(i64::from(limit))
         .bind(i64::from(filter.offset))
         .bind(i64::from(filter.include_removed))
+        .bind(i64::from(filter.only_inactive))
         .fetch_all(self.pool())
         .await?;
         let mut users = Vec::with_capacity(rows.len());
@@ -206,7 +234,7 @@ impl Directory {
         role: &str,
         by: &Actor,
     ) -> Result<(), DirectoryError> {
-        let user = self.user(id).await?;
+        let user = self.present_user(id).await?;
         let role = self.role(&user.tenant, role).await?;
         let mut writing = self.write().await?;
         let version = writing.version;
@@ -307,7 +335,7 @@ impl Directory {
         action: &'static str,
         id: &str,
     ) -> Result<Note, DirectoryError> {
-        let user = self.user(id).await?;
+        let user = self.present_user(id).await?;
         Ok(Note::new(by, action, user.tenant).on(id))
     }
 
@@ -326,6 +354,7 @@ impl Directory {
             agency_id: row.optional_text("agency_id")?,
             nickname: row.optional_text("nickname")?,
             cases_user_id: row.optional_int("cases_user_id")?,
+            removed_ms: row.optional_int("removed_ms")?,
         })
     }
 }
@@ -382,6 +411,18 @@ pub(crate) async fn insert_scope(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Attributes as they are kept: 16 KiB of JSON at most.
+pub(crate) fn attributes_text(
+    attributes: &serde_json::Map<String, serde_json::Value>,
+) -> Result<String, DirectoryError> {
+    let text = json_text("attributes", attributes)?;
+    if text.len() <= MAX_ATTRIBUTES {
+        Ok(text)
+    } else {
+        Err(DirectoryError::Invalid { what: "attributes", why: "16 KiB of JSON at most" })
+    }
 }
 
 /// The `LIKE` pattern of a text anywhere; its own wildcards are ordinary characters. Emails are lowercase.

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::auth::{default_tenant, issued, private_json, read, token_response};
+use super::auth::{default_tenant, issued, private_json, read, to_the_end, token_response};
 use super::entry::AtDoor;
 use crate::answer::refusal_response;
 use crate::gateway::Gateway;
@@ -40,12 +40,12 @@ struct PasswordBody {
 /// `POST /v1/auth/register`: only in tenants that the operator opened to strangers.
 pub async fn register(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let AtDoor { knock, body, .. } = at;
-    let door = Arc::clone(&gateway);
+    let (door, source) = (Arc::clone(&gateway), knock.request.source);
     let issue = async move {
         let body: RegisterBody = read(&door, body).await?;
         let tenant = open_tenant(&door, &body.tenant_id)?;
         let (email, password) = (body.email, body.password);
-        Ok(door.identity.register(Registration { tenant, email, password }).await?)
+        Ok(door.identity.register(Registration { tenant, email, password, source }).await?)
     };
     match issued(gateway, knock, issue).await {
         Ok(issued) => {
@@ -60,42 +60,48 @@ pub async fn register(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respon
 /// `POST /v1/auth/logout`: ends the session of a refresh token. One that is unknown has no session, so that is
 /// a success too.
 pub async fn logout(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
-    let AtDoor { knock, body, .. } = at;
-    let ended = async {
-        let body: LogoutBody = read(&gateway, body).await?;
-        let signed_out = gateway.identity.sign_out(&body.refresh_token).await?;
-        match signed_out {
-            SignOut::Ended(caller) => {
-                Visit::of(&gateway, &knock, caller).signed_out(&gateway).await
+    let ended = to_the_end(async move {
+        let AtDoor { knock, body, .. } = at;
+        let ended = async {
+            let body: LogoutBody = read(&gateway, body).await?;
+            match gateway.identity.sign_out(&body.refresh_token).await? {
+                SignOut::Ended(caller) => {
+                    Visit::of(&gateway, &knock, caller).signed_out(&gateway).await
+                }
+                SignOut::NoSession => Ok(()),
             }
-            SignOut::NoSession => Ok(()),
+        };
+        match ended.await {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(Visit::refused(&gateway, &knock, refusal).await),
         }
-    };
-    match ended.await {
-        Ok(()) => private_json(&json!({ "message": "signed out" })),
-        Err(refusal) => refusal_response(&Visit::refused(&gateway, &knock, refusal).await),
-    }
+    });
+    respond(ended.await, "signed out")
 }
 
 /// `POST /v1/auth/me/change-password`: for the person, who says the password of now again. Every session ends.
 pub async fn change_password(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
-    let AtDoor { knock, body, .. } = at;
-    let visit = match Visit::begin(&gateway, &knock).await {
-        Ok(visit) => visit,
-        Err(refusal) => return refusal_response(&refusal),
-    };
-    let changed = async {
-        let body: PasswordBody = read(&gateway, body).await?;
-        let change = PasswordChange {
-            current: body.current_password,
-            new: body.new_password,
-            source: knock.request.source,
+    let changed = to_the_end(async move {
+        let AtDoor { knock, body, .. } = at;
+        let visit = Visit::begin(&gateway, &knock).await?;
+        let changed = async {
+            let body: PasswordBody = read(&gateway, body).await?;
+            let change = PasswordChange {
+                current: body.current_password,
+                new: body.new_password,
+                source: knock.request.source,
+            };
+            Ok(gateway.identity.change_password(&visit.caller, change).await?)
         };
-        Ok(gateway.identity.change_password(&visit.caller, change).await?)
-    };
-    let changed = changed.await;
-    match visit.end(&gateway, changed).await {
-        Ok(()) => private_json(&json!({ "message": "the password was changed; sign in again" })),
+        let changed = changed.await;
+        visit.end(&gateway, changed).await
+    });
+    respond(changed.await, "the password was changed; sign in again")
+}
+
+fn respond(done: Result<(), Refusal>, message: &str) -> Response<Body> {
+    match done {
+        Ok(()) => private_json(&json!({ "message": message })),
         Err(refusal) => refusal_response(&refusal),
     }
 }

@@ -113,7 +113,7 @@ pub async fn issued(
     knock: Knock,
     issue: impl Future<Output = Result<Issued, Refusal>> + Send + 'static,
 ) -> Result<Issued, Refusal> {
-    let task = tokio::spawn(async move {
+    to_the_end(async move {
         let mut trail = Trail::begin(Uuid::now_v7(), &knock);
         let issued = async {
             let issued = issue.await?;
@@ -125,9 +125,19 @@ pub async fn issued(
             Ok(issued) => Ok(issued),
             Err(refusal) => Err(record::refusal(&gateway, trail, refusal).await.into_refusal()),
         }
-    });
-    task.await.unwrap_or_else(|fault| {
-        tracing::error!(%fault, "a sign-in's task ended abnormally");
+    })
+    .await
+}
+
+/// Runs something in a task of its own: a client that hangs up cannot leave it half done or unrecorded.
+///
+/// # Errors
+/// Its own, or that it ended abnormally.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    steps: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(steps).await.unwrap_or_else(|fault| {
+        tracing::error!(%fault, "a task about somebody's account ended abnormally");
         Err(Refusal::Unavailable("task".into()))
     })
 }

@@ -18,7 +18,7 @@ use super::entry::AtDoor;
 use super::read_body;
 use crate::answer::{Answer, Told, json_response, refusal_response};
 use crate::gateway::Gateway;
-use crate::knock::{Hints, Wanted};
+use crate::knock::{Hints, Knock, Wanted};
 use crate::manage::{ManageWanted, Verb};
 use crate::pipeline;
 use crate::refusal::Refusal;
@@ -90,8 +90,7 @@ pub fn tenants() -> Route {
 pub fn tenant() -> Route {
     let delete = on_delete(
         |gateway: State<Arc<Gateway>>, at: RawPathParams, _: RawQuery, door: AtDoor| async move {
-            let off = Map::from_iter([("is_active".to_owned(), Value::Bool(false))]);
-            ask(gateway.0, Verb::UpdateTenant, at, off, door).await
+            ask(gateway.0, Verb::UpdateTenant, at, Ok(switched_off()), door.knock).await
         },
     );
     verb!(on_get, ReadTenant).merge(verb!(on_patch, UpdateTenant)).merge(delete)
@@ -101,7 +100,7 @@ pub fn tenant() -> Route {
 pub fn tenant_health() -> Route {
     on_get(
         |gateway: State<Arc<Gateway>>, at: RawPathParams, _: RawQuery, door: AtDoor| async move {
-            let answer = answer(gateway.0, Verb::ReadTenant, at, Map::new(), door).await;
+            let answer = answer(gateway.0, Verb::ReadTenant, at, Ok(Map::new()), door.knock).await;
             respond(Verb::ReadTenant, shaped(answer, health))
         },
     )
@@ -164,14 +163,8 @@ async fn run(
     RawQuery(query): RawQuery,
     door: AtDoor,
 ) -> Response<Body> {
-    let (change, door) = match read(&gateway, verb, query.as_deref(), door).await {
-        Ok(read) => read,
-        Err((refusal, mut door)) => {
-            door.knock.wanted = Wanted::Malformed(*refusal);
-            return respond(verb, pipeline::run(gateway, door.knock).await);
-        }
-    };
-    ask(gateway, verb, at, change, door).await
+    let (knock, change) = read(&gateway, verb, query.as_deref(), door).await;
+    ask(gateway, verb, at, change, knock).await
 }
 
 /// `DELETE /v1/users/{id}?permanent=bool`
@@ -181,49 +174,83 @@ async fn delete_user(
     RawQuery(query): RawQuery,
     door: AtDoor,
 ) -> Response<Body> {
-    let query = query_of(query.as_deref().unwrap_or_default());
-    if query.get("permanent") == Some(&Value::Bool(true)) {
-        return ask(gateway, Verb::RemoveUser, at, Map::new(), door).await;
-    }
-    let off = Map::from_iter([("is_active".to_owned(), Value::Bool(false))]);
-    ask(gateway, Verb::UpdateUser, at, off, door).await
+    let change = query_of(query.as_deref().unwrap_or_default());
+    let (verb, change) = match change.map(|mut query| (query.remove("permanent"), query)) {
+        Ok((Some(Value::Bool(true)), rest)) => (Verb::RemoveUser, Ok(rest)),
+        Ok((None | Some(Value::Bool(false)), rest)) if rest.is_empty() => {
+            (Verb::UpdateUser, Ok(switched_off()))
+        }
+        Ok(_) => {
+            let wanted = "`permanent` is `true` or `false`, and nothing else is taken".to_owned();
+            (Verb::UpdateUser, Err(Refusal::MalformedRequest(wanted)))
+        }
+        Err(refusal) => (Verb::UpdateUser, Err(refusal)),
+    };
+    ask(gateway, verb, at, change, door.knock).await
+}
+
+fn switched_off() -> Map<String, Value> {
+    Map::from_iter([("is_active".to_owned(), Value::Bool(false))])
 }
 
 async fn ask(
     gateway: Arc<Gateway>,
     verb: Verb,
     at: RawPathParams,
-    change: Map<String, Value>,
-    door: AtDoor,
+    change: Result<Map<String, Value>, Refusal>,
+    knock: Knock,
 ) -> Response<Body> {
-    respond(verb, answer(gateway, verb, at, change, door).await)
+    respond(verb, answer(gateway, verb, at, change, knock).await)
 }
 
+/// What could not be read is refused by the pipeline, so that the caller is identified and it is on record.
 async fn answer(
     gateway: Arc<Gateway>,
     verb: Verb,
     at: RawPathParams,
-    mut change: Map<String, Value>,
-    door: AtDoor,
+    change: Result<Map<String, Value>, Refusal>,
+    mut knock: Knock,
 ) -> Answer {
-    let mut knock = door.knock;
     let own = if matches!(verb, Verb::ReadSettings | Verb::UpdateSettings) { "me" } else { "" };
     let target = at.iter().next().map_or(own, |(_, id)| id).to_owned();
-    // Whoever sends a tenant along names its own (wire-contract.md 1.4).
-    if verb != Verb::CreateTenant
-        && let Some(Value::String(tenant)) = change.remove("tenant_id")
-        && tenant != PLATFORM
-    {
-        knock.hints.merge(Hints { user: None, tenant: Some(tenant) });
-    }
-    let password = match change.remove("password") {
-        Some(Value::String(text)) => Some(SecretString::from(text)),
-        _ => None,
-    };
-    // Where a tenant's own database is, and by which password, the gateway has no use for.
-    change.remove("db_config");
-    knock.wanted = Wanted::Manage(ManageWanted { verb, target, change, password });
+    let wanted = change.and_then(|mut change| {
+        knock.hints.merge(Hints { user: None, tenant: tenant_hint(verb, &mut change)? });
+        let password = password_of(verb, &mut change)?;
+        Ok(ManageWanted { verb, target, change, password })
+    });
+    knock.wanted = wanted.map_or_else(Wanted::Malformed, Wanted::Manage);
     pipeline::run(gateway, knock).await
+}
+
+/// Whoever sends a tenant along names its own (wire-contract.md 1.4); only a tenant to be made is named otherwise.
+fn tenant_hint(verb: Verb, change: &mut Map<String, Value>) -> Result<Option<String>, Refusal> {
+    if verb == Verb::CreateTenant {
+        return Ok(None);
+    }
+    match change.remove("tenant_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(tenant)) => Ok(Some(tenant).filter(|tenant| tenant != PLATFORM)),
+        Some(_) => Err(Refusal::HintMismatch("tenant_id")),
+    }
+}
+
+/// What may never be part of the arguments: the password of a new user, and that of a tenant's own database, for
+/// which the gateway has no use. Anywhere else a password is a member that is not known.
+fn password_of(
+    verb: Verb,
+    change: &mut Map<String, Value>,
+) -> Result<Option<SecretString>, Refusal> {
+    if verb == Verb::CreateTenant {
+        change.remove("db_config");
+    }
+    if verb != Verb::CreateUser {
+        return Ok(None);
+    }
+    match change.remove("password") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(SecretString::from(text))),
+        Some(_) => Err(Refusal::MalformedBody("`password` is a text".to_owned())),
+    }
 }
 
 /// The tenant that stands for all in the contract; scopes are named in one's own all the same.
@@ -235,40 +262,54 @@ async fn read(
     verb: Verb,
     query: Option<&str>,
     door: AtDoor,
-) -> Result<(Map<String, Value>, AtDoor), (Box<Refusal>, AtDoor)> {
-    let query = query_of(query.unwrap_or_default());
+) -> (Knock, Result<Map<String, Value>, Refusal>) {
     let AtDoor { knock, body, method } = door;
+    let query = query_of(query.unwrap_or_default());
     if method == Method::GET || method == Method::DELETE {
-        return Ok((query, AtDoor { knock, body: Body::empty(), method }));
+        return (knock, query);
     }
-    let json = read_body(gateway, body).await;
-    let door = AtDoor { knock, body: Body::empty(), method };
-    let mut change = match json.map(|json| json.value) {
-        Ok(Value::Object(change)) => change,
-        Ok(_) => {
-            let refusal = Refusal::MalformedBody("an object is wanted".to_owned());
-            return Err((Box::new(refusal), door));
-        }
-        Err(refusal) => return Err((Box::new(refusal), door)),
+    let change = match read_body(gateway, body).await.map(|json| json.value) {
+        Ok(Value::Object(change)) => Ok(change),
+        Ok(_) => Err(Refusal::MalformedBody("an object is wanted".to_owned())),
+        Err(refusal) => Err(refusal),
     };
-    if verb == Verb::UpdateRole
-        && let Some(cascade) = query.get("cascade")
-    {
-        change.insert("cascade".to_owned(), cascade.clone());
-    }
-    Ok((change, door))
+    let both = change.and_then(|mut change| {
+        let mut query = query?;
+        if verb == Verb::UpdateRole
+            && let Some(cascade) = query.remove("cascade")
+        {
+            change.insert("cascade".to_owned(), cascade);
+        }
+        if query.is_empty() {
+            Ok(change)
+        } else {
+            Err(Refusal::MalformedRequest("this takes no such query".to_owned()))
+        }
+    });
+    (knock, both)
 }
 
-/// A query as JSON: `true`, `false` and whole numbers are what they look like (wire-contract.md 0.11).
-fn query_of(query: &str) -> Map<String, Value> {
-    let value = |text: &str| match text {
-        "true" => Value::Bool(true),
-        "false" => Value::Bool(false),
-        _ => text.parse::<u32>().map_or_else(|_| Value::from(text), Value::from),
-    };
-    form_urlencoded::parse(query.as_bytes())
-        .map(|(key, text)| (key.into_owned(), value(&text)))
-        .collect()
+/// Members of a query that are no text.
+const TRUTHS: [&str; 4] = ["include_inactive", "is_active", "cascade", "permanent"];
+const NUMBERS: [&str; 2] = ["limit", "offset"];
+
+/// A query as JSON, each member once; truth values are `true` and `false` (wire-contract.md 0.11). What is neither
+/// stays a text, which no reader takes for one.
+fn query_of(query: &str) -> Result<Map<String, Value>, Refusal> {
+    let mut members = Map::new();
+    for (key, text) in form_urlencoded::parse(query.as_bytes()) {
+        let value = match text.as_ref() {
+            "true" | "false" if TRUTHS.contains(&key.as_ref()) => Value::Bool(text == "true"),
+            text if NUMBERS.contains(&key.as_ref()) => {
+                text.parse::<u32>().map_or_else(|_| Value::from(text), Value::from)
+            }
+            text => Value::from(text),
+        };
+        if members.insert(key.into_owned(), value).is_some() {
+            return Err(Refusal::MalformedRequest("a member of the query comes twice".to_owned()));
+        }
+    }
+    Ok(members)
 }
 
 /// `{tenant_id, db_backend, healthy, message}` of a tenant.
@@ -320,11 +361,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_read_as_the_sdk_writes_it() {
+    fn a_query_is_read_as_the_sdk_writes_it_and_a_search_for_a_number_is_a_text() {
         let read = query_of("search=a%2Bb@example.org&include_inactive=true&limit=50&offset=0");
         let wanted = json!({
             "search": "a+b@example.org", "include_inactive": true, "limit": 50, "offset": 0,
         });
-        assert_eq!(Value::Object(read), wanted);
+        assert_eq!(read.map(Value::Object).ok(), Some(wanted));
+        let read = query_of("search=2024&role=true&limit=-1").unwrap();
+        assert_eq!(Value::Object(read), json!({ "search": "2024", "role": "true", "limit": "-1" }));
+        assert!(query_of("permanent=false&permanent=true").is_err());
+    }
+
+    #[test]
+    fn a_password_is_taken_out_of_a_new_user_only_and_never_silently_dropped() {
+        let map = |value: Value| value.as_object().cloned().unwrap();
+        let mut new = map(json!({ "email": "a@b.example", "password": "12345678" }));
+        assert!(password_of(Verb::CreateUser, &mut new).unwrap().is_some());
+        assert!(!new.contains_key("password"));
+        let mut number = map(json!({ "password": 12345678 }));
+        assert!(password_of(Verb::CreateUser, &mut number).is_err());
+        let mut update = map(json!({ "password": "12345678" }));
+        assert!(password_of(Verb::UpdateUser, &mut update).unwrap().is_none());
+        assert!(update.contains_key("password"), "so that its reader refuses it");
+        let mut tenant = map(json!({ "db_config": { "password": "x" } }));
+        password_of(Verb::CreateTenant, &mut tenant).unwrap();
+        assert!(tenant.is_empty());
     }
 }

@@ -22,6 +22,8 @@ pub struct Registration {
     pub email: String,
     /// As typed; 8 to 128 characters.
     pub password: SecretString,
+    /// Where the wish comes from.
+    pub source: IpAddr,
 }
 
 /// A person who wants another password.
@@ -61,6 +63,11 @@ impl Identity {
     /// # Errors
     /// See [`AccountRefused`].
     pub async fn register(&self, new: Registration) -> Result<Issued, AccountRefused> {
+        // Never given back: an address makes so many accounts in a window as it may fail to sign in.
+        let account = format!("{}/{}", new.tenant, new.email.trim().to_lowercase());
+        self.logins
+            .try_once(new.source, &account)
+            .map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
         let hash = self.passwords.hash(new.password).await?;
         let user = NewUser {
             tenant: new.tenant,
@@ -68,6 +75,8 @@ impl Identity {
             role: ROLE.to_owned(),
             scopes: Vec::new(),
             password_hash: Some(hash),
+            attributes: None,
+            agency_id: None,
         };
         let by = Actor::registration();
         let user =

@@ -3,7 +3,7 @@
 //! It never decides what a caller may do and never believes a request about who sends it: the
 //! credential says who, the directory says what they were granted **now**.
 //!
-//! Vocabulary: a *credential* is an access token or an API key; a *hint* is a header or field in which
+//! Vocabulary: a *credential* is an access token, an API key or a service token; a *hint* is a header or field in which
 //! a client repeats who it is; a *standing* is what the directory says of the caller at this moment.
 //!
 //! The life of one request through it: 1. exactly one credential is taken from the headers
@@ -12,6 +12,8 @@
 //! 5. the [`Caller`] comes out, which nobody else can make.
 //!
 //! INVARIANT: a token proves who, never what (`a_new_role_counts_although_the_old_token_still_lives`).
+//! INVARIANT: only the platform's own service names the user for whom it acts, and only one of its tenant
+//! (`manages::a_service_of_the_platform_acts_for_people_of_its_tenant_only`).
 //! INVARIANT: only RS256 with a published key verifies (`tokens_an_attacker_sends_are_refused`).
 //! INVARIANT: an unknown user costs what a wrong password costs
 //! (`an_unknown_user_costs_one_hash_like_a_wrong_password`).
@@ -57,7 +59,7 @@ pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError};
 use credential::Credential;
 use extension::HandedTokens;
 use key_uses::KeyUses;
@@ -139,17 +141,23 @@ impl Identity {
     }
 
     /// Who sent this request. Exactly one credential is wanted: `Authorization: Bearer <access token>` or
-    /// `x-api-key: <key>`; hints must agree with it.
+    /// `x-api-key: <key>` or
+    /// `x-service-token: <token>`; hints must agree with it.
     pub async fn identify(
         &self,
         headers: &HeaderMap,
         facts: &ConnectionFacts<'_>,
     ) -> Result<Caller, Unidentified> {
-        let caller = match credential::of_request(headers, facts.query)? {
+        let mut caller = match credential::of_request(headers, facts.query)? {
             Credential::Bearer(token) => self.by_bearer(token).await?,
             Credential::ApiKey(key) => self.by_api_key(key).await?,
-            Credential::Service(token) => self.by_service_token(token, headers).await?,
+            Credential::Service(token) => self.by_service_token(token).await?,
         };
+        if caller.is_platform()
+            && let Some(user) = credential::acting_user(headers)?
+        {
+            caller = self.acting_for(caller, user).await?;
+        }
         credential::hints_agree(headers, &caller)?;
         Ok(caller)
     }
@@ -232,7 +240,7 @@ impl Identity {
     async fn by_api_key(&self, key: &str) -> Result<Caller, Unidentified> {
         let digest = api_key::digest_of(key).ok_or(Unidentified::UnknownKey)?;
         let standing = self.directory.key_principal(digest).await.map_err(|e| match e {
-            crate::directory::DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
+            DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
             other => other.into(),
         })?;
         self.key_uses.note(&self.directory, &standing.principal.id);
@@ -242,27 +250,17 @@ impl Identity {
 
 impl Identity {
     /// A service token of ours, or the token of an app's code in the header of one.
-    async fn by_service_token(
-        &self,
-        token: &str,
-        headers: &HeaderMap,
-    ) -> Result<Caller, Unidentified> {
-        let caller = match api_key::service_digest_of(token) {
-            Some(digest) => self.by_service_digest(digest).await?,
-            None => self.by_token(token).await?,
-        };
-        if caller.extension().is_none() {
-            return Err(Unidentified::Token(TokenFault::Claims));
-        }
-        match (caller.is_platform(), credential::acting_user(headers)?) {
-            (true, Some(user)) => self.acting_for(caller, user).await,
-            _ => Ok(caller),
+    async fn by_service_token(&self, token: &str) -> Result<Caller, Unidentified> {
+        let caller = self.by_bearer(token).await?;
+        match caller.extension() {
+            Some(_) => Ok(caller),
+            None => Err(Unidentified::Token(TokenFault::Claims)),
         }
     }
 
     async fn by_service_digest(&self, digest: [u8; 32]) -> Result<Caller, Unidentified> {
         let standing = self.directory.service_principal(digest).await.map_err(|e| match e {
-            crate::directory::DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
+            DirectoryError::NotFound { .. } => Unidentified::UnknownKey,
             other => other.into(),
         })?;
         Ok(Caller::new(standing, Proof::ServiceToken))
@@ -271,12 +269,16 @@ impl Identity {
     /// The platform acts for a user of its tenant, who must be there and active; what it may do stays what
     /// its own token says.
     async fn acting_for(&self, platform: Caller, user: &str) -> Result<Caller, Unidentified> {
-        let hint = Unidentified::HintDiffers { hint: "x-acting-user" };
-        let Ok(person) = self.directory.principal(user).await else { return Err(hint) };
-        if person.principal.tenant != *platform.tenant() {
-            return Err(hint);
+        let differs = Unidentified::HintDiffers { hint: "x-acting-user" };
+        match self.directory.principal(user).await {
+            Ok(person) if person.principal.tenant == *platform.tenant() => {
+                Ok(platform.on_behalf_of(&person))
+            }
+            Ok(_) | Err(DirectoryError::NotFound { .. } | DirectoryError::Inactive { .. }) => {
+                Err(differs)
+            }
+            Err(fault) => Err(Unidentified::Unavailable(fault)),
         }
-        Ok(platform.on_behalf_of(&person))
     }
 }
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::api_key::sha256;
 use super::sign_in::{Issued, SignInRefused};
 use super::{Caller, Identity, Proof};
-use crate::directory::{RefreshUse, Standing, now_ms};
+use crate::directory::{DirectoryError, RefreshUse, Standing, now_ms};
 
 const PREFIX: &str = "imp_rt_";
 
@@ -69,7 +69,10 @@ impl Identity {
                 Ok(SignOut::Ended(Box::new(Caller::new(standing, proof))))
             }
             // Whoever was switched off has no session that could be told of.
-            Err(_) => Ok(SignOut::NoSession),
+            Err(DirectoryError::NotFound { .. } | DirectoryError::Inactive { .. }) => {
+                Ok(SignOut::NoSession)
+            }
+            Err(fault) => Err(unavailable(fault)),
         }
     }
 

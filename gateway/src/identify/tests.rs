@@ -60,6 +60,8 @@ impl Fixture {
             role: "user".to_owned(),
             scopes: vec!["notes:*".to_owned()],
             password_hash: Some(password_hash),
+            attributes: None,
+            agency_id: None,
         };
         let user = directory.create_user(new, &by).await.unwrap();
         Self { identity, user, folder }

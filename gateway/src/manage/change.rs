@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Verb;
 use crate::directory::{
     AgencySettings, ConfirmationPolicy, NewScope, RoleFacts, ScopePatch, ServicePurpose,
-    TenantFacts,
+    TenantFacts, check_settings,
 };
 use crate::refusal::{Refusal, Violation};
 
@@ -22,15 +22,15 @@ pub enum Change {
     NewUser(NewUserBody),
     User(UserBody),
     Settings(SettingsBody),
-    NewRole(NewRoleBody),
+    NewRole(String, RoleBody),
     Role(RoleBody),
     Scopes(ScopeQuery),
     NewScope(NewScope),
     Scope(ScopePatch),
-    NewAgency(NewAgencyBody),
+    NewAgency(String, AgencySettings),
     Agency(AgencySettings),
     NewServiceToken(NewServiceTokenBody),
-    NewTenant(NewTenantBody),
+    NewTenant(String, TenantBody),
     Tenant(TenantBody),
     NewKey(NewKeyBody),
     Nickname(NicknameBody),
@@ -105,23 +105,7 @@ pub(super) enum Actions {
     Listed(Vec<String>),
 }
 
-/// A new role.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewRoleBody {
-    pub(super) name: String,
-    pub(super) display_name: Option<String>,
-    #[serde(default)]
-    pub(super) default_scopes: Vec<String>,
-    pub(super) default_attributes: Option<Map<String, Value>>,
-    pub(super) default_extensions: Option<Vec<String>>,
-    pub(super) confirmation_policy: Option<ConfirmationPolicy>,
-    pub(super) max_concurrent_tasks: Option<u32>,
-    pub(super) monthly_action_limit: Option<u32>,
-    pub(super) context_window: Option<u32>,
-}
-
-/// A change of a role. Its name stays.
+/// A role, or a change of one: its name came apart, and stays.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoleBody {
@@ -148,10 +132,10 @@ pub struct ScopeQuery {
 /// A new agency.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NewAgencyBody {
-    pub(super) name: String,
+struct NewAgencyBody {
+    name: String,
     #[serde(default)]
-    pub(super) settings: AgencySettings,
+    settings: AgencySettings,
 }
 
 /// A new service token.
@@ -169,27 +153,14 @@ pub struct NewServiceTokenBody {
     pub(super) expires_in: u32,
 }
 
-/// A new tenant. Where its own database is, the gateway has no use for and does not keep.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewTenantBody {
-    pub(super) tenant_id: String,
-    pub(super) name: String,
-    #[serde(rename = "db_backend")]
-    _db_backend: Option<String>,
-    pub(super) isolation: Option<String>,
-    pub(super) allowed_auth_methods: Option<String>,
-    pub(super) max_connections: Option<u32>,
-    pub(super) features: Option<Map<String, Value>>,
-    pub(super) parent_tenant_id: Option<String>,
-}
-
-/// A change of a tenant.
+/// A tenant, or a change of one; its id came apart. Where its own database is, the gateway does not keep.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantBody {
     pub(super) name: Option<String>,
     pub(super) is_active: Option<bool>,
+    #[serde(rename = "db_backend")]
+    _db_backend: Option<String>,
     pub(super) isolation: Option<String>,
     pub(super) allowed_auth_methods: Option<String>,
     pub(super) max_connections: Option<u32>,
@@ -219,21 +190,24 @@ impl Change {
     ///
     /// # Errors
     /// [`Refusal::InvalidArguments`] with the library's words; no password is among them.
-    pub fn read(verb: Verb, body: Map<String, Value>) -> Result<Self, Refusal> {
+    pub fn read(verb: Verb, mut body: Map<String, Value>) -> Result<Self, Refusal> {
         Ok(match verb {
             Verb::ListUsers => Self::Users(typed(body)?),
             Verb::CreateUser => Self::NewUser(typed(body)?),
             Verb::UpdateUser => Self::User(typed(body)?),
             Verb::UpdateSettings => Self::Settings(typed(body)?),
-            Verb::CreateRole => Self::NewRole(typed(body)?),
+            Verb::CreateRole => Self::NewRole(named(&mut body, "name")?, typed(body)?),
             Verb::UpdateRole => Self::Role(typed(body)?),
             Verb::ListScopes => Self::Scopes(typed(body)?),
             Verb::CreateScope => Self::NewScope(typed(body)?),
             Verb::UpdateScope => Self::Scope(typed(body)?),
-            Verb::CreateAgency => Self::NewAgency(typed(body)?),
-            Verb::UpdateAgency => Self::Agency(body),
+            Verb::CreateAgency => {
+                let new: NewAgencyBody = typed(body)?;
+                Self::NewAgency(new.name, agency_settings(new.settings)?)
+            }
+            Verb::UpdateAgency => Self::Agency(agency_settings(body)?),
             Verb::CreateServiceToken => Self::NewServiceToken(typed(body)?),
-            Verb::CreateTenant => Self::NewTenant(typed(body)?),
+            Verb::CreateTenant => Self::NewTenant(named(&mut body, "tenant_id")?, typed(body)?),
             Verb::UpdateTenant => Self::Tenant(typed(body)?),
             Verb::CreateKey => Self::NewKey(typed(body)?),
             Verb::SetNickname => Self::Nickname(typed(body)?),
@@ -243,73 +217,48 @@ impl Change {
     }
 }
 
-impl NewRoleBody {
-    pub(super) fn facts(&self) -> RoleFacts {
-        merged_facts(
-            RoleFacts::default(),
-            &self.default_attributes,
-            &self.default_extensions,
-            [self.max_concurrent_tasks, self.monthly_action_limit, self.context_window],
-        )
-    }
-}
-
 impl RoleBody {
-    /// The facts from now on, when any is given.
-    pub(super) fn facts(&self, before: RoleFacts) -> Option<RoleFacts> {
-        let after = merged_facts(
-            before.clone(),
-            &self.default_attributes,
-            &self.default_extensions,
-            [self.max_concurrent_tasks, self.monthly_action_limit, self.context_window],
-        );
-        (after != before).then_some(after)
-    }
-}
-
-fn merged_facts(
-    before: RoleFacts,
-    attributes: &Option<Map<String, Value>>,
-    extensions: &Option<Vec<String>>,
-    [tasks, actions, window]: [Option<u32>; 3],
-) -> RoleFacts {
-    RoleFacts {
-        default_attributes: attributes.clone().unwrap_or(before.default_attributes),
-        default_extensions: extensions.clone().unwrap_or(before.default_extensions),
-        max_concurrent_tasks: tasks.unwrap_or(before.max_concurrent_tasks),
-        monthly_action_limit: actions.unwrap_or(before.monthly_action_limit),
-        context_window: window.unwrap_or(before.context_window),
-    }
-}
-
-impl NewTenantBody {
-    pub(super) fn facts(self) -> TenantFacts {
-        let before = TenantFacts::default();
-        TenantFacts {
-            isolation: self.isolation.unwrap_or(before.isolation),
-            allowed_auth_methods: self.allowed_auth_methods.unwrap_or(before.allowed_auth_methods),
-            max_connections: self.max_connections.unwrap_or(before.max_connections),
-            features: self.features.unwrap_or(before.features),
-            parent_tenant_id: self.parent_tenant_id,
+    /// The facts from now on.
+    pub(super) fn facts(&self, before: RoleFacts) -> RoleFacts {
+        let (attributes, extensions) = (&self.default_attributes, &self.default_extensions);
+        RoleFacts {
+            default_attributes: attributes.clone().unwrap_or(before.default_attributes),
+            default_extensions: extensions.clone().unwrap_or(before.default_extensions),
+            max_concurrent_tasks: self.max_concurrent_tasks.unwrap_or(before.max_concurrent_tasks),
+            monthly_action_limit: self.monthly_action_limit.unwrap_or(before.monthly_action_limit),
+            context_window: self.context_window.unwrap_or(before.context_window),
         }
     }
 }
 
 impl TenantBody {
-    pub(super) fn facts(&self, before: TenantFacts) -> Option<TenantFacts> {
+    /// The facts from now on.
+    pub(super) fn facts(&self, before: TenantFacts) -> TenantFacts {
         let methods = self.allowed_auth_methods.clone();
-        let after = TenantFacts {
-            isolation: self.isolation.clone().unwrap_or_else(|| before.isolation.clone()),
-            allowed_auth_methods: methods.unwrap_or_else(|| before.allowed_auth_methods.clone()),
+        TenantFacts {
+            isolation: self.isolation.clone().unwrap_or(before.isolation),
+            allowed_auth_methods: methods.unwrap_or(before.allowed_auth_methods),
             max_connections: self.max_connections.unwrap_or(before.max_connections),
-            features: self.features.clone().unwrap_or_else(|| before.features.clone()),
-            parent_tenant_id: self
-                .parent_tenant_id
-                .clone()
-                .or_else(|| before.parent_tenant_id.clone()),
-        };
-        (after != before).then_some(after)
+            features: self.features.clone().unwrap_or(before.features),
+            parent_tenant_id: self.parent_tenant_id.clone().or(before.parent_tenant_id),
+        }
     }
+}
+
+/// A member that must be there and is a text; the rest is read without it.
+fn named(body: &mut Map<String, Value>, member: &str) -> Result<String, Refusal> {
+    match body.remove(member) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(misfit(&format!("`{member}` is a text"))),
+        None => Err(misfit(&format!("missing field `{member}`"))),
+    }
+}
+
+/// Settings of an agency are looked at before anything keeps them: what is asked for is kept sealed beside its
+/// record, and no credential belongs there.
+fn agency_settings(settings: AgencySettings) -> Result<AgencySettings, Refusal> {
+    check_settings(&settings).map_err(|fault| Refusal::InvalidValue(fault.to_string()))?;
+    Ok(settings)
 }
 
 fn typed<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, Refusal> {

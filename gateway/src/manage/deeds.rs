@@ -7,12 +7,15 @@ use portcullis_policies::TenantId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::change::{Actions, NewServiceTokenBody, SettingsBody, UserBody, UserQuery};
+use super::change::{
+    Actions, NewServiceTokenBody, NewUserBody, RoleBody, SettingsBody, TenantBody, UserBody,
+    UserQuery,
+};
 use super::{Change, Managed, Verb, shape};
 use crate::directory::{
     Actor, Cascade, ConfirmationPolicy, Directory, DirectoryError, NewApiKey, NewRole,
-    NewServiceToken, NewUser, RolePatch, ServicePurpose, TenantPatch, User, UserFilter, UserPatch,
-    UserSettings, now_ms,
+    NewServiceToken, NewUser, RoleFacts, RolePatch, ServicePurpose, TenantFacts, TenantPatch, User,
+    UserFilter, UserPatch, UserSettings, now_ms,
 };
 use crate::gateway::Gateway;
 use crate::identify::{Caller, fresh_api_key, fresh_service_token};
@@ -67,7 +70,7 @@ impl Deed<'_> {
             (_, Change::NewUser(new)) => self.create_user(new, password).await?,
             (_, Change::User(body)) => self.update_user(body).await?,
             (_, Change::Settings(body)) => self.update_settings(body).await?,
-            (_, Change::NewRole(new)) => self.create_role(new).await?,
+            (_, Change::NewRole(name, body)) => self.create_role(name, body).await?,
             (_, Change::Role(body)) => self.update_role(body).await?,
             (_, Change::Scopes(query)) => {
                 json!(directory.scope_names(tenant, &query.resource, &query.source).await?)
@@ -78,14 +81,14 @@ impl Deed<'_> {
             (_, Change::Scope(patch)) => {
                 json!(directory.update_scope(target, patch, &self.by).await?)
             }
-            (_, Change::NewAgency(new)) => {
-                json!(directory.create_agency(tenant, &new.name, new.settings, &self.by).await?)
+            (_, Change::NewAgency(name, settings)) => {
+                json!(directory.create_agency(tenant, &name, settings, &self.by).await?)
             }
             (_, Change::Agency(settings)) => {
                 json!(directory.set_agency_settings(tenant, target, settings, &self.by).await?)
             }
             (_, Change::NewServiceToken(new)) => self.create_service_token(new).await?,
-            (_, Change::NewTenant(new)) => self.create_tenant(new).await?,
+            (_, Change::NewTenant(id, body)) => self.create_tenant(&id, body).await?,
             (_, Change::Tenant(body)) => self.update_tenant(body).await?,
             (_, Change::NewKey(new)) => self.create_key(&new.name, &new.scopes).await?,
             (_, Change::Nickname(body)) => {
@@ -141,32 +144,35 @@ impl Deed<'_> {
         })
     }
 
+    /// One page of users; a scope that is asked for is looked for within the page.
     async fn list_users(&self, query: UserQuery) -> Result<Value, Undone> {
         let filter = UserFilter {
             tenant: Some(self.tenant.clone()),
             search: query.search,
             role: query.role,
-            include_inactive: query.include_inactive || query.is_active == Some(false),
+            include_inactive: query.include_inactive && query.is_active != Some(true),
+            only_inactive: query.is_active == Some(false),
             limit: query.limit,
             offset: query.offset,
             ..UserFilter::default()
         };
-        let users = self.directory.users(&filter).await?;
-        let active = |user: &&User| query.is_active.is_none_or(|active| user.active == active);
         let mut shown = Vec::new();
-        for user in users.iter().filter(active) {
-            let holds = self.directory.effective_scopes(&user.id).await?.scopes;
-            let covers = |scope: &String| portcullis_policies::scope::grants(scope, &query.scope);
-            if query.scope.is_empty() || holds.iter().any(covers) {
+        for user in &self.directory.users(&filter).await? {
+            if query.scope.is_empty() || self.holds(user, &query.scope).await? {
                 shown.push(shape::user(user));
             }
         }
-        Ok(json!({ "users": shown, "total": shown.len(), "offset": query.offset }))
+        Ok(json!({ "users": shown, "count": shown.len(), "offset": query.offset }))
+    }
+
+    async fn holds(&self, user: &User, scope: &str) -> Result<bool, Undone> {
+        let held = self.directory.effective_scopes(&user.id).await?.scopes;
+        Ok(held.iter().any(|held| portcullis_policies::scope::grants(held, scope)))
     }
 
     async fn create_user(
         &self,
-        new: super::change::NewUserBody,
+        new: NewUserBody,
         password: Option<SecretString>,
     ) -> Result<Value, Undone> {
         let password_hash = match password {
@@ -179,17 +185,10 @@ impl Deed<'_> {
             role: new.role,
             scopes: new.scopes,
             password_hash,
-        };
-        let user = self.directory.create_user(made, &self.by).await?;
-        if new.attributes.is_none() && new.agency_id.is_none() {
-            return Ok(shape::user(&user));
-        }
-        let patch = UserPatch {
             attributes: new.attributes,
-            agency_id: new.agency_id.map(Some),
-            ..UserPatch::default()
+            agency_id: new.agency_id,
         };
-        Ok(shape::user(&self.directory.update_user(&user.id, patch, &self.by).await?))
+        Ok(shape::user(&self.directory.create_user(made, &self.by).await?))
     }
 
     async fn hashed(&self, password: SecretString) -> Result<String, Undone> {
@@ -219,24 +218,24 @@ impl Deed<'_> {
         Ok(shape::settings(&settings))
     }
 
-    async fn create_role(&self, new: super::change::NewRoleBody) -> Result<Value, Undone> {
-        let facts = new.facts();
+    async fn create_role(&self, name: String, body: RoleBody) -> Result<Value, Undone> {
+        let facts = body.facts(RoleFacts::default());
         let role = NewRole {
             tenant: self.tenant.clone(),
-            display_name: new.display_name.unwrap_or_else(|| new.name.clone()),
-            name: new.name,
-            default_scopes: new.default_scopes,
-            confirmation_policy: new.confirmation_policy.unwrap_or(ConfirmationPolicy::DefaultOff),
+            display_name: body.display_name.unwrap_or_else(|| name.clone()),
+            name,
+            default_scopes: body.default_scopes.unwrap_or_default(),
+            confirmation_policy: body.confirmation_policy.unwrap_or(ConfirmationPolicy::DefaultOff),
             facts,
         };
         Ok(shape::role(&self.directory.create_role(role, &self.by).await?))
     }
 
-    async fn update_role(&self, body: super::change::RoleBody) -> Result<Value, Undone> {
+    async fn update_role(&self, body: RoleBody) -> Result<Value, Undone> {
         let before = self.directory.role_by_id(&self.target).await?;
         let cascade = if body.cascade { Cascade::Holders } else { Cascade::NewHolders };
         let patch = RolePatch {
-            facts: body.facts(before.facts),
+            facts: Some(body.facts(before.facts)),
             display_name: body.display_name,
             default_scopes: body.default_scopes,
             confirmation_policy: body.confirmation_policy,
@@ -275,21 +274,20 @@ impl Deed<'_> {
         Ok(shape::with_text(json!(kept), "token", text.expose()))
     }
 
-    async fn create_tenant(&self, new: super::change::NewTenantBody) -> Result<Value, Undone> {
-        let id = parsed(&new.tenant_id)?;
-        let name = new.name.clone();
-        let made = self.directory.create_tenant_with(&id, &name, new.facts(), &self.by).await?;
-        Ok(shape::tenant(&made))
+    async fn create_tenant(&self, id: &str, body: TenantBody) -> Result<Value, Undone> {
+        let (id, facts) = (parsed(id)?, body.facts(TenantFacts::default()));
+        let name = body.name.unwrap_or_else(|| id.to_string());
+        Ok(shape::tenant(&self.directory.create_tenant_with(&id, &name, facts, &self.by).await?))
     }
 
-    async fn update_tenant(&self, body: super::change::TenantBody) -> Result<Value, Undone> {
+    async fn update_tenant(&self, body: TenantBody) -> Result<Value, Undone> {
         let id = self.named_tenant()?;
         if body.is_active == Some(false) && id == *self.caller.tenant() {
             let why = "it is your own; nobody could switch it on again";
             return Err(DirectoryError::Conflict { what: "tenant", why }.into());
         }
         let before = self.directory.tenant(&id).await?;
-        let facts = body.facts(before.facts);
+        let facts = Some(body.facts(before.facts));
         let patch = TenantPatch { name: body.name, active: body.is_active, facts };
         Ok(shape::tenant(&self.directory.update_tenant(&id, patch, &self.by).await?))
     }

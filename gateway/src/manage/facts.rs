@@ -111,7 +111,7 @@ async fn seen(
         | Verb::EffectiveScopes
         | Verb::ReadSettings
         | Verb::UpdateSettings => {
-            seen.tenant = directory.user(target).await.map_err(not_there)?.tenant;
+            seen.tenant = directory.present_user(target).await.map_err(not_there)?.tenant;
             seen.holds = directory.effective_scopes(target).await.map_err(not_there)?.scopes;
         }
         Verb::UpdateRole | Verb::DeleteRole => {
@@ -120,6 +120,10 @@ async fn seen(
         }
         Verb::UpdateScope | Verb::DeleteScope => {
             seen.tenant = directory.scope_name(target).await.map_err(not_there)?.tenant_id;
+        }
+        Verb::RevokeServiceToken => {
+            let token = directory.service_token(&seen.tenant, target).await.map_err(not_there)?;
+            seen.holds = token.scopes;
         }
         Verb::ListTenants | Verb::CreateTenant => seen.tenant = deployment(caller)?,
         Verb::ReadTenant | Verb::UpdateTenant if target != caller.tenant().as_str() => {
@@ -131,7 +135,7 @@ async fn seen(
     if let Change::NewServiceToken(new) = change
         && let Some(user) = &new.user_id
     {
-        seen.tenant = directory.user(user).await.map_err(not_there)?.tenant;
+        seen.tenant = directory.present_user(user).await.map_err(not_there)?.tenant;
         seen.holds = directory.effective_scopes(user).await.map_err(not_there)?.scopes;
     }
     Ok(seen)
@@ -146,8 +150,9 @@ async fn grants(
     let (role, scopes) = match change {
         Change::NewUser(new) => (Some(&new.role), new.scopes.clone()),
         Change::User(user) => (user.role.as_ref(), user.scopes.clone().unwrap_or_default()),
-        Change::NewRole(new) => (None, new.default_scopes.clone()),
-        Change::Role(role) => (None, role.default_scopes.clone().unwrap_or_default()),
+        Change::NewRole(_, role) | Change::Role(role) => {
+            (None, role.default_scopes.clone().unwrap_or_default())
+        }
         Change::NewServiceToken(new) => (None, new.scopes.clone()),
         _ => (None, Vec::new()),
     };
