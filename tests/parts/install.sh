@@ -21,20 +21,32 @@ install_postgres() {
     install_debian initdb postgresql
 }
 
+# Tests start servers of their own, so Debian's is not to start one.
+install_redis() {
+    command -v redis-server >/dev/null && return
+    local policy=""
+    if [ "$(id -u)" = 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d # how Debian is told not to start what it installs
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    fi
+    install_debian redis-server redis-server
+    [ -z "$policy" ] || rm -f "$policy"
+}
+
 # The library of the Go verifier has no command by which it could be found.
 install_go_mod() {
     [ -e /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go ] && return
     install_debian golang-golang-x-mod-dev golang-golang-x-mod-dev
 }
 
-install_python() {
-    local want="$PWD/tests/parts/requirements.txt" have="$PARTS/venv/requirements.txt"
-    cmp -s "$want" "$have" && return
+install_python() { # requirements venv
+    local want="$PWD/tests/parts/$1" venv="$PARTS/$2"
+    cmp -s "$want" "$venv/requirements.txt" && return
     command -v python3 >/dev/null || missing python3 "install Python 3.11 or newer with venv"
-    rm -rf "$PARTS/venv" && python3 -m venv "$PARTS/venv" || missing python3-venv "apt-get install python3-venv"
-    "$PARTS/venv/bin/pip" install --quiet --disable-pip-version-check -r "$want" \
-        || missing "Python packages" "pip install -r tests/parts/requirements.txt failed"
-    cp "$want" "$have"
+    rm -rf "$venv" && python3 -m venv "$venv" || missing python3-venv "apt-get install python3-venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$want" \
+        || missing "Python packages" "pip install -r tests/parts/$1 failed"
+    cp "$want" "$venv/requirements.txt"
 }
 
 install_npm() {
@@ -60,8 +72,10 @@ install_parts() {
     install_debian go golang-go
     install_go_mod
     install_postgres
+    install_redis
     install_debian chromium chromium
-    install_python
+    install_python requirements.txt venv
+    install_python requirements-sdk-5.txt venv-sdk-5 # the oldest SDK that must work; both in one venv do not go
     install_npm
     export PORTCULLIS_TEST_PARTS="$PARTS"
 }
