@@ -142,7 +142,9 @@ pub fn refusal_response(refusal: &Refusal) -> Response<Body> {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     if refusal.status() == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Bearer");
+        let scheme =
+            refusal.challenge().map(|more| HeaderValue::try_from(format!("Bearer {more}")));
+        let scheme = scheme.and_then(Result::ok).unwrap_or(HeaderValue::from_static("Bearer"));
         response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
     response

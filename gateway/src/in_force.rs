@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use portcullis_kernel_adapter::Catalogue;
-use portcullis_policies::{PreparedPrincipal, Rulebook};
+use portcullis_policies::{PreparedPrincipal, Principal, Rulebook, Strength};
 
 use crate::identify::Caller;
 
@@ -51,8 +51,12 @@ pub struct InForce {
     pub rulebook: Rulebook,
     /// What is known about the rules.
     pub proof: Proof,
-    prepared: Cache<(String, u64), Arc<PreparedPrincipal>>,
+    prepared: Cache<Prepared, Arc<PreparedPrincipal>>,
 }
+
+/// What a built entity depends on: who, as of which change of the directory, and how they signed in. Without the last
+/// a session could be taken for a stronger one of the same person.
+type Prepared = (String, u64, Arc<Strength>);
 
 /// Principals whose entities are kept built; more than that are built again.
 const PREPARED_PRINCIPALS: u64 = 10_000;
@@ -67,11 +71,19 @@ impl InForce {
         Self { catalogue, rulebook, proof, prepared }
     }
 
-    /// The caller's entities, built once per version of the principal and of the rules.
+    /// The caller's entities, built once per version of the principal and of the rules, and per sign-in.
+    ///
+    /// INVARIANT: a weaker session is never taken for a stronger one of the same person
+    /// (`step_up::a_weaker_session_beside_a_stronger_one_stays_weak`).
     #[must_use]
     pub fn prepare(&self, caller: &Caller) -> Arc<PreparedPrincipal> {
-        let key = (caller.principal().id.clone(), caller.version());
-        self.prepared.get_with(key, || Arc::new(self.rulebook.prepare(caller.principal())))
+        let strength = Arc::clone(caller.strength());
+        let key = (caller.principal().id.clone(), caller.version(), strength);
+        self.prepared.get_with(key, || {
+            let strength = Strength::clone(caller.strength());
+            let principal = Principal { strength, ..Principal::clone(caller.principal()) };
+            Arc::new(self.rulebook.prepare(&principal))
+        })
     }
 }
 

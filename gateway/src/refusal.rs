@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use portcullis_policies::StepUp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -100,6 +101,16 @@ pub enum Refusal {
         reasons: Vec<String>,
         /// A policy failed to evaluate, so the call was refused whatever the others said.
         errored: bool,
+    },
+    /// The rules refuse this sign-in, and would not refuse a stronger or fresher one (RFC 9470).
+    #[error("sign in again: {}", denied_text(.reasons))]
+    StepUp {
+        /// Ids of the policies that refused.
+        rules: Vec<String>,
+        /// Their `@reason` texts.
+        reasons: Vec<String>,
+        /// What would be enough.
+        needs: StepUp,
     },
     /// No rules are in force.
     #[error("no policy set is in force")]
@@ -248,7 +259,7 @@ impl Refusal {
     #[must_use]
     pub fn rules(&self) -> &[String] {
         match self {
-            Self::Denied { rules, .. } => rules,
+            Self::Denied { rules, .. } | Self::StepUp { rules, .. } => rules,
             _ => &[],
         }
     }
@@ -269,7 +280,28 @@ impl Refusal {
         if let (Self::InvalidArguments(violations), Some(map)) = (self, body.as_object_mut()) {
             map.insert("violations".into(), json!(violations));
         }
+        if let (Self::StepUp { needs, .. }, Some(map)) = (self, body.as_object_mut()) {
+            map.insert("acr_values".into(), json!(needs.acr));
+            map.insert("max_age".into(), json!(needs.max_age));
+        }
         body
+    }
+
+    /// What `WWW-Authenticate` says beyond its scheme, for a refusal that names the credential that is needed.
+    #[must_use]
+    pub fn challenge(&self) -> Option<String> {
+        let Self::StepUp { needs, .. } = self else { return None };
+        let mut challenge = "error=\"insufficient_user_authentication\"".to_owned();
+        // What a rule has in quotes may hold what ends a header's text; the body tells it all the same.
+        let plain =
+            |acr: &&String| acr.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+        if let Some(acr) = needs.acr.as_ref().filter(plain) {
+            challenge.push_str(&format!(", acr_values=\"{acr}\""));
+        }
+        if let Some(age) = needs.max_age {
+            challenge.push_str(&format!(", max_age=\"{age}\""));
+        }
+        Some(challenge)
     }
 
     /// THE TABLE. One line a refusal: status, stable code, i18n key.
@@ -300,6 +332,7 @@ impl Refusal {
             Self::ToolQuarantined(_) => (403, "TOOL_QUARANTINED", "errors.dispatch.quarantined"),
             Self::InvalidArguments(list) => validation_face(list),
             Self::Denied { rules, .. } => denied_face(rules),
+            Self::StepUp { .. } => (401, "STEP_UP_REQUIRED", "errors.auth.step_up"),
             Self::NoRules => (503, "POLICIES_UNAVAILABLE", "errors.backend.policies"),
             Self::ConfirmationUnknown => (404, "CONFIRMATION_UNKNOWN", "errors.confirm.unknown"),
             Self::ConfirmationForeign(_) => (403, "CONFIRMATION_FOREIGN", "errors.confirm.foreign"),
@@ -355,7 +388,11 @@ impl From<Overloaded> for Refusal {
 
 impl From<portcullis_policies::Refusal> for Refusal {
     fn from(refusal: portcullis_policies::Refusal) -> Self {
-        Self::Denied { rules: refusal.rules, reasons: refusal.reasons, errored: refusal.errored }
+        let portcullis_policies::Refusal { rules, reasons, errored, step_up } = refusal;
+        match step_up {
+            Some(needs) => Self::StepUp { rules, reasons, needs },
+            None => Self::Denied { rules, reasons, errored },
+        }
     }
 }
 

@@ -129,7 +129,7 @@ fn ask(book: &Rulebook, with: impl FnOnce(&Question<'_>)) {
         roles: vec!["member".to_owned()],
         scopes: vec!["app:write".to_owned(), "mail:read".to_owned()],
         confirm_writes: false,
-        mfa: false,
+        strength: Strength::default(),
         extension: None,
     });
     let input: Value = json!({"amount": 12, "count": 3, "to": "somebody", "tags": ["a", "b"], "note": {"text": "thanks"}});

@@ -63,7 +63,7 @@ impl Rulebook {
             shadow: self.flips(q, frame, slices, derived.kind),
             policy_set: *self.digest(),
         };
-        Decision { verdict: self.verdict(q, derived), explanation }
+        Decision { verdict: self.verdict(q, frame, derived), explanation }
     }
 
     /// Says whether some input could be permitted or asked about: what `tools/list` shows.
@@ -87,7 +87,7 @@ impl Rulebook {
         derived.kind != VerdictKind::Refuse
     }
 
-    fn slices_of<'r>(
+    pub(crate) fn slices_of<'r>(
         &'r self,
         tool: &ToolName,
         frame: &Frame<'r>,
@@ -98,7 +98,7 @@ impl Rulebook {
         self.slices(action, frame.tool.group, target_tenant)
     }
 
-    fn derive<'r>(
+    pub(crate) fn derive<'r>(
         &'r self,
         frame: &Frame<'r>,
         slices: impl Iterator<Item = &'r Slice> + Clone,
@@ -110,20 +110,20 @@ impl Rulebook {
         })
     }
 
-    fn verdict(&self, q: &Question<'_>, derived: Derived) -> Verdict {
+    fn verdict(&self, q: &Question<'_>, frame: &Frame<'_>, derived: Derived) -> Verdict {
         let wants = match derived.kind {
             VerdictKind::Permit => {
                 return Verdict::Permit(Permit { op: q.op, call_digest: q.call_digest });
             }
             VerdictKind::AskFirst => Wants::Confirmation,
             VerdictKind::AskOther => Wants::ConfirmationByOther,
-            VerdictKind::Refuse => return self.refusal(&derived),
+            VerdictKind::Refuse => return self.refusal(q, frame, &derived),
         };
         let rules = derived.ruling.forbids;
         Verdict::AskFirst(AskFirst { op: q.op, wants, reasons: self.reasons(&rules), rules })
     }
 
-    fn refusal(&self, derived: &Derived) -> Verdict {
+    fn refusal(&self, q: &Question<'_>, frame: &Frame<'_>, derived: &Derived) -> Verdict {
         let errored = !derived.ruling.errors.is_empty();
         let rules = derived.ruling.forbids.clone();
         let mut reasons = self.reasons(&rules);
@@ -132,7 +132,8 @@ impl Rulebook {
         } else if rules.is_empty() {
             reasons.push("no rule permits this call".to_owned());
         }
-        Verdict::Refusal(Refusal { rules, reasons, errored })
+        let step_up = if errored { None } else { self.step_up(q, frame) };
+        Verdict::Refusal(Refusal { rules, reasons, errored, step_up })
     }
 
     fn refuse_unasked(&self, why: String) -> Decision {
@@ -142,7 +143,8 @@ impl Rulebook {
             shadow: Vec::new(),
             policy_set: *self.digest(),
         };
-        let refusal = Refusal { rules: Vec::new(), reasons: vec![why], errored: true };
+        let (rules, reasons) = (Vec::new(), vec![why]);
+        let refusal = Refusal { rules, reasons, errored: true, step_up: None };
         Decision { verdict: Verdict::Refusal(refusal), explanation }
     }
 

@@ -57,6 +57,7 @@ mod question;
 mod rulebook;
 mod schema;
 pub mod scope;
+mod step_up;
 mod table;
 mod verdict;
 mod vocabulary;
@@ -71,11 +72,13 @@ pub use rulebook::{
     PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,
     UntypableArgument,
 };
+pub use step_up::{ACR_MFA, ACR_PASSWORD};
 pub use table::{Column, decision_table};
 pub use verdict::{
     AskFirst, Confirmation, Decision, Explanation, PolicySetDigest, Question, Refusal,
-    RequestFacts, ShadowFlip, Verdict, VerdictKind, Wants,
+    RequestFacts, ShadowFlip, StepUp, Verdict, VerdictKind, Wants,
 };
 pub use vocabulary::{
-    ActionType, AppId, Channel, InvalidName, Principal, PrincipalKind, TenantId, ToolName, ToolSpec,
+    ActionType, AppId, Channel, InvalidName, Principal, PrincipalKind, Strength, TenantId,
+    ToolName, ToolSpec,
 };

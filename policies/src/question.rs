@@ -8,7 +8,7 @@ use cedar_policy_core::entities::Entities;
 
 use crate::engine::{self, Engine};
 use crate::rulebook::{PreparedPrincipal, Rulebook, ToolFacts};
-use crate::verdict::{Confirmation, Question};
+use crate::verdict::{Confirmation, Question, RequestFacts};
 use crate::vocabulary::{TenantId, ToolName};
 
 /// A question in the engine's terms, open only in what was confirmed.
@@ -26,13 +26,8 @@ impl<'r> Frame<'r> {
     /// Why the question cannot be asked: an unknown tool, an argument that is not what its schema says, a time out of range.
     pub(crate) fn of(rulebook: &'r Rulebook, q: &Question<'_>) -> Result<Self, String> {
         let mut frame = Self::outline(rulebook, q.principal, q.tool, q.target_tenant, q.target_id)?;
-        let engine = &rulebook.engine;
-        let request = [
-            ("time", engine.datetime_value(q.request.time_ms)?),
-            ("source", engine.ip_value(q.request.source)?),
-            ("channel", Value::from(q.request.channel.as_str())),
-        ];
-        frame.context.insert("request", Value::record(request, None));
+        let age = q.principal.principal().strength.age(q.request.time_ms);
+        frame.context.insert("request", request_facts(&rulebook.engine, &q.request, age)?);
         frame.context.insert("input", frame.tool.input.value(q.input)?);
         Ok(frame)
     }
@@ -72,6 +67,20 @@ impl<'r> Frame<'r> {
         self.context.iter().filter(|(name, _)| **name != "tool").map(|(name, value)| (*name, value))
     }
 
+    /// The same question as it would be with this sign-in, so many seconds ago.
+    pub(crate) fn signed_in(
+        &mut self,
+        engine: &Engine,
+        q: &Question<'_>,
+        stronger: &PreparedPrincipal,
+        age: i64,
+    ) -> Result<(), String> {
+        let all = [&stronger.entity, &self.tool.action_entity, &self.target].map(Arc::clone);
+        self.entities = engine::entities(all)?;
+        self.context.insert("request", request_facts(engine, &q.request, Some(age))?);
+        Ok(())
+    }
+
     /// The request as it would be with this confirmation.
     pub(crate) fn request(&self, engine: &Engine, confirmation: Confirmation) -> Request {
         let mut context = self.context.clone();
@@ -79,4 +88,19 @@ impl<'r> Frame<'r> {
         context.insert("confirmation", facts);
         engine::request(&self.principal, &self.tool.action, &self.resource, context)
     }
+}
+
+/// The record `{time, source, channel, authAge}`; the last is there only when somebody signed in.
+fn request_facts(
+    engine: &Engine,
+    request: &RequestFacts,
+    age: Option<i64>,
+) -> Result<Value, String> {
+    let facts = [
+        ("time", engine.datetime_value(request.time_ms)?),
+        ("source", engine.ip_value(request.source)?),
+        ("channel", Value::from(request.channel.as_str())),
+    ];
+    let age = age.map(|age| ("authAge", Value::from(age)));
+    Ok(Value::record(facts.into_iter().chain(age), None))
 }

@@ -152,6 +152,17 @@ pub struct Refusal {
     pub reasons: Vec<String>,
     /// True when a rule could not be evaluated: no answer is a refusal.
     pub errored: bool,
+    /// A sign-in with which the rules would not refuse.
+    pub step_up: Option<StepUp>,
+}
+
+/// A stronger or fresher sign-in, in the terms of RFC 9470.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepUp {
+    /// The authentication context class that is needed; `None` when the one of now is enough.
+    pub acr: Option<String>,
+    /// How many seconds ago the sign-in may have been; `None` when the one of now is fresh enough.
+    pub max_age: Option<i64>,
 }
 
 /// Why a verdict is what it is, whatever it is.

@@ -240,12 +240,46 @@ pub struct Principal {
     /// True when the person wants to be asked before every write.
     #[serde(default)]
     pub confirm_writes: bool,
-    /// True when a second factor was used for this session.
-    #[serde(default)]
-    pub mfa: bool,
+    /// How this session was signed in; nothing for programs, and in the directory.
+    #[serde(default, skip_serializing_if = "Strength::is_empty")]
+    pub strength: Strength,
     /// The app whose code acts for the user; only an extension token has one, and it is a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<AppId>,
+}
+
+/// How somebody signed in: the methods, the class and the time, in the terms of OpenID Connect.
+///
+/// The default is what a program has: nothing, which no rule takes for a sign-in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Strength {
+    /// Authentication methods (RFC 8176): `pwd`, `otp`, `mfa` ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// Authentication context class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// Unix seconds of the sign-in; refreshing a session does not move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+}
+
+impl Strength {
+    /// True when nobody signed in.
+    pub fn is_empty(&self) -> bool {
+        self.amr.is_empty() && self.acr.is_none() && self.auth_time.is_none()
+    }
+
+    /// True when more than one factor was used.
+    pub fn mfa(&self) -> bool {
+        self.amr.iter().any(|method| method == "mfa")
+    }
+
+    /// Whole seconds since the sign-in at a time in Unix milliseconds; a sign-in that lies ahead was just now, because
+    /// clocks differ. `None` without a sign-in.
+    pub(crate) fn age(&self, time_ms: i64) -> Option<i64> {
+        Some(time_ms.div_euclid(1_000).saturating_sub(self.auth_time?).max(0))
+    }
 }
 
 /// The door by which a call came in.

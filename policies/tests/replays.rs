@@ -100,9 +100,17 @@ fn principal() -> impl Strategy<Value = Principal> {
             roles: roles.into_iter().map(str::to_owned).collect(),
             scopes: scopes.into_iter().map(str::to_owned).collect(),
             confirm_writes,
-            mfa,
+            strength: if mfa && !service { signed_in() } else { Strength::default() },
             extension: (service && mfa).then(|| "notes".parse().unwrap()),
         })
+}
+
+fn signed_in() -> Strength {
+    Strength {
+        amr: vec!["pwd".to_owned(), "otp".to_owned(), "mfa".to_owned()],
+        acr: Some(ACR_MFA.to_owned()),
+        auth_time: Some(1_795_250_000),
+    }
 }
 
 fn input() -> impl Strategy<Value = Value> {

@@ -33,6 +33,7 @@ mod refuses;
 mod reloads;
 mod rotates;
 mod secrets;
+mod step_up;
 mod survives;
 mod tls;
 mod upstream_credentials;

@@ -52,7 +52,7 @@ pub use error::DirectoryError;
 pub use keys::{ApiKey, NewApiKey};
 pub use open::Directory;
 pub use people::{EffectiveScopes, UserPatch};
-pub use refresh::RefreshUse;
+pub use refresh::{NewRefreshToken, RefreshUse};
 pub use roles::{Cascade, ConfirmationPolicy, NewRole, Role, RoleFacts, RolePatch};
 pub use scope_names::{NewScope, ScopeName, ScopePatch};
 pub(crate) use scopes::beyond;

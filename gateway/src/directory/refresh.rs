@@ -1,6 +1,8 @@
 //! Refresh tokens by digest: each is spent once, and a second spending ends its whole family.
 
-use super::row::Columns;
+use portcullis_policies::Strength;
+
+use super::row::{Columns, json_text};
 use super::{Directory, DirectoryError, now_ms};
 
 /// What the directory knows of a refresh token that was shown.
@@ -12,6 +14,8 @@ pub enum RefreshUse {
         user_id: String,
         /// The sign-in that it goes back to.
         family: String,
+        /// How that sign-in was proved.
+        strength: Strength,
     },
     /// It was spent before; its family has been ended.
     Reused,
@@ -19,23 +23,33 @@ pub enum RefreshUse {
     Unknown,
 }
 
+/// A refresh token to be kept, by its digest.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRefreshToken<'a> {
+    /// SHA-256 of its text.
+    pub sha256: [u8; 32],
+    /// Whose it is.
+    pub user_id: &'a str,
+    /// The sign-in that it goes back to.
+    pub family: &'a str,
+    /// Unix milliseconds.
+    pub expires_ms: i64,
+    /// How that sign-in was proved.
+    pub strength: &'a Strength,
+}
+
 impl Directory {
     /// Keeps the digest of a new refresh token.
-    pub async fn keep_refresh_token(
-        &self,
-        sha256: [u8; 32],
-        user_id: &str,
-        family: &str,
-        expires_ms: i64,
-    ) -> Result<(), DirectoryError> {
+    pub async fn keep_refresh_token(&self, new: NewRefreshToken<'_>) -> Result<(), DirectoryError> {
         sqlx::query(
-            "INSERT INTO refresh_tokens (sha256, user_id, family, expires_ms, state) \
-             VALUES ($1, $2, $3, $4, 'whole')",
+            "INSERT INTO refresh_tokens (sha256, user_id, family, expires_ms, state, strength) \
+             VALUES ($1, $2, $3, $4, 'whole', $5)",
         )
-        .bind(hex::encode(sha256))
-        .bind(user_id)
-        .bind(family)
-        .bind(expires_ms)
+        .bind(hex::encode(new.sha256))
+        .bind(new.user_id)
+        .bind(new.family)
+        .bind(new.expires_ms)
+        .bind(json_text("strength", new.strength)?)
         .execute(self.pool())
         .await?;
         Ok(())
@@ -45,7 +59,8 @@ impl Directory {
     pub async fn use_refresh_token(&self, sha256: [u8; 32]) -> Result<RefreshUse, DirectoryError> {
         let spent = sqlx::query(
             "UPDATE refresh_tokens SET state = 'spent' \
-             WHERE sha256 = $1 AND state = 'whole' AND expires_ms > $2 RETURNING user_id, family",
+             WHERE sha256 = $1 AND state = 'whole' AND expires_ms > $2 \
+             RETURNING user_id, family, strength",
         )
         .bind(hex::encode(sha256))
         .bind(now_ms())
@@ -56,6 +71,7 @@ impl Directory {
             return Ok(RefreshUse::First {
                 user_id: row.text("user_id")?,
                 family: row.text("family")?,
+                strength: row.json("strength")?,
             });
         }
         if self.refresh_state(sha256).await?.as_deref() == Some("spent") {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis_policies::{AppId, Principal, PrincipalKind};
+use portcullis_policies::{AppId, Principal, PrincipalKind, Strength};
 
 use super::row::Columns;
 use super::scopes::common;
@@ -202,7 +202,7 @@ fn service(token: &ServiceToken, scopes: Vec<String>) -> Principal {
         scopes,
         // A service answers no questions.
         confirm_writes: false,
-        mfa: false,
+        strength: Strength::default(),
         // The values of people's secrets are for code that a call of theirs started, not for a service.
         extension: None,
     }
@@ -227,7 +227,7 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
         roles: vec![row.text("role")?],
         scopes,
         confirm_writes: confirm_writes(row)?,
-        mfa: false,
+        strength: Strength::default(),
         extension: None,
     };
     let version = versions.into_iter().max().unwrap_or_default();

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::password::Checked;
 use super::sign_in::{Issued, SignInRefused};
-use super::{Caller, Identity, PasswordFault, Proof};
+use super::{Caller, Identity, PasswordFault, Proof, strength};
 use crate::directory::{Actor, DirectoryError, NewUser};
 
 /// The role of everybody who registers; it is made with the tenant.
@@ -83,8 +83,9 @@ impl Identity {
             self.directory.create_user(user, &by).await.map_err(AccountRefused::Directory)?;
         let standing = self.directory.principal(&user.id).await.map_err(SignInRefused::from)?;
         self.directory.note_login(&user.id).await.map_err(SignInRefused::from)?;
-        let session = self.fresh_session(&standing).await?;
-        Ok(self.issue(standing, session, |jti| Proof::Password { jti }).await?)
+        let strength = strength::by_password();
+        let session = self.fresh_session(&standing, &strength).await?;
+        Ok(self.issue(standing, session, strength, |jti| Proof::Password { jti }).await?)
     }
 
     /// Gives a person another password, and ends all their sessions.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_policies::{AppId, Principal, TenantId};
+use portcullis_policies::{AppId, Principal, PrincipalKind, Strength, TenantId};
 
 use super::Unidentified;
 use crate::directory::Standing;
@@ -41,14 +41,35 @@ pub enum Proof {
 pub struct Caller {
     standing: Arc<Standing>,
     proof: Proof,
+    strength: Arc<Strength>,
 }
 
 impl Caller {
+    /// Somebody who did not sign in, or of whose sign-in nothing is known.
     pub(super) fn new(standing: Arc<Standing>, proof: Proof) -> Self {
-        Self { standing, proof }
+        Self { standing, proof, strength: Arc::default() }
     }
 
-    /// What the rules see, as of now.
+    /// A person in a session that was begun so. A program has no session, whatever its credential says.
+    pub(super) fn signed_in(
+        standing: Arc<Standing>,
+        proof: Proof,
+        strength: impl Into<Arc<Strength>>,
+    ) -> Self {
+        let caller = Self::new(standing, proof);
+        match caller.standing.principal.kind {
+            PrincipalKind::User => Self { strength: strength.into(), ..caller },
+            PrincipalKind::Service => caller,
+        }
+    }
+
+    /// How this session was signed in; empty for programs.
+    #[must_use]
+    pub fn strength(&self) -> &Arc<Strength> {
+        &self.strength
+    }
+
+    /// What the directory says of the caller now; the rules see [`Self::strength`] beside it.
     #[must_use]
     pub fn principal(&self) -> &Arc<Principal> {
         &self.standing.principal

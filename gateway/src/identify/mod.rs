@@ -34,6 +34,7 @@ mod profile;
 mod refresh;
 mod sealer;
 mod sign_in;
+mod strength;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -212,7 +213,7 @@ impl Identity {
         }
         let jti = claims.jti.clone();
         Ok(match &claims.ext_id {
-            None => Caller::new(standing, Proof::AccessToken { jti }),
+            None => Caller::signed_in(standing, Proof::AccessToken { jti }, claims.strength()),
             Some(app) => {
                 Caller::new(Arc::new(standing.acting_as(app)), Proof::ExtensionToken { jti })
             }

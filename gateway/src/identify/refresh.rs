@@ -5,12 +5,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_policies::Strength;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::api_key::sha256;
 use super::sign_in::{Issued, SignInRefused};
 use super::{Caller, Identity, Proof};
-use crate::directory::{DirectoryError, RefreshUse, Standing, now_ms};
+use crate::directory::{DirectoryError, NewRefreshToken, RefreshUse, Standing, now_ms};
 
 const PREFIX: &str = "imp_rt_";
 
@@ -46,14 +47,15 @@ impl Identity {
     pub async fn refresh(&self, token: &SecretString) -> Result<Issued, RefreshRefused> {
         let digest = sha256(token.expose_secret().as_bytes());
         let used = self.directory.use_refresh_token(digest).await.map_err(unavailable)?;
-        let (user_id, family) = match used {
-            RefreshUse::First { user_id, family } => (user_id, family),
+        let (user_id, family, strength) = match used {
+            RefreshUse::First { user_id, family, strength } => (user_id, family, strength),
             RefreshUse::Reused => return Err(RefreshRefused::Ended { reused: true }),
             RefreshUse::Unknown => return Err(RefreshRefused::Ended { reused: false }),
         };
         let standing = self.directory.principal(&user_id).await.map_err(unavailable)?;
-        let next = self.keep_refresh_token(&user_id, &family).await?;
-        let issued = self.issue(standing, next, |jti| Proof::RefreshToken { jti }).await;
+        // The sign-in of the family: what is refreshed gets neither fresher nor stronger.
+        let next = self.keep_refresh_token(&user_id, &family, &strength).await?;
+        let issued = self.issue(standing, next, strength, |jti| Proof::RefreshToken { jti }).await;
         issued.map_err(unavailable)
     }
 
@@ -80,9 +82,11 @@ impl Identity {
     pub(super) async fn fresh_session(
         &self,
         standing: &Standing,
+        strength: &Strength,
     ) -> Result<SecretString, SignInRefused> {
         let family = uuid::Uuid::now_v7().to_string();
-        self.keep_refresh_token(&standing.user_id, &family).await.map_err(|refused| match refused {
+        let kept = self.keep_refresh_token(&standing.user_id, &family, strength).await;
+        kept.map_err(|refused| match refused {
             RefreshRefused::Unavailable(why) => why,
             RefreshRefused::Ended { .. } => SignInRefused::Credentials,
         })
@@ -92,14 +96,15 @@ impl Identity {
         &self,
         user_id: &str,
         family: &str,
+        strength: &Strength,
     ) -> Result<SecretString, RefreshRefused> {
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|_| unavailable(SignInRefused::Unavailable(None)))?;
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
         let expires_ms = now_ms().saturating_add(LIFETIME_MS);
         let digest = sha256(token.as_bytes());
-        let kept = self.directory.keep_refresh_token(digest, user_id, family, expires_ms).await;
-        kept.map_err(unavailable)?;
+        let new = NewRefreshToken { sha256: digest, user_id, family, expires_ms, strength };
+        self.directory.keep_refresh_token(new).await.map_err(unavailable)?;
         Ok(token.into())
     }
 }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_policies::TenantId;
+use portcullis_policies::{Strength, TenantId};
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::password::Checked;
 use super::token::{ActorKind, sign};
-use super::{AccessClaims, Caller, Identity, PasswordFault, Proof, now_seconds};
+use super::{AccessClaims, Caller, Identity, PasswordFault, Proof, now_seconds, strength};
 use crate::directory::{Actor, DirectoryError, Standing, User};
 
 /// One try to sign in.
@@ -117,8 +117,9 @@ impl Identity {
         }
         self.directory.note_login(&user.id).await?;
         self.logins.succeeded(attempt.source, &account);
-        let session = self.fresh_session(&standing).await?;
-        self.issue(standing, session, |jti| Proof::Password { jti }).await
+        let strength = strength::by_password();
+        let session = self.fresh_session(&standing, &strength).await?;
+        self.issue(standing, session, strength, |jti| Proof::Password { jti }).await
     }
 
     /// The account, or none; an email of an impossible form is nobody's.
@@ -139,16 +140,17 @@ impl Identity {
         &self,
         standing: Arc<Standing>,
         refresh_token: SecretString,
+        strength: Strength,
         proof: impl FnOnce(String) -> Proof,
     ) -> Result<Issued, SignInRefused> {
-        let claims = self.claims_of(&standing);
+        let claims = self.claims_of(&standing).with_strength(&strength);
         let ring = self.keys.current().await;
         let token = sign(ring.signer(), &claims).ok_or(SignInRefused::Unavailable(None))?;
         Ok(Issued {
             access_token: token.into(),
             refresh_token,
             expires_in: self.terms.expires_in(),
-            caller: Caller::new(standing, proof(claims.jti)),
+            caller: Caller::signed_in(standing, proof(claims.jti), strength),
         })
     }
 
@@ -167,6 +169,9 @@ impl Identity {
             scopes: for_clients(&principal.scopes),
             email: standing.email.clone(),
             actor_kind: ActorKind::User,
+            amr: Vec::new(),
+            acr: None,
+            auth_time: None,
             ext_id: None,
         }
     }

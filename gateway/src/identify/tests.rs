@@ -392,3 +392,38 @@ async fn what_the_sdk_is_shown() {
     let shown = serde_json::json!({ "token": token, "jwks": jwks, "me": me });
     std::fs::write(path, shown.to_string()).unwrap();
 }
+
+#[tokio::test]
+async fn a_password_is_one_factor_and_the_time_of_the_sign_in_survives_a_refresh() {
+    let f = Fixture::new().await;
+    let issued = f.identity.sign_in(f.attempt("ann@example.org", PASSWORD)).await.unwrap();
+    let first = f.bearer(issued.access_token.expose_secret()).await.unwrap();
+    let strength = first.strength();
+    assert_eq!((strength.amr.as_slice(), strength.mfa()), (["pwd".to_owned()].as_slice(), false));
+    let began = strength.auth_time.unwrap();
+    assert!((0..60).contains(&(now_seconds() - began)), "{began}");
+    let older = r#"{"amr":["pwd","otp","mfa"],"acr":"x","auth_time":1000}"#;
+    let statement = "UPDATE refresh_tokens SET strength = $1";
+    let pool = f.identity.directory().pool();
+    sqlx::query(statement).bind(older).execute(pool).await.unwrap();
+    let mut refresh_token = issued.refresh_token;
+    for _ in 0..2 {
+        let next = f.identity.refresh(&refresh_token).await.unwrap();
+        let caller = f.bearer(next.access_token.expose_secret()).await.unwrap();
+        assert_eq!(caller.strength().auth_time, Some(1000), "a refresh makes nothing fresher");
+        assert!(caller.strength().mfa(), "and nothing weaker");
+        refresh_token = next.refresh_token;
+    }
+}
+
+#[tokio::test]
+async fn programs_have_no_sign_in_whoever_made_their_credential() {
+    let f = Fixture::new().await;
+    let key = f.key(&["notes:read"]).await;
+    let caller = f.identify(&[("x-api-key", key.expose())]).await.unwrap();
+    assert!(caller.strength().is_empty(), "{caller:?}");
+    let app = "notes".parse().unwrap();
+    let made = f.identity.extension_token(&f.user.id, &app).await.unwrap();
+    let caller = f.bearer(made.token.expose_secret()).await.unwrap();
+    assert!(caller.strength().is_empty(), "{caller:?}");
+}

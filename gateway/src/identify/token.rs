@@ -95,6 +95,15 @@ pub struct AccessClaims {
     pub email: String,
     /// For whom the token speaks.
     pub actor_kind: ActorKind,
+    /// How the person signed in: authentication methods (RFC 8176).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// Authentication context class of the sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// Unix seconds of the sign-in, which a refresh does not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// The app whose code acts for the user; on extension tokens only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_id: Option<AppId>,

@@ -17,7 +17,7 @@ use portcullis_kernel_adapter::{
 };
 use portcullis_policies::{
     Channel, Confirmation, Permit, Principal, PrincipalKind, Question, RequestFacts, RuleFile,
-    RuleSources, Rulebook, TenantId, ToolName, Verdict,
+    RuleSources, Rulebook, Strength, TenantId, ToolName, Verdict,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,7 +67,7 @@ impl House {
             roles: vec![],
             scopes: vec!["*".into()],
             confirm_writes: false,
-            mfa: false,
+            strength: Strength::default(),
             extension: None,
         };
         let input: Value = serde_json::from_slice(call.args()).unwrap();

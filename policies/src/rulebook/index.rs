@@ -13,6 +13,7 @@ use super::parse::{Rule, widened};
 use super::validate::{GROUPS, Reach};
 use crate::engine::ReadyRules;
 use crate::schema::Actions;
+use crate::step_up::SignInWords;
 use crate::vocabulary::ActionType;
 
 /// The rules of one layer that can apply to one action.
@@ -22,6 +23,8 @@ pub(crate) struct Slice {
     pub(crate) rules: ReadyRules,
     /// The same as far as they are known before a call comes: what reads a call forbids nothing and permits everything.
     pub(crate) outline: ReadyRules,
+    /// What they ask about how somebody signed in.
+    pub(crate) asks: SignInWords,
     /// Those in shadow, each alone.
     pub(crate) shadows: Vec<(String, ReadyRules)>,
 }
@@ -76,6 +79,7 @@ fn slice(rules: &[&Rule], members: &BTreeSet<usize>) -> Result<Slice, String> {
             continue;
         }
         slice.rules.add(rule.policy.clone());
+        slice.asks.add(&rule.policy);
         match (rule.reads.call, rule.forbids()) {
             (false, _) => slice.outline.add(rule.policy.clone()),
             (true, false) => slice.outline.add(widened(&rule.policy)?),

@@ -78,11 +78,13 @@ impl Rulebook {
             ("tenant", Value::from(principal.tenant.as_str())),
             ("scopes", self.universe.expand(&principal.scopes)),
             ("confirmWrites", Value::from(principal.confirm_writes)),
-            ("mfa", Value::from(principal.mfa)),
+            ("mfa", Value::from(principal.strength.mfa())),
+            ("amr", engine::strings(principal.strength.amr.iter().map(String::as_str))),
         ];
+        let acr = principal.strength.acr.as_ref().map(|acr| ("acr", Value::from(acr.as_str())));
         let extension =
             principal.extension.as_ref().map(|app| ("extension", Value::from(app.as_str())));
-        let attributes = attributes.into_iter().chain(extension);
+        let attributes = attributes.into_iter().chain(acr).chain(extension);
         let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {
             principal: principal.clone(),

@@ -32,7 +32,7 @@ pub fn user(scopes: &[&str]) -> Principal {
         roles: vec!["member".to_owned()],
         scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
         confirm_writes: false,
-        mfa: false,
+        strength: Strength::default(),
         extension: None,
     }
 }

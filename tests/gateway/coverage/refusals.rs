@@ -37,6 +37,7 @@ async fn every_refusal_through_http() {
         confirmed_wrongly().await,
         about_secrets().await,
         about_people().await,
+        signed_in_too_weakly().await,
         with_broken_parts().await,
     ]
     .concat();
@@ -107,6 +108,15 @@ async fn asked_wrongly() -> Vec<Produced> {
         ("Denied", "PERMISSION_DENIED", gate.call("nil", "notes", "list_notes", json!({})).await),
         ("TooManyRequests", "RATE_LIMITED", login().await),
     ]
+}
+
+async fn signed_in_too_weakly() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let rule = "@id(\"test/two-factors\") @reason(\"r\") \
+                forbid (principal, action, resource) unless { principal.mfa };";
+    let gate = crate::step_up::with_rules(&upstream, rule).start().await;
+    let refused = gate.call("ana", "notes", "list_notes", json!({})).await;
+    vec![("StepUp", "STEP_UP_REQUIRED", refused)]
 }
 
 async fn about_people() -> Vec<Produced> {

@@ -6,7 +6,8 @@ use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
 use portcullis_kernel_adapter::manifest::Manifest;
 use portcullis_kernel_adapter::{App, CatalogueBuilder, HttpUpstream, Upstream};
 use portcullis_policies::{
-    Column, Principal, PrincipalKind, RuleSources, Rulebook, TenantId, ToolSpec, decision_table,
+    Column, Principal, PrincipalKind, RuleSources, Rulebook, Strength, TenantId, ToolSpec,
+    decision_table,
 };
 
 const CHECKED_IN: &str = include_str!("../../tables/decisions.txt");
@@ -54,7 +55,7 @@ fn column(label: &str, scopes: &[&str], confirm_writes: bool) -> Column {
         roles: vec![],
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         confirm_writes,
-        mfa: false,
+        strength: Strength::default(),
         extension: None,
     };
     Column { label: label.to_owned(), principal, target_tenant: tenant("imp_t_acme") }

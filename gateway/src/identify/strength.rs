@@ -1,0 +1,28 @@
+//! How strong a sign-in was, in the words that rules and other verifiers know.
+
+use portcullis_policies::{ACR_PASSWORD, Strength};
+
+use super::{AccessClaims, now_seconds};
+
+/// A password, a moment ago.
+pub(super) fn by_password() -> Strength {
+    Strength {
+        amr: vec!["pwd".to_owned()],
+        acr: Some(ACR_PASSWORD.to_owned()),
+        auth_time: Some(now_seconds()),
+    }
+}
+
+impl AccessClaims {
+    /// How the session that this token belongs to was signed in.
+    #[must_use]
+    pub fn strength(&self) -> Strength {
+        let Self { amr, acr, auth_time, .. } = self;
+        Strength { amr: amr.clone(), acr: acr.clone(), auth_time: *auth_time }
+    }
+
+    pub(super) fn with_strength(self, strength: &Strength) -> Self {
+        let Strength { amr, acr, auth_time } = strength.clone();
+        Self { amr, acr, auth_time, ..self }
+    }
+}
