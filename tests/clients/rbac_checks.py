@@ -1,4 +1,4 @@
-"""Checks A3, A4, A11 and A12 of the wire contract with the unmodified imperal-sdk, and its users namespace.
+"""Checks A11 and A12 of the wire contract with the unmodified imperal-sdk, and its users namespace.
 
 Arguments: gateway URL, tenant, then as JSON on standard input: {admin: {id, token}, other: {id, token}, user: id}.
 The tokens are service tokens of an app, each for one user. Prints one JSON object a check."""

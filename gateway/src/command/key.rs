@@ -1,4 +1,6 @@
-//! `portcullis key`: API keys. The text of a key is printed once, when it is made.
+//! `portcullis key`: API keys, whose text is printed once, and the keys that sign access tokens.
+
+mod signing;
 
 use std::process::ExitCode;
 
@@ -6,12 +8,18 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Deployment;
-use super::records::{CommandError, Shown, with_directory};
+use super::records::{CommandError, Shown, with_deployment};
+use crate::config::Settings;
 use crate::directory::{Actor, ApiKey, Directory, NewApiKey};
 use crate::identify::fresh_api_key;
 
 /// Arguments of `portcullis key`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  portcullis key create imp_u_... --name ci --scope notes:read
+  portcullis key signing rotate                 the next key of access tokens: publishes, waits, lets it sign
+  portcullis key signing list                   which key is where, and when it may go on")]
 pub struct KeyArgs {
     #[command(flatten)]
     deployment: Deployment,
@@ -45,6 +53,8 @@ enum Verb {
         /// Id of the key, `imp_k_...`
         key: String,
     },
+    /// The keys that sign access tokens: publish the next one, let it sign, retire the one before
+    Signing(signing::SigningArgs),
 }
 
 /// A key with its text, as it is shown once.
@@ -58,18 +68,24 @@ struct Fresh<'a> {
 /// Runs `portcullis key`.
 #[must_use]
 pub fn run(args: KeyArgs) -> ExitCode {
-    with_directory(&args.deployment, args.json, async |directory, by| {
-        answer(args.verb, directory, by).await
+    with_deployment(&args.deployment, args.json, async |settings, directory, by| {
+        answer(args.verb, settings, directory, by).await
     })
 }
 
-async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, CommandError> {
+async fn answer(
+    verb: Verb,
+    settings: &Settings,
+    directory: &Directory,
+    by: &Actor,
+) -> Result<Shown, CommandError> {
     match verb {
         Verb::List { user } => {
             directory.user(&user).await?;
             keys(&directory.api_keys(&user).await?)
         }
         Verb::Create { user, name, scopes } => create(user, name, scopes, directory, by).await,
+        Verb::Signing(args) => signing::answer(args, settings, directory, by).await,
         Verb::Revoke { key } => {
             directory.revoke_api_key(&key, by).await?;
             Shown::line(format!("{key} is revoked"), &serde_json::json!({ "revoked": key }))

@@ -68,6 +68,12 @@ pub(super) enum CommandError {
     /// Signing keys.
     #[error(transparent)]
     Identity(#[from] crate::identify::IdentityError),
+    /// A signing key did not go on.
+    #[error(transparent)]
+    #[diagnostic(help(
+        "`portcullis key signing list` shows the keys; --at-once does not wait, and calls may fail"
+    ))]
+    Rotation(#[from] crate::identify::RotationError),
     /// No such app.
     #[error("no app `{0}` is configured")]
     #[diagnostic(help(

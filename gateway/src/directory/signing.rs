@@ -105,12 +105,12 @@ impl Directory {
         writing.finish(self, Note::new(by, "signing_key.promote", "deployment").on(kid)).await
     }
 
-    /// Retires the key `kid`, which must be retiring: its tokens no longer verify.
+    /// Retires the key `kid`, which must be retiring, or prepared and never to sign: its tokens no longer verify.
     pub async fn retire_signing_key(&self, kid: &str, by: &Actor) -> Result<(), DirectoryError> {
         let mut writing = self.write().await?;
         let done = sqlx::query(
             "UPDATE signing_keys SET state = 'retired', sealed = '', changed_ms = $1 \
-             WHERE kid = $2 AND state = 'retiring'",
+             WHERE kid = $2 AND state IN ('retiring', 'prepared')",
         )
         .bind(now_ms())
         .bind(kid)

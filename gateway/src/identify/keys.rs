@@ -24,7 +24,7 @@ use super::{IdentityError, SealFault, Sealer};
 use crate::directory::{Actor, Directory, DirectoryError, SigningKeyRow, SigningKeyState};
 
 /// How often the ring is read again, so that what another replica did is seen.
-const RELOAD_AFTER: Duration = Duration::from_secs(10);
+pub(super) const RELOAD_AFTER: Duration = Duration::from_secs(10);
 
 /// How soon an unknown key id may cause another reading: attackers can send as many as they like.
 const RELOAD_AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -99,8 +99,7 @@ impl KeyRing {
 /// The keys of this deployment, as read from the directory.
 pub(crate) struct SigningKeys {
     directory: Directory,
-    sealer: Arc<dyn Sealer>,
-    size: KeySize,
+    pub(super) sealer: Arc<dyn Sealer>,
     ring: ArcSwap<KeyRing>,
     reading: tokio::sync::Mutex<()>,
 }
@@ -121,7 +120,7 @@ impl SigningKeys {
             make_first(&directory, sealer.as_ref(), size).await?;
         }
         let ring = ArcSwap::from_pointee(read_ring(&directory, sealer.as_ref()).await?);
-        Ok(Self { directory, sealer, size, ring, reading: tokio::sync::Mutex::new(()) })
+        Ok(Self { directory, sealer, ring, reading: tokio::sync::Mutex::new(()) })
     }
 
     /// The ring, at most [`RELOAD_AFTER`] old while the directory answers.
@@ -142,23 +141,6 @@ impl SigningKeys {
         self.reread(RELOAD_AT_MOST_EVERY).await
     }
 
-    pub(crate) async fn prepare(&self) -> Result<String, IdentityError> {
-        let row = generate(self.sealer.as_ref(), self.size, SigningKeyState::Prepared).await?;
-        self.directory.insert_signing_key(&row, &Actor::gateway()).await?;
-        self.read_now().await?;
-        Ok(row.kid)
-    }
-
-    pub(crate) async fn promote(&self, kid: &str) -> Result<(), IdentityError> {
-        self.directory.promote_signing_key(kid, &Actor::gateway()).await?;
-        self.read_now().await
-    }
-
-    pub(crate) async fn retire(&self, kid: &str) -> Result<(), IdentityError> {
-        self.directory.retire_signing_key(kid, &Actor::gateway()).await?;
-        self.read_now().await
-    }
-
     /// Reads again unless someone else just did; on failure the ring before stays in force.
     async fn reread(&self, older_than: Duration) -> Arc<KeyRing> {
         let _one_reader = self.reading.lock().await;
@@ -170,7 +152,7 @@ impl SigningKeys {
         self.ring.load_full()
     }
 
-    async fn read_now(&self) -> Result<(), IdentityError> {
+    pub(super) async fn read_now(&self) -> Result<(), IdentityError> {
         let ring = read_ring(&self.directory, self.sealer.as_ref()).await?;
         self.ring.store(Arc::new(ring));
         Ok(())
@@ -190,7 +172,7 @@ async fn make_first(
     }
 }
 
-async fn generate(
+pub(super) async fn generate(
     sealer: &dyn Sealer,
     size: KeySize,
     state: SigningKeyState,

@@ -32,6 +32,7 @@ mod limit;
 mod password;
 mod profile;
 mod refresh;
+mod rotation;
 mod sealer;
 mod sign_in;
 mod strength;
@@ -56,6 +57,7 @@ pub use limit::LoginLimits;
 pub use password::{Checked, PasswordFault, Passwords};
 pub use profile::Profile;
 pub use refresh::{RefreshRefused, SignOut};
+pub use rotation::{Haste, Rotation, RotationError};
 pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
@@ -178,21 +180,6 @@ impl Identity {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
-    }
-
-    /// Publishes a new signing key that does not sign yet; answers its key id.
-    pub async fn prepare_signing_key(&self) -> Result<String, IdentityError> {
-        self.keys.prepare().await
-    }
-
-    /// Lets the prepared key sign; the one before keeps verifying until it is retired.
-    pub async fn promote_signing_key(&self, kid: &str) -> Result<(), IdentityError> {
-        self.keys.promote(kid).await
-    }
-
-    /// Takes a retiring key out of use; tokens that it signed no longer verify, cached or not.
-    pub async fn retire_signing_key(&self, kid: &str) -> Result<(), IdentityError> {
-        self.keys.retire(kid).await
     }
 
     /// Forgets every verified token, so that each is checked again.

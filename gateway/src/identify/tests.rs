@@ -106,6 +106,38 @@ impl Fixture {
         self.identity.identify(&headers, &ConnectionFacts { source, query: None }).await
     }
 
+    pub(super) fn rotation<'a>(&'a self, by: &'a Actor) -> Rotation<'a> {
+        let sealer = self.identity.keys.sealer.as_ref();
+        let directory = self.identity.directory();
+        Rotation { directory, sealer, token_lifetime: ACCESS_TOKEN_LIFETIME, by }
+    }
+
+    async fn prepared(&self) -> String {
+        let made = self.rotation(&Actor::gateway()).prepare().await.unwrap();
+        self.identity.keys.read_now().await.unwrap();
+        made.kid
+    }
+
+    async fn promote(&self, kid: &str) {
+        self.rotation(&Actor::gateway()).promote(kid, Haste::AtOnce).await.unwrap();
+        self.identity.keys.read_now().await.unwrap();
+    }
+
+    /// Lets time pass for the state of a key.
+    pub(super) async fn age_signing_key(&self, kid: &str, by: Duration) {
+        let address = format!("sqlite://{}", self.folder.path().join("directory.db").display());
+        let mut conn =
+            <sqlx::SqliteConnection as sqlx::Connection>::connect(&address).await.unwrap();
+        let aged =
+            sqlx::query("UPDATE signing_keys SET changed_ms = changed_ms - $1 WHERE kid = $2")
+                .bind(i64::try_from(by.as_millis()).unwrap())
+                .bind(kid)
+                .execute(&mut conn)
+                .await
+                .unwrap();
+        assert_eq!(aged.rows_affected(), 1);
+    }
+
     async fn key(&self, scopes: &[&str]) -> ApiKeyText {
         let key = fresh_api_key().unwrap();
         let new = NewApiKey {
@@ -292,10 +324,10 @@ async fn the_text_of_an_api_key_is_nowhere_in_the_database() {
 async fn a_promoted_key_signs_and_the_one_before_still_verifies() {
     let f = Fixture::new().await;
     let old = f.token().await;
-    let kid = f.identity.prepare_signing_key().await.unwrap();
+    let kid = f.prepared().await;
     let jwks: serde_json::Value = serde_json::from_slice(&f.identity.jwks().await).unwrap();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2, "published before it signs");
-    f.identity.promote_signing_key(&kid).await.unwrap();
+    f.promote(&kid).await;
     let new = f.token().await;
     assert_eq!(token::parse(&new).unwrap().kid(), kid);
     f.identity.purge_verified();
@@ -309,9 +341,10 @@ async fn a_token_of_a_retired_key_is_refused_although_it_was_verified_before() {
     let old = f.token().await;
     let old_kid = token::parse(&old).unwrap().kid().to_owned();
     assert_eq!(code(f.bearer(&old).await), "accepted");
-    let kid = f.identity.prepare_signing_key().await.unwrap();
-    f.identity.promote_signing_key(&kid).await.unwrap();
-    f.identity.retire_signing_key(&old_kid).await.unwrap();
+    let kid = f.prepared().await;
+    f.promote(&kid).await;
+    f.rotation(&Actor::gateway()).retire(&old_kid, Haste::AtOnce).await.unwrap();
+    f.identity.keys.read_now().await.unwrap();
     assert_eq!(code(f.bearer(&old).await), "token_key_unknown");
 }
 
