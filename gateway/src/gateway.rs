@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::directory::Directory;
 use crate::edge::{JsonLimits, PerTenant, StrictJson};
 use crate::forms::FormTokens;
+use crate::guard::Turns;
 use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity, Proof};
 use crate::in_force::InForce;
 use crate::knock::Knock;
@@ -51,6 +52,8 @@ pub struct Gateway {
     pub pseudonyms: Pseudonyms,
     /// Tokens of the forms of our own pages.
     pub forms: FormTokens,
+    /// What sessions tried and failed at a moment ago.
+    pub turns: Turns,
     /// How many refusals of unknown callers get a record of their own.
     pub strangers: Strangers,
     /// What witnesses have cosigned of the ledger.

@@ -48,6 +48,7 @@ pub mod door;
 pub mod edge;
 pub mod forms;
 pub mod gateway;
+pub mod guard;
 pub mod harden;
 pub mod identify;
 pub mod in_force;

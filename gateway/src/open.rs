@@ -14,6 +14,7 @@ use crate::directory::{Directory, DirectoryError};
 use crate::edge::{Bounds, PerTenant};
 use crate::forms::FormTokens;
 use crate::gateway::Gateway;
+use crate::guard::Turns;
 use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::pseudonym::Pseudonyms;
 use crate::record::Strangers;
@@ -118,6 +119,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         secret_uses,
         pseudonyms,
         forms,
+        turns: Turns::default(),
         strangers: Strangers::new(),
         watched,
         tasks: TaskTracker::new(),

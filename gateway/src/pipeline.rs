@@ -41,7 +41,8 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     let tasks = gateway.tasks.clone();
     let steps = tasks.spawn(async move {
         let mut trail = Trail::begin(op, &knock);
-        let told = steps(&gateway, knock, &mut trail).await;
+        let mut told = steps(&gateway, knock, &mut trail).await;
+        trail.ended(&gateway.turns, &mut told);
         confirm::settle(&gateway, &trail).await;
         match told {
             Ok(told) => trail.answer(&gateway.ledger, told),

@@ -7,6 +7,10 @@
 //! Errors are sorted by *whose fault and what to do next*: the caller's credential, the caller's
 //! request, the rules, a limit, the ledger, or the app behind us.
 
+#[cfg(test)]
+mod tests;
+mod told;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -15,6 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::edge::Overloaded;
+use crate::guard::Feedback;
 use crate::identify::Unidentified;
 
 /// One argument that does not fit the tool's JSON Schema.
@@ -26,6 +31,25 @@ pub struct Violation {
     pub message: String,
     /// The JSON Schema keyword that failed (`required`, `type`, `enum`, ...).
     pub keyword: String,
+    /// The member that must be there and is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
+
+impl Violation {
+    /// Whether something that must be there is not.
+    #[must_use]
+    pub fn is_of_a_missing_member(&self) -> bool {
+        self.keyword == "required"
+    }
+
+    /// The argument in question as models know it: `a.0.b`.
+    #[must_use]
+    pub fn dotted(&self) -> String {
+        let parts =
+            self.path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
+        parts.chain(self.missing.clone()).collect::<Vec<_>>().join(".")
+    }
 }
 
 /// Why a call was not carried out, or did not end well.
@@ -88,8 +112,22 @@ pub enum Refusal {
     #[error("the tool `{0}` changed upstream and waits for an operator to accept it")]
     ToolQuarantined(String),
     /// Arguments do not fit the tool's schema.
-    #[error("{}", violations_text(.0))]
-    InvalidArguments(Vec<Violation>),
+    #[error("{0}")]
+    InvalidArguments(Feedback),
+    /// Values that stand for something that the model does not know, by their places.
+    #[error("a placeholder is no value: {}", .0.join(", "))]
+    PlaceholderValues(Vec<String>),
+    /// An id of a shape that models invent.
+    #[error("`{value}` is no id that an answer gave; look `{field}` up first")]
+    FabricatedId {
+        /// The argument.
+        field: &'static str,
+        /// Its value, shortened.
+        value: String,
+    },
+    /// A write that carries the code of an error of this session.
+    #[error("the arguments carry the words of an error instead of what was asked for")]
+    ErrorInArguments,
 
     // --- what the rules say ---
     /// The rules refuse.
@@ -277,31 +315,10 @@ impl Refusal {
             "i18n_key": face.i18n,
             "rules": self.rules(),
         });
-        if let (Self::InvalidArguments(violations), Some(map)) = (self, body.as_object_mut()) {
-            map.insert("violations".into(), json!(violations));
-        }
-        if let (Self::StepUp { needs, .. }, Some(map)) = (self, body.as_object_mut()) {
-            map.insert("acr_values".into(), json!(needs.acr));
-            map.insert("max_age".into(), json!(needs.max_age));
+        if let Some(map) = body.as_object_mut() {
+            map.extend(self.members());
         }
         body
-    }
-
-    /// What `WWW-Authenticate` says beyond its scheme, for a refusal that names the credential that is needed.
-    #[must_use]
-    pub fn challenge(&self) -> Option<String> {
-        let Self::StepUp { needs, .. } = self else { return None };
-        let mut challenge = "error=\"insufficient_user_authentication\"".to_owned();
-        // What a rule has in quotes may hold what ends a header's text; the body tells it all the same.
-        let plain =
-            |acr: &&String| acr.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-        if let Some(acr) = needs.acr.as_ref().filter(plain) {
-            challenge.push_str(&format!(", acr_values=\"{acr}\""));
-        }
-        if let Some(age) = needs.max_age {
-            challenge.push_str(&format!(", max_age=\"{age}\""));
-        }
-        Some(challenge)
     }
 
     /// THE TABLE. One line a refusal: status, stable code, i18n key.
@@ -330,7 +347,16 @@ impl Refusal {
                 (404, "UNKNOWN_SUB_FUNCTION", "errors.dispatch.unknown_sub_function")
             }
             Self::ToolQuarantined(_) => (403, "TOOL_QUARANTINED", "errors.dispatch.quarantined"),
-            Self::InvalidArguments(list) => validation_face(list),
+            Self::InvalidArguments(feedback) => validation_face(feedback),
+            Self::PlaceholderValues(_) => {
+                (422, "VALIDATION_MISSING_FIELD", "errors.validation.missing_field")
+            }
+            Self::FabricatedId { .. } => {
+                (422, "FABRICATED_ID_SHAPE", "errors.validation.fabricated_id_shape")
+            }
+            Self::ErrorInArguments => {
+                (422, "ERROR_IN_ARGUMENTS", "errors.validation.error_in_arguments")
+            }
             Self::Denied { rules, .. } => denied_face(rules),
             Self::StepUp { .. } => (401, "STEP_UP_REQUIRED", "errors.auth.step_up"),
             Self::NoRules => (503, "POLICIES_UNAVAILABLE", "errors.backend.policies"),
@@ -397,8 +423,8 @@ impl From<portcullis_policies::Refusal> for Refusal {
 }
 
 /// A missing field has a code of its own, because a model that is told so can supply it.
-fn validation_face(violations: &[Violation]) -> FaceRow {
-    if violations.iter().any(|v| v.keyword == "required") {
+fn validation_face(feedback: &Feedback) -> FaceRow {
+    if feedback.is_missing_something() {
         (422, "VALIDATION_MISSING_FIELD", "errors.validation.missing_field")
     } else {
         (422, "VALIDATION_TYPE_ERROR", "errors.validation.type_error")
@@ -419,44 +445,4 @@ fn denied_face(rules: &[String]) -> FaceRow {
 
 fn denied_text(reasons: &[String]) -> String {
     if reasons.is_empty() { "no rule permits this call".to_owned() } else { reasons.join("; ") }
-}
-
-fn violations_text(violations: &[Violation]) -> String {
-    let lines: Vec<String> = violations
-        .iter()
-        .map(|v| {
-            let place = if v.path.is_empty() { "/" } else { &v.path };
-            format!("{place}: {}", v.message)
-        })
-        .collect();
-    format!("the arguments do not fit the tool's schema: {}", lines.join("; "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_body_has_the_four_fields_of_the_contract_and_an_i18n_key() {
-        let body = Refusal::UnknownApp("nope".into()).body();
-        assert_eq!(body["status"], 404);
-        assert_eq!(body["error"], "UNKNOWN_TOOL");
-        assert_eq!(body["detail"], body["message"]);
-        assert_eq!(body["i18n_key"], "errors.dispatch.unknown_tool");
-    }
-
-    #[test]
-    fn an_internal_word_never_reaches_the_body() {
-        let body = Refusal::Unavailable("sqlx pool timed out".into()).body().to_string();
-        assert!(!body.contains("sqlx"), "{body}");
-        let body = Refusal::InvalidCredential("bad signature").body().to_string();
-        assert!(!body.contains("signature"), "{body}");
-    }
-
-    #[test]
-    fn a_passing_refusal_says_when_to_come_back() {
-        let busy = Refusal::Busy { retry_after: Duration::from_secs(3) };
-        assert_eq!(busy.retry_after(), Some(Duration::from_secs(3)));
-        assert_eq!(Refusal::MissingCredential.retry_after(), None);
-    }
 }

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::door::read_bytes;
 use crate::edge::StrictJson;
 use crate::gateway::Gateway;
+use crate::guard;
 use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::knock::{Hints, RouteWanted, Wanted};
@@ -256,9 +257,11 @@ pub fn resolve(
             if call.app.upstream.as_proxy().is_some() {
                 return Err(Refusal::UnknownFunction(shown(&function)));
             }
-            Ok(call)
+            no_error_words(gateway, caller, call)
         }
-        Wanted::Route(route) => route_call(in_force, caller, *route),
+        Wanted::Route(route) => {
+            no_error_words(gateway, caller, route_call(in_force, caller, *route)?)
+        }
         Wanted::Secret(wanted) => {
             let confirmation = secret::confirmed(&wanted, caller);
             let call = secret::call(gateway, in_force, caller, wanted)?;
@@ -273,6 +276,13 @@ pub fn resolve(
     Ok((call?, Confirmation::default()))
 }
 
+/// A write without the words of what failed in this session a moment ago.
+fn no_error_words(gateway: &Gateway, caller: &Caller, call: ToolCall) -> Result<ToolCall, Refusal> {
+    let failed = gateway.turns.failed(caller.session());
+    guard::of_write(call.tool.spec.action_type, &failed, &call.args.value)?;
+    Ok(call)
+}
+
 /// Resolves a function by its name; also the way by which stored bytes come back.
 ///
 /// # Errors
@@ -285,6 +295,7 @@ pub fn function_call(
     args: StrictJson,
 ) -> Result<ToolCall, Refusal> {
     let (app, tool) = find(&in_force.catalogue, name)?;
+    guard::of_values(&args.value)?;
     check_arguments(&tool, &args.value)?;
     let digest = call_digest(name, &args.bytes);
     let argument = tenant_argument(&app, &args.value)?;
@@ -355,8 +366,9 @@ fn check_arguments(tool: &Tool, args: &Value) -> Result<(), Refusal> {
             path: v.path,
             message: v.message,
             keyword: v.keyword,
+            missing: v.missing,
         });
-        Refusal::InvalidArguments(shown.collect())
+        Refusal::InvalidArguments(shown.collect::<Vec<_>>().into())
     })
 }
 

@@ -6,6 +6,7 @@
 //! `regex` engine, so a hostile schema cannot make a hostile argument run for minutes; the price is
 //! that look-around is refused when the tool is loaded, not when it is called.
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use portcullis_policies::ActionType;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct Violation {
     pub message: String,
     /// The JSON Schema keyword that failed, for instance `required`.
     pub keyword: String,
+    /// The member that must be there and is not, for `required`.
+    pub missing: Option<String>,
 }
 
 /// Why a schema cannot be used.
@@ -100,6 +103,10 @@ fn violation(e: &ValidationError<'_>) -> Violation {
         path: e.instance_path().as_str().chars().take(200).collect(),
         message: e.masked_with("the value").to_string().chars().take(300).collect(),
         keyword: e.kind().keyword().to_owned(),
+        missing: match e.kind() {
+            ValidationErrorKind::Required { property } => property.as_str().map(str::to_owned),
+            _ => None,
+        },
     }
 }
 

@@ -8,6 +8,7 @@ import sys
 import httpx
 from imperal_mcp.client import ImperalClient
 from imperal_mcp.config import Config
+from imperal_mcp.server import _shape
 from imperal_sdk.auth import ImperalAuth
 from imperal_sdk.types.identity import User
 
@@ -32,6 +33,10 @@ def a2_me_is_an_sdk_user() -> None:
 async def a24_imperal_mcp_runs_a_tool() -> None:
     client = ImperalClient(Config(api_url=gateway, token=token))
     report("A24", result=await client.run_tool("notes", "list_notes", {"limit": 5}))
+    # Its own shaping of the answer takes any `error` member for a failure.
+    made = await client.operate("notes", "create_note", {"title": "milk"})
+    card = await client.operate("notes", "delete_note", {"note_id": "note-1"}, confirmation_bypassed=True)
+    report("A24 operate", made=made, shaped=_shape(made), card=card)
 
 
 a1_the_sdk_verifies_our_token()

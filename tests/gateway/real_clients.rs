@@ -86,7 +86,7 @@ async fn works_with_the_unmodified_imperal_packages() {
     let args = ["clients/imperal_checks.py", gate.url(), &token, &id, "imp_t_acme"];
     let said = python(&args, "").await;
     let checks: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let [a1, a2, a24] = checks.as_slice() else { panic!("three checks: {said}") };
+    let [a1, a2, a24, operate] = checks.as_slice() else { panic!("four checks: {said}") };
     for me in [a1, a2] {
         assert_eq!((&me["imperal_id"], &me["tenant_id"]), (&json!(id), &json!("imp_t_acme")));
     }
@@ -94,7 +94,12 @@ async fn works_with_the_unmodified_imperal_packages() {
     let scopes = a1["scopes"].as_array().unwrap();
     assert!(scopes.contains(&json!("notes:read")), "{a1}");
     assert_eq!(a24["result"]["status"], "success", "{a24}");
-    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(operate["made"]["kind"], "tool_result", "{operate}");
+    assert_eq!(operate["shaped"]["status"], "ok", "its own shaping takes it for a success");
+    let card = &operate["card"];
+    assert_eq!(card["kind"], "confirmation", "its claim of a bypass counts for nothing: {card}");
+    assert!(card["confirmation_id"].as_str().unwrap().starts_with("imp_c_"), "{card}");
+    assert_eq!(upstream.seen().len(), 2, "a read and a write");
 }
 
 async fn raw_mcp(gate: &Deployment, user: &str, body: &str) -> Answer {

@@ -48,7 +48,7 @@ fn witnesses(gateway: &Gateway) -> serde_json::Value {
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let status = gateway.ledger.status();
     let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
-    let rows: [(&str, &str, &str, u64); 6] = [
+    let rows: [(&str, &str, &str, u64); 7] = [
         (
             "portcullis_ledger_records_total",
             "counter",
@@ -78,6 +78,12 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             "gauge",
             "How long the oldest record has been waiting for a quorum of witnesses.",
             gateway.watched.lag().since.as_secs(),
+        ),
+        (
+            "portcullis_unknown_functions_total",
+            "counter",
+            "Calls of apps or functions that are not there, since start.",
+            gateway.turns.unknown_functions(),
         ),
         ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
     ];

@@ -46,6 +46,7 @@ pub enum Effect {
 /// Every route: method, path pattern, effect.
 pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/extensions/{app}/call", Effect::Pipeline),
+    ("POST", "/v1/extensions/{app}/operate", Effect::Pipeline),
     ("GET", "/v1/confirmations/active", Effect::Shows),
     ("GET", "/v1/confirmations/{id}", Effect::Shows),
     ("POST", "/v1/confirmations/{id}/confirm", Effect::Pipeline),
@@ -117,6 +118,7 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/extensions/{app}/call", post(v1::call))
+        .route("/v1/extensions/{app}/operate", post(v1::operate))
         .route("/v1/confirmations/active", get(confirmations::active))
         .route("/v1/confirmations/{id}", get(confirmations::one))
         .route("/v1/confirmations/{id}/confirm", post(v1::confirm))

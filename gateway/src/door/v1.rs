@@ -39,6 +39,44 @@ pub async fn call(
     Path(app): Path<String>,
     at: AtDoor,
 ) -> Response<Body> {
+    respond(run(gateway, app, at).await)
+}
+
+/// `POST /v1/extensions/{app}/operate`: the same call, its answer in the words of `imperal-mcp`. That client's
+/// `confirmation_bypassed` is its own claim about its own terminal, so it is not even read: the rules ask whom they ask.
+pub async fn operate(
+    State(gateway): State<Arc<Gateway>>,
+    Path(app): Path<String>,
+    at: AtDoor,
+) -> Response<Body> {
+    let answer = run(gateway, app, at).await;
+    let shown = match &answer.told {
+        Told::Done(value) => json!({ "kind": "tool_result", "content": content(value, answer.op) }),
+        Told::AskFirst(asked) => {
+            let mut card = serde_json::to_value(asked).unwrap_or_default();
+            if let Some(card) = card.as_object_mut() {
+                card.insert("kind".into(), json!("confirmation"));
+            }
+            card
+        }
+        _ => return respond(answer),
+    };
+    let mut headers = http::HeaderMap::new();
+    answer.describe(&mut headers);
+    let mut response = json_response(StatusCode::OK, Bytes::from(shown.to_string()));
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// What the tool gave, without empty members: that client takes any `error`, even none, for a failure.
+fn content(value: &[u8], op: Uuid) -> Value {
+    let body = serde_json::from_slice(&call_response(value, op)).unwrap_or_default();
+    let members: Map<String, Value> = body;
+    Value::Object(members.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
+/// A call of a function, by the body of `/call` and `/operate`.
+async fn run(gateway: Arc<Gateway>, app: String, at: AtDoor) -> Answer {
     let AtDoor { mut knock, body, .. } = at;
     match read_call(&gateway, body).await {
         Ok(body) => {
@@ -50,7 +88,7 @@ pub async fn call(
         }
         Err(refusal) => knock.wanted = Wanted::Malformed(refusal),
     }
-    respond(pipeline::run(gateway, knock).await)
+    pipeline::run(gateway, knock).await
 }
 
 /// `POST /v1/confirmations/{id}/confirm` and its alias `/accept`: runs the stored bytes, once.
@@ -164,6 +202,14 @@ mod tests {
         let body = shaped(r#"{"status":"error","error":"no","error_code":"X","secret":"s"}"#);
         assert_eq!((&body["status"], &body["error_code"]), (&json!("error"), &json!("X")));
         assert_eq!(body.get("secret"), None);
+    }
+
+    #[test]
+    fn a_success_holds_no_error_for_the_client_that_looks_for_the_word() {
+        let of = |value: &str| content(value.as_bytes(), Uuid::nil());
+        let good = of(r#"{"status":"success","data":{"id":7},"error":null}"#);
+        assert_eq!((good.get("error"), &good["data"]["id"]), (None, &json!(7)));
+        assert_eq!(of(r#"{"status":"error","error":"no"}"#)["error"], "no");
     }
 
     #[test]

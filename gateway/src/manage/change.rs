@@ -266,9 +266,16 @@ fn typed<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, Refusal> {
 }
 
 pub(super) fn misfit(message: &str) -> Refusal {
-    let keyword = if message.starts_with("missing field") { "required" } else { "type" };
-    let (path, message, keyword) = (String::new(), message.to_owned(), keyword.to_owned());
-    Refusal::InvalidArguments(vec![Violation { path, message, keyword }])
+    // The words of serde, which gives no other form of them.
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let keyword = if missing.is_some() { "required" } else { "type" };
+    let violation = Violation {
+        path: String::new(),
+        message: message.to_owned(),
+        keyword: keyword.to_owned(),
+        missing: missing.map(str::to_owned),
+    };
+    Refusal::InvalidArguments(vec![violation].into())
 }
 
 /// A member that is there, `null` or not, is different from one that is left out.

@@ -11,8 +11,10 @@ use uuid::Uuid;
 use super::log_of;
 use crate::answer::{Answer, Told};
 use crate::gateway::Gateway;
+use crate::guard::Turns;
 use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
+use crate::refusal::Refusal;
 use crate::resolve::ToolCall;
 
 /// The trail of one call: filled step by step, never read by a decision.
@@ -187,6 +189,14 @@ impl Trail {
     #[must_use]
     pub fn tool_name(&self) -> Option<String> {
         self.tool.as_ref().map(|tool| format!("{}/{}", tool.server, tool.name))
+    }
+
+    /// Keeps for the session's next calls how this one ended, and counts it where arguments did not fit.
+    pub fn ended(&self, turns: &Turns, told: &mut Result<Told, Refusal>) {
+        if let Some(session) = &self.who.session {
+            let tool = self.tool_name().or_else(|| self.asked.clone());
+            turns.ended(session, &tool.unwrap_or_default(), told);
+        }
     }
 
     /// The operation id.

@@ -15,6 +15,8 @@ fn names_every_violation_with_its_path_and_never_the_value() {
     assert!(at.contains(&("/n", "maximum")), "{found:?}");
     assert!(at.contains(&("/mail", "maxLength")), "{found:?}");
     assert!(at.contains(&("", "required")), "{found:?}");
+    let missing: Vec<&str> = found.iter().filter_map(|v| v.missing.as_deref()).collect();
+    assert_eq!(missing, ["id"]);
     assert!(at.contains(&("", "additionalProperties")), "{found:?}");
     assert!(!format!("{found:?}").contains("hunter2"));
 }

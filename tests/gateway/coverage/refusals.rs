@@ -105,6 +105,22 @@ async fn asked_wrongly() -> Vec<Produced> {
             "VALIDATION_MISSING_FIELD",
             gate.call("ana", "notes", "create_note", json!({})).await,
         ),
+        (
+            "PlaceholderValues",
+            "VALIDATION_MISSING_FIELD",
+            gate.call("ana", "notes", "create_note", json!({ "title": "<TITLE>" })).await,
+        ),
+        (
+            "FabricatedId",
+            "FABRICATED_ID_SHAPE",
+            gate.call("ana", "notes", "create_note", json!({ "message_id": "a-b-1" })).await,
+        ),
+        (
+            // The session has met this code a moment ago, above.
+            "ErrorInArguments",
+            "ERROR_IN_ARGUMENTS",
+            gate.call("ana", "notes", "create_note", json!({ "title": "UNKNOWN_TOOL" })).await,
+        ),
         ("Denied", "PERMISSION_DENIED", gate.call("nil", "notes", "list_notes", json!({})).await),
         ("TooManyRequests", "RATE_LIMITED", login().await),
     ]

@@ -1,0 +1,77 @@
+//! The published error codes with their i18n keys and English texts (wire-contract.md section 7).
+//!
+//! Clients translate by the key and fill the placeholders from the refusal's `i18n_params`; who has no translation
+//! shows `default_en`. No text is made from an exception.
+
+/// One code of the taxonomy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable code.
+    pub code: &'static str,
+    /// The key of the translated text.
+    pub i18n_key: &'static str,
+    /// The English text; names in braces stand for parameters.
+    pub default_en: &'static str,
+}
+
+const fn entry(code: &'static str, i18n_key: &'static str, default_en: &'static str) -> Entry {
+    Entry { code, i18n_key, default_en }
+}
+
+/// All codes that every client knows; others are ours or an app's own.
+pub const TAXONOMY: [Entry; 12] = [
+    entry(
+        "VALIDATION_MISSING_FIELD",
+        "errors.validation.missing_field",
+        "Something is missing: {fields}.",
+    ),
+    entry(
+        "VALIDATION_TYPE_ERROR",
+        "errors.validation.type_error",
+        "The value of {field} does not fit.",
+    ),
+    entry(
+        "FABRICATED_ID_SHAPE",
+        "errors.validation.fabricated_id_shape",
+        "That id was made up. Look it up first.",
+    ),
+    entry("UNKNOWN_TOOL", "errors.dispatch.unknown_tool", "There is no tool {app_tool}."),
+    entry(
+        "UNKNOWN_SUB_FUNCTION",
+        "errors.dispatch.unknown_sub_function",
+        "There is no function {name}.",
+    ),
+    entry("PERMISSION_DENIED", "errors.auth.permission_denied", "You may not do this."),
+    entry(
+        "TENANT_SCOPE_VIOLATION",
+        "errors.auth.tenant_scope",
+        "This belongs to another organisation.",
+    ),
+    entry("BACKEND_TIMEOUT", "errors.backend.timeout", "The service did not answer in time."),
+    entry("BACKEND_5XX", "errors.backend.5xx", "The service failed."),
+    entry("RATE_LIMITED", "errors.rate_limited", "Too many requests. Try again in a moment."),
+    entry("INTERNAL", "errors.internal", "Something went wrong on our side."),
+    entry("EXT_UNSTRUCTURED_ERROR", "errors.ext.unstructured", "The app failed."),
+];
+
+/// The entry of a code.
+#[must_use]
+pub fn find(code: &str) -> Option<&'static Entry> {
+    TAXONOMY.iter().find(|entry| entry.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_keys_are_unique_and_of_the_published_form() {
+        for (index, entry) in TAXONOMY.iter().enumerate() {
+            let form = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
+            assert!(entry.code.bytes().all(form) && entry.i18n_key.starts_with("errors."));
+            for other in &TAXONOMY[index + 1..] {
+                assert!(entry.code != other.code && entry.i18n_key != other.i18n_key, "{entry:?}");
+            }
+        }
+    }
+}
