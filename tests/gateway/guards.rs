@@ -16,7 +16,7 @@ async fn nothing_reaches_the_app() {
     let gate = Deployment::builder().notes(&upstream).start().await;
     let unknown = create(&gate, json!({ "title": "<UNKNOWN>", "text": " <BODY_1> " })).await;
     refused(&unknown, "VALIDATION_MISSING_FIELD");
-    assert_eq!(unknown.body["i18n_params"]["fields"], "text, title", "{unknown:?}");
+    assert_eq!(unknown.body["i18n_params"]["fields"], "title, text", "{unknown:?}");
     let invented = create(&gate, json!({ "title": "x", "message_id": "a-b-1" })).await;
     refused(&invented, "FABRICATED_ID_SHAPE");
     assert_eq!(invented.body["field"], "message_id");
@@ -69,7 +69,7 @@ async fn an_error_is_not_written_down_in_place_of_what_was_asked() {
     let gate = Deployment::builder().notes(&upstream).start().await;
     let report = json!({ "title": "BACKEND_5XX: The service failed." });
     assert_eq!(create(&gate, report.clone()).await.status, 200, "nothing failed before");
-    upstream.answers("/create_note", 500, "no");
+    upstream.answers("/notes/create_note", 500, "no");
     assert_eq!(create(&gate, json!({ "title": "milk" })).await.code(), "BACKEND_5XX");
     let seen = upstream.seen().len();
     refused(&create(&gate, report.clone()).await, "ERROR_IN_ARGUMENTS");

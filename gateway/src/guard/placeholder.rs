@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_placeholder_is_found_at_any_depth_and_named_by_its_path() {
         let args = json!({"to": "<RECIPIENT>", "parts": [{"body": " <BODY_2> "}, "<X>"], "n": 1});
-        assert_eq!(paths(&args), ["parts[0].body", "parts[1]", "to"]);
+        assert_eq!(paths(&args), ["to", "parts[0].body", "parts[1]"]);
         assert_eq!(paths(&json!("<WHOLE>")), [""]);
     }
 

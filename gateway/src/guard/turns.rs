@@ -55,6 +55,11 @@ impl Turns {
                 self.fitted(session, tool);
                 error_code(value)
             }
+            // The app was asked and failed, or nobody knows.
+            Ok(Told::Refused(refusal)) => {
+                self.fitted(session, tool);
+                Some(refusal.code())
+            }
             Ok(_) => return self.fitted(session, tool),
             Err(Refusal::InvalidArguments(feedback)) => {
                 let attempt = self.count(session, tool);
@@ -153,8 +158,9 @@ mod tests {
     #[test]
     fn failures_are_known_by_their_published_codes_to_their_session_only() {
         let turns = Turns::default();
-        turns.ended("s", "a/b", &mut Err(Refusal::OutcomeUnknown(String::new())));
-        turns.ended("s", "a/b", &mut Err(Refusal::OutcomeUnknown(String::new())));
+        let unknown = || Refusal::OutcomeUnknown(String::new());
+        turns.ended("s", "a/b", &mut Ok(Told::Refused(unknown())));
+        turns.ended("s", "a/b", &mut Err(unknown()));
         turns.ended("s", "a/b", &mut Err(Refusal::ConfirmationExpired));
         let failed = br#"{"status":"error","error":"no"}"#;
         turns.ended("s", "a/b", &mut Ok(Told::Done(Bytes::from_static(failed))));
