@@ -37,10 +37,9 @@ impl Refusal {
                     json!("call the tool that lists or finds it, and use the id that it gives"),
                 ),
             ]),
-            Self::StepUp { needs, .. } => members([
-                ("acr_values", json!(needs.acr)),
-                ("max_age", json!(needs.max_age)),
-            ]),
+            Self::StepUp { needs, .. } => {
+                members([("acr_values", json!(needs.acr)), ("max_age", json!(needs.max_age))])
+            }
             _ => Map::new(),
         };
         if let Some(entry) = taxonomy::find(self.code()) {
