@@ -80,6 +80,13 @@ pub enum Refusal {
     #[error("{0}")]
     WrongPassword(String),
 
+    /// The password is right, and the account wants a code of its second factor too.
+    #[error("send the code of your second factor as `otp`")]
+    SecondFactorRequired,
+    /// A code of the second factor was asked for, and it was none or an old one.
+    #[error("the code is wrong or was used before")]
+    WrongCode,
+
     // --- what is asked ---
     /// The bytes on the wire are not one unambiguous HTTP request.
     #[error("the request is malformed or ambiguous: {0}")]
@@ -333,6 +340,10 @@ impl Refusal {
                 (403, "REGISTRATION_CLOSED", "errors.auth.registration_closed")
             }
             Self::WrongPassword(_) => (403, "WRONG_PASSWORD", "errors.auth.wrong_password"),
+            Self::SecondFactorRequired => {
+                (401, "SECOND_FACTOR_REQUIRED", "errors.auth.second_factor_required")
+            }
+            Self::WrongCode => (403, "WRONG_CODE", "errors.auth.wrong_code"),
             Self::MalformedRequest(_) => (400, "MALFORMED_REQUEST", "errors.request.malformed"),
             Self::MalformedBody(_) => (400, "MALFORMED_BODY", "errors.request.malformed_body"),
             Self::BodyTooLarge { .. } => (413, "BODY_TOO_LARGE", "errors.request.too_large"),

@@ -68,6 +68,10 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     // A session that there is not needs no ending.
     ("POST", "/v1/auth/logout", "/v1/auth/logout", 200),
     ("POST", "/v1/auth/me/change-password", "/v1/auth/me/change-password", 401),
+    ("POST", "/v1/auth/me/totp", "/v1/auth/me/totp", 401),
+    ("DELETE", "/v1/auth/me/totp", "/v1/auth/me/totp", 401),
+    ("POST", "/v1/auth/me/totp/confirm", "/v1/auth/me/totp/confirm", 401),
+    ("DELETE", "/v1/users/{id}/totp", "/v1/users/imp_x/totp", 401),
     ("GET", "/signin", "/signin", 200),
     ("POST", "/signin", "/signin", 400),
     ("POST", "/signout", "/signout", 303),

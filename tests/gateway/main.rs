@@ -33,6 +33,7 @@ mod records;
 mod refuses;
 mod reloads;
 mod rotates;
+mod second_factor;
 mod secrets;
 mod signing_keys;
 mod step_up;

@@ -41,6 +41,7 @@ mod standing;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod totp;
 mod users;
 
 pub use accepted::AcceptedTool;
@@ -62,6 +63,7 @@ pub use settings::{SettingFacts, UserSettings};
 pub use signing::{SigningKeyRow, SigningKeyState};
 pub use standing::{STANDING_TTL, Standing};
 pub use tenants::{Tenant, TenantFacts, TenantPatch, fresh_tenant_id};
+pub use totp::StoredTotp;
 pub use users::{NewUser, User, UserFilter};
 
 /// Unix milliseconds, now.

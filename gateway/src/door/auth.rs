@@ -34,6 +34,8 @@ struct LoginBody {
     password: String,
     #[serde(default = "default_tenant")]
     tenant_id: String,
+    #[serde(default)]
+    otp: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +63,7 @@ pub async fn login(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<
             tenant: body.tenant_id.parse().map_err(|_| SignInRefused::Credentials)?,
             email: body.email,
             password: SecretString::from(body.password),
+            otp: body.otp,
             source,
         };
         Ok(door.identity.sign_in(attempt).await?)
@@ -182,7 +185,10 @@ impl From<SignInRefused> for Refusal {
         match refused {
             SignInRefused::TooMany { retry_after } => Self::TooManyRequests { retry_after },
             SignInRefused::Busy => Self::Busy { retry_after: BUSY_RETRY },
-            SignInRefused::Credentials => Self::InvalidCredential(refused.code()),
+            SignInRefused::Credentials | SignInRefused::SecondFactorWrong => {
+                Self::InvalidCredential(refused.code())
+            }
+            SignInRefused::SecondFactorMissing => Self::SecondFactorRequired,
             SignInRefused::Unavailable(_) => Self::Unavailable(refused.to_string()),
         }
     }
@@ -195,10 +201,14 @@ impl From<AccountRefused> for Refusal {
             AccountRefused::WrongPassword | AccountRefused::NoPassword => {
                 Self::WrongPassword(refused.to_string())
             }
+            AccountRefused::WrongCode => Self::WrongCode,
             AccountRefused::PasswordLength => Self::InvalidValue(refused.to_string()),
             AccountRefused::Directory(fault) => match fault {
                 DirectoryError::Conflict { .. } => Self::Conflict(fault.to_string()),
                 DirectoryError::Invalid { .. } => Self::InvalidValue(fault.to_string()),
+                DirectoryError::NotFound { what } if what.starts_with("second factor") => {
+                    Self::NotThere(what.to_owned())
+                }
                 DirectoryError::NotFound { .. } => Self::RegistrationClosed,
                 other => Self::Unavailable(other.to_string()),
             },

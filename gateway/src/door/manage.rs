@@ -51,6 +51,11 @@ pub fn user() -> Route {
     verb!(on_get, ReadUser).merge(verb!(on_patch, UpdateUser)).merge(delete)
 }
 
+/// `/v1/users/{id}/totp`
+pub fn totp() -> Route {
+    verb!(on_delete, ResetTotp)
+}
+
 /// `/v1/auth/users/{id}/cases-uid`
 pub fn cases_uid() -> Route {
     verb!(on_patch, UpdateUser)

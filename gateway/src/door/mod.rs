@@ -13,6 +13,7 @@ pub mod mcp;
 pub mod pages;
 pub mod proxy;
 pub mod secrets;
+pub mod totp;
 pub mod v1;
 
 use std::sync::Arc;
@@ -101,6 +102,10 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/auth/register", Effect::Own),
     ("POST", "/v1/auth/logout", Effect::Own),
     ("POST", "/v1/auth/me/change-password", Effect::Own),
+    ("POST", "/v1/auth/me/totp", Effect::Own),
+    ("DELETE", "/v1/auth/me/totp", Effect::Own),
+    ("POST", "/v1/auth/me/totp/confirm", Effect::Own),
+    ("DELETE", "/v1/users/{id}/totp", Effect::Pipeline),
     ("GET", "/signin", Effect::Public),
     ("POST", "/signin", Effect::Own),
     ("POST", "/signout", Effect::Own),
@@ -155,6 +160,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/auth/register", post(account::register))
         .route("/v1/auth/logout", post(account::logout))
         .route("/v1/auth/me/change-password", post(account::change_password))
+        .route("/v1/auth/me/totp", post(totp::offer).delete(totp::remove))
+        .route("/v1/auth/me/totp/confirm", post(totp::confirm))
+        .route("/v1/users/{id}/totp", manage::totp())
         .route("/signin", get(pages::session::ask).post(pages::session::begin))
         .route("/signout", post(pages::session::end))
         .route("/ext/{app}/secrets", get(pages::secrets::show))

@@ -49,6 +49,9 @@ pub enum AccountRefused {
     /// The password of now is another.
     #[error("the current password is wrong")]
     WrongPassword,
+    /// No code of the second factor, or one that was used before.
+    #[error("the code is wrong or was used before")]
+    WrongCode,
     /// It is no person who signed in here by password.
     #[error("only a person who signed in by password changes it")]
     NoPassword,

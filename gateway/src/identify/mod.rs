@@ -39,6 +39,7 @@ mod strength;
 #[cfg(test)]
 mod tests;
 mod token;
+mod totp;
 mod verified;
 
 use std::net::IpAddr;
@@ -61,6 +62,7 @@ pub use rotation::{Haste, Rotation, RotationError};
 pub use sealer::{SealFault, Sealer};
 pub use sign_in::{Issued, SignIn, SignInRefused};
 pub use token::{AccessClaims, TokenFault};
+pub use totp::TotpOffer;
 
 use crate::directory::{Directory, DirectoryError};
 use credential::Credential;
@@ -111,9 +113,9 @@ pub struct ConnectionFacts<'a> {
 }
 
 /// Everything that identification keeps: keys, caches and bounds. One per process, shared in an `Arc`.
-#[derive(Debug)]
 pub struct Identity {
     directory: Directory,
+    sealer: Arc<dyn Sealer>,
     keys: SigningKeys,
     verified: VerifiedTokens,
     handed: HandedTokens,
@@ -123,6 +125,12 @@ pub struct Identity {
     terms: TokenTerms,
 }
 
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
 impl Identity {
     /// Reads the signing keys, making the first one when there is none.
     pub async fn open(
@@ -130,9 +138,11 @@ impl Identity {
         sealer: Arc<dyn Sealer>,
         settings: IdentitySettings,
     ) -> Result<Self, IdentityError> {
-        let keys = SigningKeys::open(directory.clone(), sealer, settings.key_size).await?;
+        let keys =
+            SigningKeys::open(directory.clone(), Arc::clone(&sealer), settings.key_size).await?;
         Ok(Self {
             directory,
+            sealer,
             keys,
             verified: VerifiedTokens::new(),
             handed: HandedTokens::new(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::password::Checked;
 use super::token::{ActorKind, sign};
-use super::{AccessClaims, Caller, Identity, PasswordFault, Proof, now_seconds, strength};
+use super::{AccessClaims, Caller, Identity, PasswordFault, Proof, now_seconds};
 use crate::directory::{Actor, DirectoryError, Standing, User};
 
 /// One try to sign in.
@@ -22,6 +22,8 @@ pub struct SignIn {
     pub email: String,
     /// As typed.
     pub password: SecretString,
+    /// As typed: a code or a recovery code of the second factor.
+    pub otp: Option<SecretString>,
     /// Where the try comes from.
     pub source: IpAddr,
 }
@@ -52,6 +54,12 @@ pub enum SignInRefused {
     /// Not an active account with this password.
     #[error("email or password is wrong")]
     Credentials,
+    /// The password is right, and the account has a second factor of which no code was given.
+    #[error("a code of the second factor is needed as well")]
+    SecondFactorMissing,
+    /// The password is right, and the code is wrong or was used before.
+    #[error("the code of the second factor is wrong or was used before")]
+    SecondFactorWrong,
     /// Too many checks at once.
     #[error("too many sign-ins at once; try again")]
     Busy,
@@ -67,6 +75,8 @@ impl SignInRefused {
         match self {
             Self::TooMany { .. } => "login_rate_limited",
             Self::Credentials => "invalid_credentials",
+            Self::SecondFactorMissing => "second_factor_required",
+            Self::SecondFactorWrong => "second_factor_wrong",
             Self::Busy => "login_busy",
             Self::Unavailable(_) => "identity_unavailable",
         }
@@ -111,13 +121,20 @@ impl Identity {
             return Err(SignInRefused::Credentials);
         };
         let standing = self.directory.principal(&user.id).await?;
+        let strength = match self.with_second_factor(&user.id, attempt.otp.as_ref()).await {
+            Err(SignInRefused::SecondFactorMissing) => {
+                // Nothing was guessed: whoever has the password comes again with a code.
+                self.logins.succeeded(attempt.source, &account);
+                return Err(SignInRefused::SecondFactorMissing);
+            }
+            other => other?,
+        };
         if rehash {
             let hash = self.passwords.hash(attempt.password).await?;
             self.directory.set_password_hash(&user.id, &hash, &Actor::gateway()).await?;
         }
         self.directory.note_login(&user.id).await?;
         self.logins.succeeded(attempt.source, &account);
-        let strength = strength::by_password();
         let session = self.fresh_session(&standing, &strength).await?;
         self.issue(standing, session, strength, |jti| Proof::Password { jti }).await
     }

@@ -1,6 +1,6 @@
 //! How strong a sign-in was, in the words that rules and other verifiers know.
 
-use portcullis_policies::{ACR_PASSWORD, Strength};
+use portcullis_policies::{ACR_MFA, ACR_PASSWORD, Strength};
 
 use super::{AccessClaims, now_seconds};
 
@@ -9,6 +9,15 @@ pub(super) fn by_password() -> Strength {
     Strength {
         amr: vec!["pwd".to_owned()],
         acr: Some(ACR_PASSWORD.to_owned()),
+        auth_time: Some(now_seconds()),
+    }
+}
+
+/// A password and a code of a second factor, a moment ago.
+pub(super) fn by_password_and_code() -> Strength {
+    Strength {
+        amr: ["pwd", "otp", "mfa"].map(str::to_owned).into(),
+        acr: Some(ACR_MFA.to_owned()),
         auth_time: Some(now_seconds()),
     }
 }

@@ -1,6 +1,7 @@
 //! Claims about identification as a whole; tokens of attackers are in `tests/attacks.rs`.
 
 mod attacks;
+mod totp;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -72,6 +73,7 @@ impl Fixture {
             tenant: self.user.tenant.clone(),
             email: email.to_owned(),
             password: SecretString::from(password),
+            otp: None,
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }

@@ -109,6 +109,10 @@ impl Deed<'_> {
                 directory.remove_user(target, &self.by).await?;
                 json!({ "id": target, "removed": true })
             }
+            Verb::ResetTotp => {
+                directory.remove_totp(target, &self.by).await?;
+                json!({ "id": target, "reset": true })
+            }
             Verb::EffectiveScopes => json!(directory.effective_scopes(target).await?),
             Verb::ReadSettings => shape::settings(&directory.settings(target).await?),
             Verb::ListRoles => {

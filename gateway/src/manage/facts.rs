@@ -108,6 +108,7 @@ async fn seen(
         Verb::ReadUser
         | Verb::UpdateUser
         | Verb::RemoveUser
+        | Verb::ResetTotp
         | Verb::EffectiveScopes
         | Verb::ReadSettings
         | Verb::UpdateSettings => {

@@ -14,6 +14,7 @@ pub enum Verb {
     CreateUser,
     UpdateUser,
     RemoveUser,
+    ResetTotp,
     EffectiveScopes,
     ReadSettings,
     UpdateSettings,
@@ -44,12 +45,13 @@ pub enum Verb {
 }
 
 /// Every verb with the name of its function.
-const NAMES: [(Verb, &str); 32] = [
+const NAMES: [(Verb, &str); 33] = [
     (Verb::ListUsers, "list_users"),
     (Verb::ReadUser, "read_user"),
     (Verb::CreateUser, "create_user"),
     (Verb::UpdateUser, "update_user"),
     (Verb::RemoveUser, "remove_user"),
+    (Verb::ResetTotp, "reset_totp"),
     (Verb::EffectiveScopes, "effective_scopes"),
     (Verb::ReadSettings, "read_settings"),
     (Verb::UpdateSettings, "update_settings"),

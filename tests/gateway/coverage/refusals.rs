@@ -132,7 +132,16 @@ async fn signed_in_too_weakly() -> Vec<Produced> {
                 forbid (principal, action, resource) unless { principal.mfa };";
     let gate = crate::step_up::with_rules(&upstream, rule).start().await;
     let refused = gate.call("ana", "notes", "list_notes", json!({})).await;
-    vec![("StepUp", "STEP_UP_REQUIRED", refused)]
+    let gate = Deployment::builder().start().await;
+    crate::second_factor::enrol(&gate).await;
+    let missing = gate.log_in(&person("ana"), &person("ana").password()).await;
+    let wrong = gate.signed("ana", Method::DELETE, "/v1/auth/me/totp").await;
+    let wrong = gate.send(wrong.json(&json!({ "otp": "000" }))).await;
+    vec![
+        ("StepUp", "STEP_UP_REQUIRED", refused),
+        ("SecondFactorRequired", "SECOND_FACTOR_REQUIRED", missing),
+        ("WrongCode", "WRONG_CODE", wrong),
+    ]
 }
 
 async fn about_people() -> Vec<Produced> {

@@ -80,6 +80,7 @@ pub async fn end(State(gateway): State<Arc<Gateway>>, at: AtPage) -> Response<Bo
 }
 
 fn attempt(form: &mut Form, source: std::net::IpAddr) -> Result<SignIn, Refusal> {
+    let otp = form.take("otp")?.filter(|code: &SecretString| !code.expose_secret().is_empty());
     let mut wanted = |name| {
         let text = form.take(name)?.filter(|text: &SecretString| !text.expose_secret().is_empty());
         let missing = || Refusal::MalformedBody(format!("the form has no {name}"));
@@ -90,7 +91,7 @@ fn attempt(form: &mut Form, source: std::net::IpAddr) -> Result<SignIn, Refusal>
     // An impossible tenant is nobody's, and told like a wrong password.
     let tenant = tenant.expose_secret().trim().parse();
     let tenant = tenant.map_err(|_| Refusal::from(SignInRefused::Credentials))?;
-    Ok(SignIn { tenant, email: email.expose_secret().to_owned(), password, source })
+    Ok(SignIn { tenant, email: email.expose_secret().to_owned(), password, otp, source })
 }
 
 /// Whether browsers reach the gateway by TLS, its own or that of a proxy in front of it.

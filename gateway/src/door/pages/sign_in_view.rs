@@ -47,6 +47,12 @@ pub(super) fn form(next: Option<&Next>, said: Said) -> Response<Body> {
 /// The form again, with the reason why nobody was signed in. What was typed is not in it.
 pub(super) fn refused(refusal: &Refusal, next: Option<&Next>) -> Response<Body> {
     let words = match refusal {
+        Refusal::InvalidCredential("second_factor_wrong") => {
+            "The code is wrong or was used before. Wait for the next one.".to_owned()
+        }
+        Refusal::SecondFactorRequired => {
+            "This account has a second factor: type its code, too.".to_owned()
+        }
         Refusal::InvalidCredential(_) => "Tenant, email or password is wrong.".to_owned(),
         Refusal::TooManyRequests { retry_after } => {
             let minutes = retry_after.as_secs().div_ceil(60).max(1);
@@ -73,6 +79,9 @@ fn page(status: StatusCode, next: Option<&Next>, notice: &Markup) -> Response<Bo
                 label for="password" { "Password" }
                 input id="password" type="password" name="password" required
                     autocomplete="current-password";
+                label for="otp" { "Code, if you have a second factor" }
+                input id="otp" name="otp" inputmode="numeric" autocomplete="one-time-code"
+                    autocapitalize="none" spellcheck="false";
                 button { "Sign in" }
             }
         }
