@@ -185,7 +185,10 @@ fn own(caller: &Caller, found: &directory::Confirmation) -> Result<(), Refusal> 
 
 fn a_person(caller: &Caller) -> Result<(), Refusal> {
     match caller.proof() {
-        Proof::AccessToken { .. } | Proof::Password { .. } | Proof::RefreshToken { .. } => Ok(()),
+        Proof::AccessToken { .. }
+        | Proof::ExternalToken { .. }
+        | Proof::Password { .. }
+        | Proof::RefreshToken { .. } => Ok(()),
         Proof::ExtensionToken { .. } => {
             Err(Refusal::ConfirmationForeign("an extension answers no questions"))
         }

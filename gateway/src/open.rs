@@ -153,6 +153,7 @@ pub fn identity_settings(settings: &Settings) -> IdentitySettings {
         issuer: identity.issuer.clone().unwrap_or_else(|| settings.ledger.deployment.clone()),
         login_limits: LoginLimits::new(identity.login_attempts, identity.login_window),
         token_lifetime: identity.token_lifetime,
+        issuers: identity.issuers.clone(),
         ..IdentitySettings::default()
     }
 }

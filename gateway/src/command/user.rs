@@ -8,7 +8,7 @@ use portcullis_policies::TenantId;
 
 use super::Deployment;
 use super::records::{CommandError, Shown, activity, read_password, with_directory};
-use crate::directory::{Actor, Directory, NewUser, User, UserFilter};
+use crate::directory::{Actor, Directory, ExternalIdentity, NewUser, User, UserFilter};
 use crate::identify::Passwords;
 
 /// Arguments of `portcullis user`.
@@ -65,6 +65,30 @@ enum Verb {
         user: String,
         /// Such as `notes:read` or `notes:*`
         scope: String,
+    },
+    /// Say who somebody at an identity provider is here
+    Link {
+        /// Id of the user
+        user: String,
+        /// Name of the issuer in the configuration
+        #[arg(long)]
+        issuer: String,
+        /// The subject (`sub`), as the issuer names it
+        #[arg(long)]
+        subject: String,
+    },
+    /// Forget who somebody at an identity provider is here; ends the user's sessions
+    Unlink {
+        /// Id of the user
+        user: String,
+        /// Name of the issuer in the configuration
+        #[arg(long)]
+        issuer: String,
+    },
+    /// Who the user is at identity providers
+    Identities {
+        /// Id of the user
+        user: String,
     },
     /// Take a granted scope back
     RevokeScope {
@@ -125,6 +149,17 @@ async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, 
     let changed = match verb {
         Verb::List(list) => return users(&directory.users(&filter(list)).await?),
         Verb::Create(new) => return users(&[create(new, directory, by).await?]),
+        Verb::Identities { user } => {
+            return identities(&directory.external_identities(&user).await?);
+        }
+        Verb::Link { user, issuer, subject } => {
+            directory.link_external(&user, (&issuer, &subject), by).await?;
+            user
+        }
+        Verb::Unlink { user, issuer } => {
+            directory.unlink_external(&user, &issuer, by).await?;
+            user
+        }
         Verb::Show { user } => return users(&[find(&user, directory).await?]),
         Verb::Deactivate { user } => {
             directory.set_user_active(&user, false, by).await?;
@@ -206,6 +241,18 @@ fn users(users: &[User]) -> Result<Shown, CommandError> {
             user.role.clone(),
             user.scopes.join(" "),
             activity(user.active),
+        ]
+    })
+}
+
+fn identities(identities: &[ExternalIdentity]) -> Result<Shown, CommandError> {
+    Shown::table(&["ISSUER", "SUBJECT", "USER", "MADE BY IT"], identities, |identity| {
+        let made = if identity.provisioned { "yes" } else { "no" };
+        vec![
+            identity.issuer.clone(),
+            identity.subject.clone(),
+            identity.user_id.clone(),
+            made.to_owned(),
         ]
     })
 }

@@ -1,6 +1,7 @@
 //! From what was written to what is used: every section of the file, each value with its place.
 
 mod apps;
+mod issuers;
 mod keys;
 mod witness;
 
@@ -202,7 +203,14 @@ fn identity(c: &mut Checker<'_>, at: &At, written: written::Identity) -> Option<
     });
     // Every one is looked at, so that every mistake is told.
     let registration: Option<Vec<TenantId>> = opened.collect::<Vec<_>>().into_iter().collect();
+    let issuers = issuers::issuers(c, &at.key("issuers"), written.issuers);
+    let own = issuer.as_ref().and_then(Option::as_ref);
+    if issuers.iter().flatten().any(|one| Some(&one.url) == own) {
+        let message = "an issuer of others has the name of this deployment's own".to_owned();
+        c.wrong(Kind::Conflict, &at.key("issuer"), message, "give this deployment another name");
+    }
     Some(Identity {
+        issuers: issuers?,
         issuer: issuer?,
         token_lifetime: token_lifetime?,
         login_attempts: written.login_attempts.unwrap_or(default.login_attempts),

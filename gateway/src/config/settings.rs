@@ -11,6 +11,7 @@ pub use apps::{
 
 pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
+use crate::identify::ExternalIssuer;
 use portcullis_policies::{AppId, TenantId};
 use portcullis_secrets::{Pkcs11Settings, SecretRef, TransitSettings};
 use std::collections::BTreeMap;
@@ -176,6 +177,8 @@ pub struct Identity {
     pub login_window: Duration,
     /// Tenants in which strangers may make an account for themselves.
     pub registration: Vec<TenantId>,
+    /// Identity providers whose tokens are believed.
+    pub issuers: Vec<ExternalIssuer>,
 }
 
 /// Pending confirmations.
@@ -327,6 +330,7 @@ impl Default for Identity {
             login_attempts: 10,
             login_window: Duration::from_secs(5 * 60),
             registration: Vec::new(),
+            issuers: Vec::new(),
         }
     }
 }

@@ -381,6 +381,7 @@ fn every_setting_that_the_example_turns_off_is_accepted_when_turned_on() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "x").unwrap();
     }
+    std::fs::write(folder.path().join("corp.toml"), "").unwrap();
     for dir in ["policies", "candidate", "repositories"] {
         std::fs::create_dir_all(folder.path().join(dir)).unwrap();
     }
@@ -423,4 +424,29 @@ proptest! {
             let _ = rendered(&mistakes);
         }
     }
+}
+
+#[test]
+fn all_mistakes_about_an_issuer_are_reported_and_a_mapping_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let map = "[[map]]\nclaim = \"groups\"\nvalue = \"x\"\nroles = \"admin\"";
+    std::fs::write(folder.path().join("bad.toml"), map).unwrap();
+    let text = "[identity.issuers.A_b]\nurl = \"http://login.example.org\"\nalgorithms = [\"HS256\"]\n\
+                mapping = \"bad.toml\"\nclient_secret = \"typed\"\n";
+    let reports = parse("p.toml", text, folder.path()).expect_err("mistakes").reports();
+    let all = format!("{reports:#?}");
+    for part in ["cannot stand in paths", "is not https", "pins no signature", "`tenant`", "roles"]
+    {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    assert!(!all.contains("typed"), "{all}");
+    let good = "[identity.issuers.corp]\nurl = \"https://login.example.org\"\naudiences = [\"x\"]\n\
+                algorithms = [\"ES256\"]\ntenant = \"imp_t_acme\"\n";
+    let issuers = parse("p.toml", good, folder.path()).unwrap().settings.identity.issuers;
+    assert_eq!((issuers.len(), issuers[0].name.as_str()), (1, "corp"));
+    let twice = format!("{good}{}", good.replace(".corp]", ".twin]"));
+    assert!(
+        format!("{:?}", parse("p.toml", &twice, folder.path()).unwrap_err().reports())
+            .contains("two issuers")
+    );
 }

@@ -2,6 +2,7 @@
 //! its place, when [`super::Settings`] is made. The comments are the help texts of the JSON Schema.
 
 mod apps;
+pub(super) mod issuers;
 pub(super) mod keys;
 pub(super) mod witness;
 
@@ -169,6 +170,9 @@ pub(super) struct Identity {
     /// Tenants in which strangers may make an account for themselves; none by default.
     #[serde(default)]
     pub(super) registration: Vec<String>,
+    /// Identity providers whose tokens are believed, by a name of 1 to 32 of a-z, 0-9 and `-`.
+    #[serde(default)]
+    pub(super) issuers: BTreeMap<String, issuers::ExternalIssuer>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -37,6 +37,12 @@ impl Actor {
         Self("registration".to_owned())
     }
 
+    /// An identity provider, whose word for somebody made or changed them.
+    #[must_use]
+    pub fn issuer(name: &str) -> Self {
+        Self(format!("issuer:{name}"))
+    }
+
     /// The service of an app, for a user or for the platform.
     #[must_use]
     pub fn service(app: &str, user: &str) -> Self {

@@ -125,6 +125,7 @@ impl Directory {
             "DELETE FROM user_settings WHERE user_id = $1",
             "DELETE FROM refresh_tokens WHERE user_id = $1",
             "DELETE FROM service_tokens WHERE user_id = $1",
+            "DELETE FROM external_identities WHERE user_id = $1",
             "DELETE FROM totp WHERE user_id = $1",
             "DELETE FROM recovery_codes WHERE user_id = $1",
             // Ids of keys stand in past records too.

@@ -2,7 +2,7 @@
 
 use portcullis_policies::TenantId;
 
-use super::change::Note;
+use super::change::{Note, Writing};
 use super::row::{Columns, json_text};
 use super::scopes::{check_scope, check_scopes};
 use super::{Actor, Directory, DirectoryError, fresh_id, now_ms};
@@ -99,6 +99,17 @@ pub struct UserFilter {
 impl Directory {
     /// Makes a user; the email must be new in the tenant.
     pub async fn create_user(&self, new: NewUser, by: &Actor) -> Result<User, DirectoryError> {
+        let (writing, note, id) = self.begin_user(new, by).await?;
+        writing.finish(self, note).await?;
+        self.user(&id).await
+    }
+
+    /// Makes a user in a change that the caller finishes.
+    pub(crate) async fn begin_user(
+        &self,
+        new: NewUser,
+        by: &Actor,
+    ) -> Result<(Writing, Note, String), DirectoryError> {
         let email = normal_email(&new.email)?;
         check_scopes(&new.scopes)?;
         self.tenant(&new.tenant).await?;
@@ -134,8 +145,7 @@ impl Directory {
             .on(&id)
             .with("role", &new.role)
             .with("scopes", new.scopes.join(" "));
-        writing.finish(self, note).await?;
-        self.user(&id).await
+        Ok((writing, note, id))
     }
 
     /// One user by id, deactivated or not.

@@ -30,6 +30,11 @@ pub enum Proof {
         /// Its `jti`.
         jti: String,
     },
+    /// A token of an issuer that the operator trusts.
+    ExternalToken {
+        /// The issuer's name and the token's `jti`, for records.
+        session: String,
+    },
     /// An API key; its id is the id of the principal.
     ApiKey,
     /// A service token; its id is the id of the principal.
@@ -138,6 +143,7 @@ impl Caller {
             | Proof::Password { jti }
             | Proof::RefreshToken { jti }
             | Proof::ExtensionToken { jti } => jti,
+            Proof::ExternalToken { session } => session,
             Proof::ApiKey | Proof::ServiceToken => &self.standing.principal.id,
         }
     }

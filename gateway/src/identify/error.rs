@@ -39,6 +39,9 @@ pub enum Unidentified {
         /// `user`, `tenant` or `key`.
         what: &'static str,
     },
+    /// The token is genuine, and nobody here is linked to the subject that it names.
+    #[error("nobody here is linked to this identity; ask your administrator")]
+    NotLinked,
     /// The client says it is someone else than its credential says. Callers map this to 403.
     #[error("`{hint}` does not agree with the credential; leave it out or send your own")]
     HintDiffers {
@@ -63,6 +66,7 @@ impl Unidentified {
             Self::Token(fault) => fault.code(),
             Self::UnknownKey => "api_key_unknown",
             Self::Inactive { .. } => "account_inactive",
+            Self::NotLinked => "identity_not_linked",
             Self::HintDiffers { .. } => "identity_mismatch",
             Self::Unavailable(_) => "identity_unavailable",
         }

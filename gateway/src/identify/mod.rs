@@ -14,7 +14,7 @@
 //! INVARIANT: a token proves who, never what (`a_new_role_counts_although_the_old_token_still_lives`).
 //! INVARIANT: only the platform's own service names the user for whom it acts, and only one of its tenant
 //! (`manages::a_service_of_the_platform_acts_for_people_of_its_tenant_only`).
-//! INVARIANT: only RS256 with a published key verifies (`tokens_an_attacker_sends_are_refused`).
+//! INVARIANT: of our own tokens only RS256 with a published key verifies (`tokens_an_attacker_sends_are_refused`).
 //! INVARIANT: an unknown user costs what a wrong password costs
 //! (`an_unknown_user_costs_one_hash_like_a_wrong_password`).
 //!
@@ -26,6 +26,7 @@ mod caller;
 mod credential;
 mod error;
 mod extension;
+mod external;
 mod key_uses;
 mod keys;
 mod limit;
@@ -53,6 +54,9 @@ pub use api_key::{ApiKeyText, fresh_api_key, fresh_service_token};
 pub use caller::{Caller, Proof};
 pub use error::{IdentityError, Unidentified};
 pub use extension::ExtensionToken;
+pub use external::{
+    ExternalAlgorithm, ExternalClient, ExternalIssuer, MAX_MAPPING_FILE, Mapping, MappingFault,
+};
 pub use keys::KeySize;
 pub use limit::LoginLimits;
 pub use password::{Checked, PasswordFault, Passwords};
@@ -67,6 +71,7 @@ pub use totp::TotpOffer;
 use crate::directory::{Directory, DirectoryError};
 use credential::Credential;
 use extension::HandedTokens;
+use external::ExternalIssuers;
 use key_uses::KeyUses;
 use keys::SigningKeys;
 use limit::LoginLimiter;
@@ -90,6 +95,8 @@ pub struct IdentitySettings {
     pub key_size: KeySize,
     /// Bounds on sign-in attempts.
     pub login_limits: LoginLimits,
+    /// Issuers beside this deployment whose tokens are believed.
+    pub issuers: Vec<ExternalIssuer>,
 }
 
 impl Default for IdentitySettings {
@@ -99,6 +106,7 @@ impl Default for IdentitySettings {
             token_lifetime: ACCESS_TOKEN_LIFETIME,
             key_size: KeySize::Rsa2048,
             login_limits: LoginLimits::default(),
+            issuers: Vec::new(),
         }
     }
 }
@@ -118,6 +126,7 @@ pub struct Identity {
     sealer: Arc<dyn Sealer>,
     keys: SigningKeys,
     verified: VerifiedTokens,
+    external: ExternalIssuers,
     handed: HandedTokens,
     passwords: Passwords,
     logins: LoginLimiter,
@@ -145,6 +154,7 @@ impl Identity {
             sealer,
             keys,
             verified: VerifiedTokens::new(),
+            external: ExternalIssuers::new(settings.issuers)?,
             handed: HandedTokens::new(),
             passwords: Passwords::new()?,
             logins: LoginLimiter::new(settings.login_limits),
@@ -195,6 +205,7 @@ impl Identity {
     /// Forgets every verified token, so that each is checked again.
     pub fn purge_verified(&self) {
         self.verified.purge();
+        self.external.purge();
     }
 
     async fn by_token(&self, token: &str) -> Result<Caller, Unidentified> {
@@ -202,7 +213,10 @@ impl Identity {
         let now = now_seconds();
         let claims = match self.verified.get(token, &ring, now) {
             Some(claims) => claims,
-            None => self.verify_fresh(token, now).await?,
+            None => match self.external.of_token(token) {
+                Some(issuer) => return self.by_external(&issuer, token).await,
+                None => self.verify_fresh(token, now).await?,
+            },
         };
         let standing = self.directory.principal(&claims.sub).await?;
         if standing.principal.tenant.as_str() != claims.tenant_id {

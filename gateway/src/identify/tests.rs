@@ -1,6 +1,7 @@
 //! Claims about identification as a whole; tokens of attackers are in `tests/attacks.rs`.
 
 mod attacks;
+mod external;
 mod totp;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,6 +46,11 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) async fn new() -> Self {
+        Self::trusting(Vec::new()).await
+    }
+
+    /// A deployment that believes these issuers.
+    pub(super) async fn trusting(issuers: Vec<ExternalIssuer>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(&folder.path().join("directory.db")).await.unwrap();
         let by = Actor::command("tester");
@@ -52,7 +58,7 @@ impl Fixture {
         let tenant = directory.create_tenant(&tenant, "Acme", &by).await.unwrap().id;
         let vault = Arc::new(VaultSealer(Vault::ephemeral().unwrap()));
         let limits = LoginLimits::new(1_000, Duration::from_secs(60));
-        let settings = IdentitySettings { login_limits: limits, ..Default::default() };
+        let settings = IdentitySettings { login_limits: limits, issuers, ..Default::default() };
         let identity = Identity::open(directory.clone(), vault, settings).await.unwrap();
         let password_hash = identity.passwords().hash(PASSWORD.into()).await.unwrap();
         let new = NewUser {
