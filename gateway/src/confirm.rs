@@ -188,7 +188,11 @@ fn a_person(caller: &Caller) -> Result<(), Refusal> {
         Proof::AccessToken { .. }
         | Proof::ExternalToken { .. }
         | Proof::Password { .. }
-        | Proof::RefreshToken { .. } => Ok(()),
+        | Proof::RefreshToken { .. }
+        | Proof::DeviceCode { .. } => Ok(()),
+        Proof::Grant { .. } => {
+            Err(Refusal::ConfirmationForeign("a program answers no questions for its person"))
+        }
         Proof::ExtensionToken { .. } => {
             Err(Refusal::ConfirmationForeign("an extension answers no questions"))
         }

@@ -55,6 +55,7 @@ pub mod in_force;
 pub mod knock;
 pub mod ledgers;
 pub mod manage;
+pub mod oauth;
 pub mod open;
 pub mod pipeline;
 pub mod pseudonym;

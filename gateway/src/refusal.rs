@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::edge::Overloaded;
 use crate::guard::Feedback;
 use crate::identify::Unidentified;
+use crate::oauth::OAuthFault;
 
 /// One argument that does not fit the tool's JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,6 +77,9 @@ pub enum Refusal {
     /// Strangers may not make an account in this tenant.
     #[error("this tenant is not open to registration; ask its administrator for an account")]
     RegistrationClosed,
+    /// An error in the words of OAuth, for clients that tell them apart.
+    #[error("{0}")]
+    OAuth(OAuthFault),
     /// A password was asked for again, and it was not that of the person.
     #[error("{0}")]
     WrongPassword(String),
@@ -339,6 +343,7 @@ impl Refusal {
             Self::RegistrationClosed => {
                 (403, "REGISTRATION_CLOSED", "errors.auth.registration_closed")
             }
+            Self::OAuth(fault) => oauth_face(*fault),
             Self::WrongPassword(_) => (403, "WRONG_PASSWORD", "errors.auth.wrong_password"),
             Self::SecondFactorRequired => {
                 (401, "SECOND_FACTOR_REQUIRED", "errors.auth.second_factor_required")
@@ -404,6 +409,35 @@ impl Refusal {
 }
 
 type FaceRow = (u16, &'static str, &'static str);
+
+/// The codes of RFC 6749 section 5.2 and RFC 8628 section 3.5.
+fn oauth_face(fault: OAuthFault) -> FaceRow {
+    match fault {
+        OAuthFault::AccessDenied => (400, "access_denied", "errors.oauth.access_denied"),
+        OAuthFault::ExpiredToken => (400, "expired_token", "errors.oauth.expired"),
+        OAuthFault::InvalidGrant => (400, "invalid_grant", "errors.oauth.invalid_grant"),
+        OAuthFault::InvalidClient => (400, "invalid_client", "errors.oauth.invalid_client"),
+        OAuthFault::InvalidRedirectUri => (400, "invalid_redirect_uri", "errors.oauth.redirect"),
+        OAuthFault::InvalidClientMetadata(_) => {
+            (400, "invalid_client_metadata", "errors.oauth.client_metadata")
+        }
+        OAuthFault::InvalidScope => (400, "invalid_scope", "errors.oauth.invalid_scope"),
+        OAuthFault::InvalidTarget => (400, "invalid_target", "errors.oauth.invalid_target"),
+        OAuthFault::UnsupportedResponseType => {
+            (400, "unsupported_response_type", "errors.oauth.response_type")
+        }
+        OAuthFault::UnsupportedGrantType => {
+            (400, "unsupported_grant_type", "errors.oauth.grant_type")
+        }
+        OAuthFault::InvalidRequest(_) => (400, "invalid_request", "errors.oauth.invalid_request"),
+    }
+}
+
+impl From<OAuthFault> for Refusal {
+    fn from(fault: OAuthFault) -> Self {
+        Self::OAuth(fault)
+    }
+}
 
 impl From<Unidentified> for Refusal {
     fn from(fault: Unidentified) -> Self {

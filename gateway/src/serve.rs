@@ -44,6 +44,8 @@ impl Running {
         // Bound before the parts are opened: a taken port is the commonest mistake.
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        // From here on the settings say what was bound: port 0 is none to call oneself by.
+        settings.server.listen = address;
         let demo_app = demo::host(&mut settings).await.map_err(listen)?;
         let gateway = open(settings).await?;
         let asking = witnessing::start(&gateway.watched)?;

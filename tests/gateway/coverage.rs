@@ -72,6 +72,18 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("DELETE", "/v1/auth/me/totp", "/v1/auth/me/totp", 401),
     ("POST", "/v1/auth/me/totp/confirm", "/v1/auth/me/totp/confirm", 401),
     ("DELETE", "/v1/users/{id}/totp", "/v1/users/imp_x/totp", 401),
+    ("POST", "/v1/auth/cli/device/authorize", "/v1/auth/cli/device/authorize", 400),
+    ("POST", "/v1/auth/cli/device/token", "/v1/auth/cli/device/token", 400),
+    ("GET", "/device", "/device", 303),
+    ("POST", "/device", "/device", 303),
+    ("GET", RESOURCE, RESOURCE, 200),
+    ("GET", "/.well-known/oauth-protected-resource/mcp", MCP_RESOURCE, 200),
+    ("GET", "/.well-known/oauth-authorization-server", AUTHORIZATION_SERVER, 200),
+    ("POST", "/v1/oauth/register", "/v1/oauth/register", 400),
+    ("GET", "/v1/oauth/authorize", "/v1/oauth/authorize", 400),
+    ("POST", "/v1/oauth/authorize", "/v1/oauth/authorize", 303),
+    ("POST", "/v1/oauth/token", "/v1/oauth/token", 400),
+    ("POST", "/v1/oauth/revoke", "/v1/oauth/revoke", 400),
     ("GET", "/signin", "/signin", 200),
     ("POST", "/signin", "/signin", 400),
     ("POST", "/signout", "/signout", 303),
@@ -84,6 +96,13 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("GET", "/metrics", "/metrics", 200),
     ("GET", "/openapi.json", "/openapi.json", 200),
 ];
+
+/// Where a stranger is told what is missing: each wants a proof of its own in the body.
+const OPEN: [&str; 2] = ["/v1/auth/cli/device/", "/v1/oauth/"];
+
+const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+const MCP_RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
+const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 
 /// A body that every route could begin to read; without a credential none gets anywhere by it.
 fn body() -> harness::Value {
@@ -103,8 +122,10 @@ async fn every_route_without_credentials() {
         let listed = STRANGERS.iter().find(|row| (row.0, row.1) == (*method, *pattern));
         let (_, _, path, wanted) =
             listed.unwrap_or_else(|| panic!("{method} {pattern} is not listed in STRANGERS"));
-        let is_page = ["/signin", "/signout"].contains(pattern) || pattern.starts_with("/ext/");
+        let is_page = ["/signin", "/signout", "/device", "/v1/oauth/authorize"].contains(pattern)
+            || pattern.starts_with("/ext/");
         let is_account = ["/v1/auth/register", "/v1/auth/logout"].contains(pattern);
+        let is_account = is_account || OPEN.iter().any(|open| pattern.starts_with(open));
         let is_closed = *wanted == 401 || is_account || (is_page && [303, 400].contains(wanted));
         assert!(is_closed || *effect == Effect::Public, "{pattern} is open, but not public");
         let methods = match *method {

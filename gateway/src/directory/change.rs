@@ -43,6 +43,18 @@ impl Actor {
         Self(format!("issuer:{name}"))
     }
 
+    /// A program that nobody has signed in yet.
+    #[must_use]
+    pub fn program() -> Self {
+        Self("program".to_owned())
+    }
+
+    /// A program that registered itself.
+    #[must_use]
+    pub fn client(id: &str) -> Self {
+        Self(format!("client:{id}"))
+    }
+
     /// The service of an app, for a user or for the platform.
     #[must_use]
     pub fn service(app: &str, user: &str) -> Self {
@@ -127,8 +139,19 @@ impl Writing {
 
     /// Writes the note, commits, and makes every cached standing of this handle stale.
     pub(crate) async fn finish(
-        mut self,
+        self,
         directory: &Directory,
+        note: Note,
+    ) -> Result<(), DirectoryError> {
+        self.finish_beside_standings(note).await?;
+        directory.forget_standings();
+        Ok(())
+    }
+
+    /// Writes the note and commits a change after which everybody may do what they could before. A stranger can
+    /// cause some of these, and must not be able to empty the cache of standings.
+    pub(crate) async fn finish_beside_standings(
+        mut self,
         note: Note,
     ) -> Result<(), DirectoryError> {
         sqlx::query(
@@ -145,7 +168,6 @@ impl Writing {
         .execute(&mut *self.transaction)
         .await?;
         self.transaction.commit().await?;
-        directory.forget_standings();
         Ok(())
     }
 }

@@ -134,6 +134,7 @@ impl Directory {
         ] {
             sqlx::query(sql).bind(id).execute(writing.connection()).await?;
         }
+        super::oauth_grants::end_all(&mut writing, id).await?;
         writing.finish(self, note).await
     }
 

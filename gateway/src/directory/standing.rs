@@ -45,6 +45,7 @@ pub(crate) enum Subject {
     User(String),
     Key([u8; 32]),
     Service([u8; 32]),
+    Grant(String),
 }
 
 pub(crate) struct StandingCache {
@@ -113,6 +114,12 @@ impl Directory {
         self.standing(Subject::Service(sha256)).await
     }
 
+    /// The standing of a program by what a person granted it. Errors as [`Directory::principal`]; a grant that ended,
+    /// or has not begun, is `Inactive`.
+    pub async fn grant_principal(&self, id: &str) -> Result<Arc<Standing>, DirectoryError> {
+        self.standing(Subject::Grant(id.to_owned())).await
+    }
+
     pub(crate) fn forget_standings(&self) {
         self.standings().generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -127,6 +134,7 @@ impl Directory {
             Subject::User(id) => self.load_user(id).await?,
             Subject::Key(digest) => self.load_key(digest).await?,
             Subject::Service(digest) => self.load_service(digest).await?,
+            Subject::Grant(id) => self.load_grant(id).await?,
         });
         self.standings().entries.insert(subject, (generation, Arc::clone(&standing)));
         Ok(standing)
@@ -169,6 +177,21 @@ impl Directory {
 }
 
 impl Directory {
+    /// A program acts in its person's name: it holds what the person holds **now** of what was consented to, is asked
+    /// what the person would be asked, and looks after nobody's account, since it is a principal of its own.
+    async fn load_grant(&self, id: &str) -> Result<Standing, DirectoryError> {
+        let grant = self.oauth_grant(id).await?;
+        let owner = self.load_user(&grant.user_id).await?;
+        let principal = Principal {
+            kind: PrincipalKind::Service,
+            id: grant.id,
+            scopes: common(&owner.principal.scopes, &grant.scopes),
+            ..Principal::clone(&owner.principal)
+        };
+        let version = owner.version.max(grant.version);
+        Ok(Standing { principal: Arc::new(principal), version, ..owner })
+    }
+
     async fn load_service(&self, digest: &[u8; 32]) -> Result<Standing, DirectoryError> {
         let token = self.service_token_by_digest(digest).await?;
         if token.revoked_ms.is_some() || token.expires_ms <= now_ms() {

@@ -281,6 +281,7 @@ impl Directory {
             .bind(id)
             .execute(writing.connection())
             .await?;
+        super::oauth_grants::end_all(&mut writing, id).await?;
         writing.finish(self, note).await
     }
 

@@ -4,6 +4,7 @@
 //! steps. Nothing is kept between requests, so that any replica can answer. A tool's MCP name is
 //! `{app}__{function}`: an app id holds no underscore, so the first `__` splits it in one way only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -29,6 +30,7 @@ use super::{Edge, read_body};
 use crate::answer::{Answer, Told, refusal_response};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
+use crate::in_force::InForce;
 use crate::knock::{Knock, Wanted};
 use crate::pipeline::{self, Visit};
 use crate::refusal::Refusal;
@@ -60,7 +62,12 @@ async fn enter(
     let knock = Knock::new(&parts, &edge, Channel::Mcp, Wanted::Nothing);
     let visit = match Visit::begin(&gateway, &knock).await {
         Ok(visit) => visit,
-        Err(refusal) => return refusal_response(&refusal),
+        Err(refusal) => {
+            let host = parts.uri.authority().map(http::uri::Authority::as_str);
+            let named = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+            let response = refusal_response(&refusal);
+            return super::oauth::challenged(&gateway, host.or(named), &refusal, response);
+        }
     };
     let read = read_body(&gateway, body).await;
     match visit.end(&gateway, read).await {
@@ -127,16 +134,33 @@ rule that refused; do not retry it unchanged.";
 /// The tools that some input could be permitted for, by the same rules that decide calls.
 fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusal> {
     let now = gateway.in_force()?;
+    Ok(visible(&now, caller).map(|tool| listed(tool)).collect())
+}
+
+/// What the tools need that a caller could be permitted to call, each scope once.
+///
+/// # Errors
+/// [`Refusal::NoRules`].
+pub fn scopes_of_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<String>, Refusal> {
+    let now = gateway.in_force()?;
+    let needs = |tool: &KnownTool| match tool.spec.scopes.as_slice() {
+        [] => vec![format!("{}:{}", tool.spec.name.app(), tool.spec.action_type.as_str())],
+        scopes => scopes.to_vec(),
+    };
+    let scopes: BTreeSet<String> = visible(&now, caller).flat_map(|tool| needs(tool)).collect();
+    Ok(scopes.into_iter().collect())
+}
+
+fn visible<'a>(now: &'a InForce, caller: &'a Caller) -> impl Iterator<Item = &'a KnownTool> {
     let principal = now.prepare(caller);
-    let visible = now.catalogue.tools().filter(|tool| {
+    now.catalogue.tools().map(AsRef::as_ref).filter(move |tool: &&KnownTool| {
         let Some(app) = now.catalogue.app(tool.spec.name.app()) else { return false };
         let target = app.tenant.as_ref().unwrap_or_else(|| caller.tenant());
         matches!(tool.state, ToolState::Active)
             // A proxied service takes requests, not calls.
             && app.upstream.as_proxy().is_none()
             && now.rulebook.may_ever(&principal, &tool.spec.name, target)
-    });
-    Ok(visible.map(|tool| listed(tool)).collect())
+    })
 }
 
 fn listed(tool: &KnownTool) -> Tool {

@@ -6,10 +6,12 @@
 pub mod account;
 pub mod auth;
 pub mod confirmations;
+pub mod device;
 pub mod entry;
 pub mod health;
 pub mod manage;
 pub mod mcp;
+pub mod oauth;
 pub mod pages;
 pub mod proxy;
 pub mod secrets;
@@ -106,6 +108,18 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("DELETE", "/v1/auth/me/totp", Effect::Own),
     ("POST", "/v1/auth/me/totp/confirm", Effect::Own),
     ("DELETE", "/v1/users/{id}/totp", Effect::Pipeline),
+    ("POST", "/v1/auth/cli/device/authorize", Effect::Own),
+    ("POST", "/v1/auth/cli/device/token", Effect::Own),
+    ("GET", "/device", Effect::Shows),
+    ("POST", "/device", Effect::Own),
+    ("GET", "/.well-known/oauth-protected-resource", Effect::Public),
+    ("GET", "/.well-known/oauth-protected-resource/mcp", Effect::Public),
+    ("GET", "/.well-known/oauth-authorization-server", Effect::Public),
+    ("POST", "/v1/oauth/register", Effect::Own),
+    ("GET", "/v1/oauth/authorize", Effect::Shows),
+    ("POST", "/v1/oauth/authorize", Effect::Own),
+    ("POST", "/v1/oauth/token", Effect::Own),
+    ("POST", "/v1/oauth/revoke", Effect::Own),
     ("GET", "/signin", Effect::Public),
     ("POST", "/signin", Effect::Own),
     ("POST", "/signout", Effect::Own),
@@ -163,6 +177,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/auth/me/totp", post(totp::offer).delete(totp::remove))
         .route("/v1/auth/me/totp/confirm", post(totp::confirm))
         .route("/v1/users/{id}/totp", manage::totp())
+        .route("/v1/auth/cli/device/authorize", post(device::authorize))
+        .route("/v1/auth/cli/device/token", post(device::token))
+        .route("/device", get(pages::device::show).post(pages::device::decide))
+        .merge(oauth())
         .route("/signin", get(pages::session::ask).post(pages::session::begin))
         .route("/signout", post(pages::session::end))
         .route("/ext/{app}/secrets", get(pages::secrets::show))
@@ -176,6 +194,18 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(gateway)
+}
+
+/// The gateway as authorization server.
+fn oauth() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/.well-known/oauth-protected-resource", get(oauth::metadata::gateway))
+        .route("/.well-known/oauth-protected-resource/mcp", get(oauth::metadata::mcp))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata::server))
+        .route("/v1/oauth/register", post(oauth::register::register))
+        .route("/v1/oauth/authorize", get(pages::consent::show).post(pages::consent::decide))
+        .route("/v1/oauth/token", post(oauth::token::token))
+        .route("/v1/oauth/revoke", post(oauth::token::revoke))
 }
 
 /// Where a request came from, as the edge says.

@@ -25,6 +25,16 @@ pub enum Proof {
         /// `jti` of the token that this refresh issues.
         jti: String,
     },
+    /// A sign-in by a program that the person approved in a browser, a moment ago.
+    DeviceCode {
+        /// `jti` of the token that it gives.
+        jti: String,
+    },
+    /// A token of what a person granted a program; the grant's id is the id of the principal.
+    Grant {
+        /// Its `jti`.
+        jti: String,
+    },
     /// A token of ours that lets an app's code act for a user.
     ExtensionToken {
         /// Its `jti`.
@@ -142,6 +152,8 @@ impl Caller {
             Proof::AccessToken { jti }
             | Proof::Password { jti }
             | Proof::RefreshToken { jti }
+            | Proof::DeviceCode { jti }
+            | Proof::Grant { jti }
             | Proof::ExtensionToken { jti } => jti,
             Proof::ExternalToken { session } => session,
             Proof::ApiKey | Proof::ServiceToken => &self.standing.principal.id,

@@ -24,12 +24,14 @@ mod account;
 mod api_key;
 mod caller;
 mod credential;
+mod device;
 mod error;
 mod extension;
 mod external;
 mod key_uses;
 mod keys;
 mod limit;
+mod oauth;
 mod password;
 mod profile;
 mod refresh;
@@ -50,8 +52,10 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub use account::{AccountRefused, PasswordChange, Registration};
+pub(crate) use api_key::sha256;
 pub use api_key::{ApiKeyText, fresh_api_key, fresh_service_token};
 pub use caller::{Caller, Proof};
+pub use device::{DeviceAsked, DevicePoll, OAuthRefused};
 pub use error::{IdentityError, Unidentified};
 pub use extension::ExtensionToken;
 pub use external::{
@@ -59,6 +63,7 @@ pub use external::{
 };
 pub use keys::KeySize;
 pub use limit::LoginLimits;
+pub use oauth::{Consent, Redemption};
 pub use password::{Checked, PasswordFault, Passwords};
 pub use profile::Profile;
 pub use refresh::{RefreshRefused, SignOut};
@@ -70,6 +75,7 @@ pub use totp::TotpOffer;
 
 use crate::directory::{Directory, DirectoryError};
 use credential::Credential;
+use device::DeviceLimits;
 use extension::HandedTokens;
 use external::ExternalIssuers;
 use key_uses::KeyUses;
@@ -130,6 +136,7 @@ pub struct Identity {
     handed: HandedTokens,
     passwords: Passwords,
     logins: LoginLimiter,
+    devices: DeviceLimits,
     key_uses: KeyUses,
     terms: TokenTerms,
 }
@@ -158,6 +165,7 @@ impl Identity {
             handed: HandedTokens::new(),
             passwords: Passwords::new()?,
             logins: LoginLimiter::new(settings.login_limits),
+            devices: DeviceLimits::new(),
             key_uses: KeyUses::new(),
             terms: TokenTerms::new(settings.issuer, settings.token_lifetime),
         })
@@ -218,14 +226,23 @@ impl Identity {
                 None => self.verify_fresh(token, now).await?,
             },
         };
-        let standing = self.directory.principal(&claims.sub).await?;
+        let standing = match &claims.grant {
+            None => self.directory.principal(&claims.sub).await?,
+            Some(grant) => self.directory.grant_principal(grant).await?,
+        };
+        if standing.user_id != claims.sub {
+            return Err(Unidentified::Token(TokenFault::Claims));
+        }
         if standing.principal.tenant.as_str() != claims.tenant_id {
             return Err(Unidentified::Token(TokenFault::Claims));
         }
         let jti = claims.jti.clone();
-        Ok(match &claims.ext_id {
-            None => Caller::signed_in(standing, Proof::AccessToken { jti }, claims.strength()),
-            Some(app) => {
+        Ok(match (&claims.grant, &claims.ext_id) {
+            (Some(_), _) => Caller::new(standing, Proof::Grant { jti }),
+            (None, None) => {
+                Caller::signed_in(standing, Proof::AccessToken { jti }, claims.strength())
+            }
+            (None, Some(app)) => {
                 Caller::new(Arc::new(standing.acting_as(app)), Proof::ExtensionToken { jti })
             }
         })

@@ -190,6 +190,7 @@ impl Identity {
             acr: None,
             auth_time: None,
             ext_id: None,
+            grant: None,
         }
     }
 }

@@ -107,6 +107,9 @@ pub struct AccessClaims {
     /// The app whose code acts for the user; on extension tokens only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_id: Option<AppId>,
+    /// What a person granted a program; on tokens of programs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
 }
 
 /// Whom a token speaks for.
@@ -204,6 +207,7 @@ impl Unverified<'_> {
         let claims: AccessClaims =
             serde_json::from_slice(&decode(self.payload)?).map_err(|_| TokenFault::Claims)?;
         let whole = (claims.actor_kind == ActorKind::Extension) == claims.ext_id.is_some();
+        let whole = whole && !(claims.grant.is_some() && claims.ext_id.is_some());
         let ours = claims.iss == terms.issuer && has_our_lifetime(&claims);
         if !ours || !whole || claims.sub.is_empty() {
             return Err(TokenFault::Claims);

@@ -40,6 +40,8 @@ impl Refusal {
             Self::StepUp { needs, .. } => {
                 members([("acr_values", json!(needs.acr)), ("max_age", json!(needs.max_age))])
             }
+            // RFC 6749 section 5.2.
+            Self::OAuth(fault) => members([("error_description", json!(fault.to_string()))]),
             _ => Map::new(),
         };
         if let Some(entry) = taxonomy::find(self.code()) {

@@ -151,9 +151,11 @@ async fn about_people() -> Vec<Produced> {
     let twice = json!({ "name": "editor" });
     post("/v1/roles", twice.clone()).await;
     let wrong = json!({ "current_password": "no password", "new_password": "no password" });
+    let stolen = json!({ "device_code": "imp_dc_x", "code_verifier": "x" });
     let produced = vec![
         ("RegistrationClosed", "REGISTRATION_CLOSED", post("/v1/auth/register", zoe.clone()).await),
         ("WrongPassword", "WRONG_PASSWORD", post("/v1/auth/me/change-password", wrong).await),
+        ("OAuth", "invalid_grant", post("/v1/auth/cli/device/token", stolen).await),
         ("NotThere", "NOT_FOUND", gate.get_as("max", "/v1/users/imp_u_none").await),
         ("Conflict", "CONFLICT", post("/v1/roles", twice).await),
         (

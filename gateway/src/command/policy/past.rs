@@ -145,7 +145,9 @@ impl Archive {
 
     async fn owners_of(&self, tenant: &TenantId) -> Result<HashMap<String, String>, PolicyError> {
         let mut owners = HashMap::new();
-        for (key, user) in self.directory.key_owners(tenant).await? {
+        let keys = self.directory.key_owners(tenant).await?;
+        let grants = self.directory.grant_owners(tenant).await?;
+        for (key, user) in keys.into_iter().chain(grants) {
             owners.insert(self.pseudonyms.of(tenant, &key), user);
         }
         for offset in (0..).step_by(PAGE as usize) {

@@ -71,7 +71,8 @@ fn carry_over(headers: &HeaderMap, cookie: &str, credentials: &mut HeaderMap) {
     }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+/// Whether a body says that it is a form.
+pub(in crate::door) fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
     kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")

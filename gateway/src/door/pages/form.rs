@@ -1,26 +1,33 @@
-//! The fields of a form that a page sent. Any of them may be a secret, so all are kept as one and wiped.
+//! The fields of a form that a page or a program sent. Any of them may be a secret, so all are kept as one and wiped.
 
 use axum::body::Body;
 use percent_encoding::percent_decode;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::door::{read_bytes, wipe};
+use crate::forms::SignedForm;
+use crate::gateway::Gateway;
+use crate::identify::Caller;
 use crate::refusal::Refusal;
 
-/// More fields than any form of ours has.
-const MAX_FIELDS: usize = 8;
+/// More fields than any form has that is sent to us.
+const MAX_FIELDS: usize = 16;
 
 /// The fields of one form. `Debug` shows no value.
 #[derive(Debug)]
-pub(super) struct Form(Vec<(String, SecretString)>);
+pub(in crate::door) struct Form(Vec<(String, SecretString)>);
 
 impl Form {
     /// Reads a body of at most `limit` bytes as a form.
     ///
     /// # Errors
     /// [`Refusal::BodyTooLarge`], or [`Refusal::MalformedBody`], which never quotes the body.
-    pub(super) async fn read(body: Body, is_form: bool, limit: usize) -> Result<Self, Refusal> {
+    pub(in crate::door) async fn read(
+        body: Body,
+        is_form: bool,
+        limit: usize,
+    ) -> Result<Self, Refusal> {
         if !is_form {
             return Err(malformed("send the form as the page does"));
         }
@@ -30,11 +37,31 @@ impl Form {
         form
     }
 
+    /// Reads a form of one of our pages, as the origin of its sender, its kind and its body say, and checks that it
+    /// is one of this caller's session.
+    ///
+    /// # Errors
+    /// [`Refusal::ForeignForm`], and as [`Self::read`].
+    pub(super) async fn signed(
+        gateway: &Gateway,
+        caller: &Caller,
+        (own_origin, is_form, body): (bool, bool, Body),
+        limit: usize,
+    ) -> Result<(SignedForm, Self), Refusal> {
+        if !own_origin {
+            return Err(Refusal::ForeignForm);
+        }
+        let mut fields = Self::read(body, is_form, limit).await?;
+        let token = fields.take("csrf")?.ok_or(Refusal::ForeignForm)?;
+        let form = gateway.forms.check(caller.session(), token.expose_secret());
+        Ok((form.ok_or(Refusal::ForeignForm)?, fields))
+    }
+
     /// The value of a field; none when it is not there.
     ///
     /// # Errors
     /// [`Refusal::MalformedBody`] when it is there twice: each reader would take another one.
-    pub(super) fn take(&mut self, name: &str) -> Result<Option<SecretString>, Refusal> {
+    pub(in crate::door) fn take(&mut self, name: &str) -> Result<Option<SecretString>, Refusal> {
         let place = self.0.iter().position(|(key, _)| key == name);
         let value = place.map(|place| self.0.swap_remove(place).1);
         if self.0.iter().any(|(key, _)| key == name) {
@@ -83,8 +110,6 @@ fn malformed(why: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn one(body: &str) -> String {
@@ -107,7 +132,7 @@ mod tests {
         let refusal = twice.take("value").unwrap_err();
         assert!(!refusal.to_string().contains("s3cret"));
         assert!(Form::parse(b"value=%FFs3cret").is_err());
-        assert!(Form::parse("a=b&".repeat(9).as_bytes()).is_err());
+        assert!(Form::parse("a=b&".repeat(17).as_bytes()).is_err());
         assert!(!format!("{:?}", Form::parse(b"value=s3cret").unwrap()).contains("s3cret"));
     }
 

@@ -16,15 +16,19 @@ use crate::refusal::Refusal;
 const STYLE: &str = include_str!("style.css");
 
 /// No script, no picture, no frame, no other origin: only our style and forms back to us.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(""));
+
+/// The policy of a page whose form may lead to `further`, too: browsers hold where a form's answer leads to against
+/// the policy of the page that the form stands on.
+fn policy(further: &str) -> HeaderValue {
     let digest = BASE64.encode(Sha256::digest(STYLE));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; \
+        "default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'{further}; \
          frame-ancestors 'none'; base-uri 'none'"
     );
     let strictest = || HeaderValue::from_static("default-src 'none'");
     HeaderValue::from_str(&policy).unwrap_or_else(|_| strictest())
-});
+}
 
 /// A page of ours.
 pub(super) fn page(
@@ -57,7 +61,20 @@ pub(super) fn page(
     response
 }
 
-/// Leads to another page of ours.
+/// A page whose form's answer leads to an address of this policy source, which holds neither blank nor `;`.
+pub(super) fn page_leading_to(
+    source: &str,
+    title: &str,
+    bar: &Markup,
+    content: &Markup,
+) -> Response<Body> {
+    let mut response = page(StatusCode::OK, title, bar, content);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(&format!(" {source}")));
+    response
+}
+
+/// Leads to another page of ours, or to where a person let an answer go.
 pub(super) fn see_other(path: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;

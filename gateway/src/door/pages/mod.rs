@@ -1,4 +1,5 @@
-//! The gateway's own pages, for people with a browser: signing in, and the secrets of an app.
+//! The gateway's own pages, for people with a browser: signing in, the secrets of an app,
+//! and what programs may do in a person's name.
 //!
 //! They are plain HTML that works without a script. What a page changes runs the same seven steps as a
 //! call of the API, by [`Channel::Page`](portcullis_policies::Channel::Page).
@@ -16,8 +17,12 @@
 //!
 //! Begin reading at [`secrets::show`].
 
+pub mod consent;
+mod consent_view;
+pub mod device;
+mod device_view;
 pub mod entry;
-mod form;
+pub(super) mod form;
 mod html;
 mod next;
 mod notice;
@@ -26,3 +31,26 @@ pub mod secrets;
 pub mod session;
 mod sign_in_view;
 mod view;
+
+use axum::body::Body;
+use http::Response;
+
+use crate::gateway::Gateway;
+use crate::pipeline::Visit;
+use crate::refusal::Refusal;
+
+/// Records a refusal; gives it, or that it could not be recorded.
+async fn recorded(gateway: &Gateway, visit: Visit, refusal: Refusal) -> Refusal {
+    let ended: Result<(), Refusal> = visit.end(gateway, Err(refusal)).await;
+    ended.err().unwrap_or(Refusal::ForeignForm)
+}
+
+/// Who has no session signs in first and comes back.
+fn not_let_in(refusal: &Refusal, page: &str) -> Response<Body> {
+    match refusal {
+        Refusal::MissingCredential | Refusal::InvalidCredential(_) => {
+            html::see_other(&next::Next::sign_in(page))
+        }
+        other => html::refused(other, None),
+    }
+}

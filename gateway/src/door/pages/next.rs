@@ -7,7 +7,7 @@ use crate::edge::CanonicalPath;
 use crate::refusal::Refusal;
 
 /// Longest path that is kept, in bytes.
-const MAX_BYTES: usize = 512;
+const MAX_BYTES: usize = 3_072;
 
 /// A path of this gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

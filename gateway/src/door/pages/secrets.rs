@@ -9,14 +9,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::entry::AtPage;
 use super::form::Form;
-use super::html;
-use super::next::Next;
 use super::notice::{self, Notice};
 use super::view::{Row, Shown};
+use super::{html, not_let_in, recorded};
 use crate::answer::{Answer, Told};
-use crate::forms::SignedForm;
 use crate::gateway::Gateway;
-use crate::identify::Caller;
 use crate::knock::{Knock, SecretDeed, SecretWanted, Wanted};
 use crate::pipeline::{self, Visit};
 use crate::refusal::Refusal;
@@ -82,7 +79,8 @@ pub async fn change(
         Ok(visit) => visit,
         Err(refusal) => return not_let_in(&refusal, &page),
     };
-    let (form, mut fields) = match read(&gateway, &visit.caller, own_origin, is_form, body).await {
+    let sent = (own_origin, is_form, body);
+    let (form, mut fields) = match Form::signed(&gateway, &visit.caller, sent, MAX_BODY).await {
         Ok(read) => read,
         Err(refusal) => return html::refused(&recorded(&gateway, visit, refusal).await, None),
     };
@@ -104,23 +102,6 @@ pub async fn change(
         Told::Refused(refusal) => back(&page, "refused", refusal.code()),
         _ => back(&page, "refused", "UNAVAILABLE"),
     }
-}
-
-/// Reads the form and checks that it is one of this session.
-async fn read(
-    gateway: &Gateway,
-    caller: &Caller,
-    own_origin: bool,
-    is_form: bool,
-    body: Body,
-) -> Result<(SignedForm, Form), Refusal> {
-    if !own_origin {
-        return Err(Refusal::ForeignForm);
-    }
-    let mut fields = Form::read(body, is_form, MAX_BODY).await?;
-    let token = fields.take("csrf")?.ok_or(Refusal::ForeignForm)?;
-    let form = gateway.forms.check(caller.session(), token.expose_secret());
-    Ok((form.ok_or(Refusal::ForeignForm)?, fields))
 }
 
 /// What the form asks for, or the code that the page shows and the refusal that is recorded.
@@ -145,22 +126,6 @@ fn asked(fields: &mut Form, name: &str) -> Result<SecretDeed, (&'static str, Ref
         Ok(SecretDeed::Delete { name })
     } else {
         Err((notice::NOT_SURE, malformed("the box was not ticked")))
-    }
-}
-
-/// Records a refusal; gives it, or that it could not be recorded.
-async fn recorded(gateway: &Gateway, visit: Visit, refusal: Refusal) -> Refusal {
-    let ended: Result<(), Refusal> = visit.end(gateway, Err(refusal)).await;
-    ended.err().unwrap_or(Refusal::ForeignForm)
-}
-
-/// Who has no session signs in first and comes back.
-fn not_let_in(refusal: &Refusal, page: &str) -> Response<Body> {
-    match refusal {
-        Refusal::MissingCredential | Refusal::InvalidCredential(_) => {
-            html::see_other(&Next::sign_in(page))
-        }
-        other => html::refused(other, None),
     }
 }
 

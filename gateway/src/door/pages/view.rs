@@ -56,7 +56,7 @@ impl Shown<'_> {
 }
 
 /// Who is signed in, and the way out.
-fn bar(email: &str) -> Markup {
+pub(super) fn bar(email: &str) -> Markup {
     html! {
         form method="post" action="/signout" { span { (email) } button.quiet { "Sign out" } }
     }
@@ -161,7 +161,7 @@ fn forget(shown: &Shown<'_>, row: &Row) -> Markup {
     }
 }
 
-fn time(seconds: i64) -> Markup {
+pub(super) fn time(seconds: i64) -> Markup {
     let Ok(at) = Timestamp::from_second(seconds) else { return html! { "unknown" } };
     let shown = at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M UTC").to_string();
     html! { time datetime=(at) { (shown) } }
