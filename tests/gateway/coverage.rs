@@ -62,6 +62,8 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("PATCH", "/v1/internal/users/{id}/settings", "/v1/internal/users/imp_x/settings", 401),
     ("GET", "/v1/me/settings", "/v1/me/settings", 401),
     ("PATCH", "/v1/me/settings", "/v1/me/settings", 401),
+    ("GET", "/v1/me/grants", "/v1/me/grants", 401),
+    ("DELETE", "/v1/me/grants/{id}", "/v1/me/grants/imp_x", 401),
     ("GET", "/v1/me/nickname", "/v1/me/nickname", 401),
     ("PUT", "/v1/me/nickname", "/v1/me/nickname", 401),
     ("POST", "/v1/auth/register", "/v1/auth/register", 403),

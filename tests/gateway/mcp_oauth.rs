@@ -1,6 +1,7 @@
 //! As the authorization server of MCP clients, the gateway ...
 
 mod attacks;
+mod browser;
 mod client;
 
 use base64::Engine as _;
@@ -267,6 +268,37 @@ async fn ends_a_grant_that_its_program_gives_back() {
     let request = gate.signed("ana", Method::POST, "/v1/auth/me/change-password").await;
     assert_eq!(gate.send(request.json(&change)).await.status, 200);
     assert_eq!(create_note(&gate, tokens["access_token"].as_str().unwrap()).await.status, 401);
+}
+
+#[tokio::test]
+async fn shows_a_person_what_programs_may_do_and_takes_it_back() {
+    let (gate, _upstream) = gate().await;
+    let (ana, ben) = (Walker::sign_in(&gate, "ana").await, Walker::sign_in(&gate, "ben").await);
+    let client = Client::register(&gate).await;
+    let (tokens, others) = (client.granted(&ana).await, client.granted(&ben).await);
+    let token = tokens["access_token"].as_str().unwrap();
+    // A consent whose code nobody redeemed is none.
+    client.approved(&ana, &client.ask(&ana, &[]).await).await;
+    let list = gate.get_as("ana", "/v1/me/grants").await;
+    let [grant] = list.body.as_array().unwrap().as_slice() else { panic!("{list:?}") };
+    assert_eq!((&grant["client_id"], &grant["client_name"]), (&json!(client.id), &json!("Tester")));
+    assert_eq!(grant["scopes"], json!(["notes:destructive", "notes:read", "notes:write"]));
+    let path = format!("/v1/me/grants/{}", grant["id"].as_str().unwrap());
+    let revoke = async |who: &str| gate.send(gate.signed(who, Method::DELETE, &path).await).await;
+    let program = gate.request(Method::GET, "/v1/me/grants").bearer_auth(token);
+    assert_eq!(gate.send(program).await.rules(), ["account/programs-keep-out"]);
+    assert_eq!(revoke("ben").await.status, 404, "it is not his");
+    assert_eq!(revoke("gil").await.status, 404);
+    assert!(is_done(&create_note(&gate, token).await));
+    let revoked = revoke("ana").await;
+    assert_eq!((revoked.status, &revoked.body["revoked"]), (200, &json!(true)), "{revoked:?}");
+    assert_eq!(create_note(&gate, token).await.status, 401);
+    assert_eq!(revoke("ana").await.status, 404, "once");
+    assert_eq!(gate.get_as("ana", "/v1/me/grants").await.body, json!([]));
+    assert_eq!(ended(&gate, &client.id).await, "revoked_by_person");
+    let kept =
+        call_tool(&gate, others["access_token"].as_str().unwrap(), "notes__list_notes", json!({}));
+    assert!(is_done(&kept.await), "what another person granted stays");
 }
 
 #[tokio::test]

@@ -201,10 +201,7 @@ impl Directory {
     }
 
     /// Uses an approval up, and gives the user who approved and how they had signed in. `NotFound` when there is none (any more).
-    pub async fn use_device(
-        &self,
-        sha256: [u8; 32],
-    ) -> Result<(String, Strength), DirectoryError> {
+    pub async fn use_device(&self, sha256: [u8; 32]) -> Result<(String, Strength), DirectoryError> {
         let mut writing = self.write().await?;
         let row = sqlx::query(
             "UPDATE device_codes SET state = 'used' \
@@ -289,12 +286,16 @@ mod tests {
         let user = f.user("ann@example.org", "user").await;
         asked(&f, 1, now_ms() + 60_000).await;
         f.directory.decide_device([1; 32], &user.id, &Strength::default(), false).await.unwrap();
-        assert!(f.directory.decide_device([1; 32], &user.id, &Strength::default(), true).await.is_err());
+        assert!(
+            f.directory.decide_device([1; 32], &user.id, &Strength::default(), true).await.is_err()
+        );
         assert!(f.directory.use_device([1; 32]).await.is_err());
         assert!(f.directory.pending_device([1; 32]).await.is_err());
         asked(&f, 2, now_ms() - 1).await;
         assert!(f.directory.pending_device([2; 32]).await.is_err());
-        assert!(f.directory.decide_device([2; 32], &user.id, &Strength::default(), true).await.is_err());
+        assert!(
+            f.directory.decide_device([2; 32], &user.id, &Strength::default(), true).await.is_err()
+        );
         assert_eq!(f.directory.device_code([2; 32]).await.unwrap().state, DeviceState::Pending);
     }
 }

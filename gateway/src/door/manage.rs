@@ -136,6 +136,16 @@ pub fn key() -> Route {
     verb!(on_delete, RevokeKey)
 }
 
+/// `/v1/me/grants`
+pub fn grants() -> Route {
+    verb!(on_get, ListGrants)
+}
+
+/// `/v1/me/grants/{id}`
+pub fn grant() -> Route {
+    verb!(on_delete, RevokeGrant)
+}
+
 /// `/v1/service-tokens`
 pub fn service_tokens() -> Route {
     verb!(on_get, ListServiceTokens).merge(verb!(on_post, CreateServiceToken))

@@ -99,6 +99,8 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("PATCH", "/v1/internal/users/{id}/settings", Effect::Pipeline),
     ("GET", "/v1/me/settings", Effect::Pipeline),
     ("PATCH", "/v1/me/settings", Effect::Pipeline),
+    ("GET", "/v1/me/grants", Effect::Pipeline),
+    ("DELETE", "/v1/me/grants/{id}", Effect::Pipeline),
     ("GET", "/v1/me/nickname", Effect::Pipeline),
     ("PUT", "/v1/me/nickname", Effect::Pipeline),
     ("POST", "/v1/auth/register", Effect::Own),
@@ -170,6 +172,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/service-tokens/{id}", manage::service_token())
         .route("/v1/internal/users/{id}/settings", manage::settings())
         .route("/v1/me/settings", manage::own_settings())
+        .route("/v1/me/grants", manage::grants())
+        .route("/v1/me/grants/{id}", manage::grant())
         .route("/v1/me/nickname", manage::nickname())
         .route("/v1/auth/register", post(account::register))
         .route("/v1/auth/logout", post(account::logout))

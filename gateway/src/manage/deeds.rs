@@ -13,7 +13,7 @@ use super::change::{
 };
 use super::{Change, Managed, Verb, shape};
 use crate::directory::{
-    Actor, Cascade, ConfirmationPolicy, Directory, DirectoryError, NewApiKey, NewRole,
+    Actor, Cascade, ConfirmationPolicy, Directory, DirectoryError, GrantEnd, NewApiKey, NewRole,
     NewServiceToken, NewUser, RoleFacts, RolePatch, ServicePurpose, TenantFacts, TenantPatch, User,
     UserFilter, UserPatch, UserSettings, now_ms,
 };
@@ -142,6 +142,11 @@ impl Deed<'_> {
                 Value::from_iter(keys.iter().map(shape::key))
             }
             Verb::RevokeKey => self.revoke_key().await?,
+            Verb::ListGrants => {
+                let grants = directory.oauth_grants(self.caller.user_id()).await?;
+                Value::from_iter(grants.iter().map(shape::grant))
+            }
+            Verb::RevokeGrant => self.revoke_grant().await?,
             Verb::ReadNickname => json!({ "nickname": directory.user(target).await?.nickname }),
             // The reader of changes gives none of them nothing to change.
             _ => return Err(Undone::Outcome(Outcome::failed(Class::BadRequest, "no change"))),
@@ -318,6 +323,17 @@ impl Deed<'_> {
         }
         self.directory.revoke_api_key(&self.target, &self.by).await?;
         Ok(json!({ "id": self.target, "revoked": true }))
+    }
+
+    /// A grant of somebody else is as little there as one that never was.
+    async fn revoke_grant(&self) -> Result<Value, Undone> {
+        let own = self.directory.oauth_grants(self.caller.user_id()).await?;
+        let is_own = own.iter().any(|grant| grant.id == self.target);
+        let (id, why) = (self.target.as_str(), GrantEnd::ByPerson);
+        if !is_own || !self.directory.end_grant(id, why, &self.by).await? {
+            return Err(DirectoryError::NotFound { what: "grant" }.into());
+        }
+        Ok(json!({ "id": id, "revoked": true }))
     }
 
     fn named_tenant(&self) -> Result<TenantId, Undone> {

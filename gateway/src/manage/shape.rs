@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::directory::{ApiKey, Role, Tenant, User, UserSettings};
+use crate::directory::{ApiKey, OAuthGrant, Role, Tenant, User, UserSettings};
 
 /// `UserDetailResponse`: what `UserResponse` says, and `id`.
 pub(super) fn user(user: &User) -> Value {
@@ -70,6 +70,18 @@ pub(super) fn key(key: &ApiKey) -> Value {
         "scopes": key.scopes.join(" "),
         "last_used_at": key.last_used_ms.map(time),
         "created_at": time(key.created_ms),
+    })
+}
+
+/// What somebody granted a program.
+pub(super) fn grant(grant: &OAuthGrant) -> Value {
+    json!({
+        "id": grant.id,
+        "client_id": grant.client_id,
+        "client_name": grant.client_name,
+        "scopes": grant.scopes,
+        "created_at": time(grant.created_ms),
+        "renewed_at": grant.renewed_ms.map(time),
     })
 }
 

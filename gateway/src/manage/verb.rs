@@ -40,12 +40,14 @@ pub enum Verb {
     ListKeys,
     CreateKey,
     RevokeKey,
+    ListGrants,
+    RevokeGrant,
     ReadNickname,
     SetNickname,
 }
 
 /// Every verb with the name of its function.
-const NAMES: [(Verb, &str); 33] = [
+const NAMES: [(Verb, &str); 35] = [
     (Verb::ListUsers, "list_users"),
     (Verb::ReadUser, "read_user"),
     (Verb::CreateUser, "create_user"),
@@ -77,6 +79,8 @@ const NAMES: [(Verb, &str); 33] = [
     (Verb::ListKeys, "list_keys"),
     (Verb::CreateKey, "create_key"),
     (Verb::RevokeKey, "revoke_key"),
+    (Verb::ListGrants, "list_grants"),
+    (Verb::RevokeGrant, "revoke_grant"),
     (Verb::ReadNickname, "read_nickname"),
     (Verb::SetNickname, "set_nickname"),
 ];
@@ -96,6 +100,8 @@ impl Verb {
             Self::ListKeys
             | Self::CreateKey
             | Self::RevokeKey
+            | Self::ListGrants
+            | Self::RevokeGrant
             | Self::ReadNickname
             | Self::SetNickname => ACCOUNT_APP,
             Self::EffectiveScopes
