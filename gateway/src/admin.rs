@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, Retention, Who};
 use uuid::Uuid;
 
-use crate::directory::{Actor, Change, Directory, ERASED, SCOPES_ROTATED};
+use crate::directory::{CARRY, Change, Directory, ERASED, Lease};
 use crate::gateway::Gateway;
 
 /// How often the outbox is looked at.
@@ -22,47 +22,33 @@ const AT_ONCE: u32 = 100;
 /// Runs until the task is dropped.
 pub async fn carry(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(EVERY);
+    // Of many replicas one carries, so that a change has one record.
+    let mut lease = Lease::new(CARRY);
     loop {
         tick.tick().await;
-        match carry_once(&gateway.directory, &gateway.ledger).await {
-            Ok(carried) => {
-                if carried.tool_accepted {
-                    gateway.freshness.news.notify_one();
-                }
-                if carried.keys_changed {
-                    gateway.vault.purge_all();
-                }
-            }
-            Err(fault) => tracing::warn!(%fault, "changes of the directory wait for the ledger"),
+        let carried = match lease.is_ours(&gateway.directory).await {
+            Ok(true) => carry_once(&gateway.directory, &gateway.ledger).await,
+            Ok(false) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        if let Err(fault) = carried {
+            tracing::warn!(%fault, "changes of the directory wait for the ledger");
         }
     }
-}
-
-/// What was among the changes.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Carried {
-    /// Whether an operator accepted a tool: the catalogue is out of date.
-    pub tool_accepted: bool,
-    /// Whether scope keys were destroyed or replaced: what is unwrapped in memory must go.
-    pub keys_changed: bool,
 }
 
 /// Carries what waits, oldest first.
 ///
 /// # Errors
 /// When the directory or the ledger can't; what waits, waits on.
-pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<Carried, String> {
+pub async fn carry_once(directory: &Directory, ledger: &Ledger) -> Result<(), String> {
     let waiting = directory.unrecorded(AT_ONCE).await.map_err(|fault| fault.to_string())?;
-    let mut carried = Carried::default();
     for change in waiting {
         let version = change.version;
-        carried.keys_changed |= [ERASED, SCOPES_ROTATED].contains(&change.action.as_str());
-        carried.tool_accepted |=
-            change.action == "tool.accept" && change.actor != Actor::gateway().to_string();
         ledger.append(entry(change)).await.map_err(|fault| fault.to_string())?;
         directory.mark_recorded(version).await.map_err(|fault| fault.to_string())?;
     }
-    Ok(carried)
+    Ok(())
 }
 
 fn entry(change: Change) -> Entry {

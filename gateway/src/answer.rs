@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::limits::OverLimit;
 use crate::refusal::Refusal;
 use crate::secrets::LentValue;
 
@@ -21,6 +22,10 @@ pub const DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision"
 pub const PROMISE: HeaderName = HeaderName::from_static("x-portcullis-promise");
 /// Header: ids of the deciding rules, comma-separated.
 pub const RULES: HeaderName = HeaderName::from_static("x-portcullis-rules");
+
+/// Headers: which limit was reached, and what is left of it (draft-ietf-httpapi-ratelimit-headers).
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The end of one call.
 #[derive(Debug)]
@@ -140,6 +145,13 @@ pub fn refusal_response(refusal: &Refusal) -> Response<Body> {
     if let Some(wait) = refusal.retry_after() {
         let seconds = HeaderValue::from(wait.as_secs().max(1));
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    if let Some((policy, left)) = refusal.over_limit().map(OverLimit::headers) {
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
     }
     if refusal.status() == StatusCode::UNAUTHORIZED {
         let scheme =

@@ -16,10 +16,12 @@ use crate::guard::Turns;
 use crate::identify::{Caller, ConnectionFacts as PresentedFrom, Identity, Proof};
 use crate::in_force::InForce;
 use crate::knock::Knock;
+use crate::limits::Limits;
 use crate::pseudonym::Pseudonyms;
-use crate::record::Strangers;
+use crate::record::Bounded;
 use crate::refresh::Freshness;
 use crate::refusal::Refusal;
+use crate::replicas::Redis;
 use crate::rules::Rules;
 use crate::secrets::{OwnTools, SecretUses, Upstreams, Vault};
 use crate::witnessing::Watched;
@@ -55,7 +57,11 @@ pub struct Gateway {
     /// What sessions tried and failed at a moment ago.
     pub turns: Turns,
     /// How many refusals of unknown callers get a record of their own.
-    pub strangers: Strangers,
+    pub strangers: Bounded,
+    /// How often something may be done.
+    pub limits: Limits,
+    /// What replicas share besides their databases.
+    pub redis: Option<Arc<Redis>>,
     /// What witnesses have cosigned of the ledger.
     pub watched: Arc<Watched>,
     /// Calls that go on although their client may be gone; the end of the gateway waits for them.

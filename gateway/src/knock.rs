@@ -28,6 +28,8 @@ pub struct Knock {
     pub request: RequestFacts,
     /// Whether the caller wants a signed promise of the record of this call.
     pub wants_promise: bool,
+    /// Whether it was counted by user and tenant when its message came in.
+    pub counted: bool,
     /// What is asked for.
     pub wanted: Wanted,
 }
@@ -164,6 +166,7 @@ impl Knock {
             hints: Hints::default(),
             request: RequestFacts { time_ms: now_ms(), source: from.peer.ip(), channel },
             wants_promise: parts.headers.contains_key(crate::answer::PROMISE),
+            counted: false,
             wanted,
         }
     }

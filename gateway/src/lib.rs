@@ -13,6 +13,7 @@
 //! - **Receipt**: the intent is durable; made by `portcullis-audit` only.
 //! - **Cleared**: permit and receipt of the same call; made by `portcullis-kernel-adapter` only.
 //! - **Witness** ([`witness`], [`witnessing`]): cosigns from outside that the ledger only grows; both sides.
+//! - **Limit** ([`limits`]): how often something may be done; over it a call is refused before any decision.
 //! - **In force** ([`in_force`]): the catalogue and the rules made for it, one snapshot a call.
 //!
 //! # The life of one call
@@ -54,6 +55,7 @@ pub mod identify;
 pub mod in_force;
 pub mod knock;
 pub mod ledgers;
+pub mod limits;
 pub mod manage;
 pub mod oauth;
 pub mod open;
@@ -62,6 +64,7 @@ pub mod pseudonym;
 pub mod record;
 pub mod refresh;
 pub mod refusal;
+pub mod replicas;
 pub mod resolve;
 pub mod rules;
 pub mod secrets;

@@ -16,9 +16,11 @@ use crate::forms::FormTokens;
 use crate::gateway::Gateway;
 use crate::guard::Turns;
 use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
+use crate::limits::Limits;
 use crate::pseudonym::Pseudonyms;
-use crate::record::Strangers;
+use crate::record::{Bounded, STRANGERS_PER_SECOND};
 use crate::refresh::Freshness;
+use crate::replicas::{Redis, RedisOpenError};
 use crate::rules::{Rules, RulesError, RulesOptions};
 use crate::secrets::{Absent, OwnTools, SecretUses, Upstreams, VaultOpenError, open_vault};
 use crate::witnessing::Watched;
@@ -49,6 +51,9 @@ pub enum OpenError {
     /// Signing keys.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The Redis that replicas share.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
     /// An app's manifest, routes or credential.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -92,7 +97,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     tracing::info!(?opened, "ledger open");
     // Before anything else is written: what is there now has to be witnessed first.
     let watched = Watched::new(&settings.ledger.witness, &ledger);
-    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let directory = open_directory(&settings).await?;
     let identity =
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
     let freshness = Freshness::default();
@@ -101,6 +106,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let upstreams = Upstreams::new(&directory, &ledger, &vault, &secret_uses);
     let catalogue = apps::catalogue(&settings, &dispatcher, upstreams, &freshness.lists).await?;
     let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
+    let redis = settings.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
     let limits = &settings.server.limits;
     Ok(Arc::new(Gateway {
         calls: PerTenant::new(Bounds {
@@ -120,11 +126,37 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         pseudonyms,
         forms,
         turns: Turns::default(),
-        strangers: Strangers::new(),
+        strangers: Bounded::new(STRANGERS_PER_SECOND),
+        limits: Limits::new(&settings.limits, redis.clone()),
+        redis,
         watched,
         tasks: TaskTracker::new(),
         settings,
     }))
+}
+
+/// The directory of these settings: in PostgreSQL, or in a file that is made when it is absent.
+///
+/// # Errors
+/// When it can't be opened; the text holds no address.
+pub async fn open_directory(settings: &Settings) -> Result<Directory, DirectoryError> {
+    let Some(address) = &settings.directory.postgres else {
+        return Directory::open(&settings.data.directory_db()).await;
+    };
+    let address = address.read().map_err(|why| DirectoryError::Open {
+        path: "`directory.postgres`".to_owned(),
+        source: Box::new(why),
+    })?;
+    Directory::open_url(address.expose_secret().trim()).await
+}
+
+/// The same, unless it is a file that is not there: looking does not make one.
+///
+/// # Errors
+/// As [`open_directory`].
+pub async fn look_at_directory(settings: &Settings) -> Result<Option<Directory>, DirectoryError> {
+    let is_there = settings.directory.postgres.is_some() || settings.data.directory_db().exists();
+    if is_there { open_directory(settings).await.map(Some) } else { Ok(None) }
 }
 
 /// The ledger of these settings.

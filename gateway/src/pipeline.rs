@@ -12,7 +12,7 @@
 //! task of their own, and the door only waits for it.
 //! INVARIANT: a refusal is in the ledger before its answer is released
 //! (`records::every_refusal_before_it_is_answered`); of callers whom nobody knows at most 100 a second,
-//! the rest are counted in the next record.
+//! and over a limit at most 10 a second of a tenant: the rest are counted in the next record.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use portcullis_policies::{Confirmation, Verdict};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Told};
+use crate::config::Rule;
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
@@ -70,12 +71,20 @@ impl Visit {
     /// Why nothing is shown; recorded like any other refusal.
     pub async fn begin(gateway: &Gateway, knock: &Knock) -> Result<Self, Refusal> {
         let mut trail = Trail::begin(Uuid::now_v7(), knock);
-        match gateway.identify(knock).await {
-            Ok(caller) => {
-                trail.caller(gateway, &caller);
-                Ok(Self { caller, trail })
-            }
+        match identified(gateway, knock, &mut trail).await {
+            Ok(caller) => Ok(Self { caller, trail }),
             Err(refusal) => Err(record::refusal(gateway, trail, refusal).await.into_refusal()),
+        }
+    }
+
+    /// Counts what has a limit of its own for each user; a refusal is recorded.
+    ///
+    /// # Errors
+    /// That it was one too many.
+    pub async fn within(self, gateway: &Gateway, rule: Rule) -> Result<Self, Refusal> {
+        match gateway.limits.user(rule, &self.caller).await {
+            Ok(()) => Ok(self),
+            Err(refusal) => self.end(gateway, Err(refusal)).await,
         }
     }
 
@@ -113,9 +122,22 @@ impl Visit {
     }
 }
 
-async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Told, Refusal> {
-    let mut caller = gateway.identify(&knock).await?;
+/// Who asks, and that it is not one too many of that user or tenant.
+async fn identified(
+    gateway: &Gateway,
+    knock: &Knock,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    let caller = gateway.identify(knock).await?;
     trail.caller(gateway, &caller);
+    if !knock.counted {
+        gateway.limits.caller(&caller).await?;
+    }
+    Ok(caller)
+}
+
+async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Told, Refusal> {
+    let mut caller = identified(gateway, &knock, trail).await?;
     let arrived = Instant::now();
     let place = gateway.calls.enter(caller.tenant().as_str()).await?;
     if arrived.elapsed() > MOMENT {
@@ -139,6 +161,7 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
+    gateway.limits.call(&caller, &call).await?;
     if let Some(secret) = call.own_secret() {
         trail.secret(secret);
     }

@@ -6,10 +6,10 @@
 //! under the caller's own scope key, so that erasing a person leaves the chain verifiable.
 
 mod body;
+mod bounded;
 mod catalogue;
 mod own;
 mod policies;
-mod strangers;
 mod trail;
 
 use portcullis_audit::{
@@ -20,10 +20,10 @@ use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
 
 pub use body::{Unopened, open_capsule};
+pub use bounded::{Bounded, STRANGERS_PER_SECOND};
 pub use catalogue::catalogue;
 pub use own::{own_intent, own_outcome};
 pub use policies::{policies_loaded, policies_refused};
-pub use strangers::Strangers;
 pub use trail::Trail;
 
 use crate::answer::{Answer, Told};
@@ -173,16 +173,19 @@ pub async fn refusal(gateway: &Gateway, mut trail: Trail, refusal: Refusal) -> A
         status: "refused".to_owned(),
         error: Some(refusal.code().to_lowercase()),
     });
-    if trail.is_of_a_stranger() {
-        match gateway.strangers.admit() {
-            // Beyond the bound it is counted in the next record; see `strangers`.
-            None => return Answer::refused(trail.op(), refusal),
-            Some(0) => {}
-            Some(before) => {
-                fields.note.insert("unrecorded".to_owned(), before.to_string());
-            }
+    match admitted(gateway, &trail, &refusal) {
+        // Beyond the bound it is counted in the next record; see `bounded`.
+        None => return Answer::refused(trail.op(), refusal),
+        Some(0) => {}
+        Some(before) => {
+            fields.note.insert("unrecorded".to_owned(), before.to_string());
         }
+    }
+    if trail.is_of_a_stranger() {
         fields.note.insert("peer".to_owned(), trail.source().to_string());
+    }
+    if let Refusal::OverLimit(over) = &refusal {
+        fields.note.insert("limit".to_owned(), over.rule.name().to_owned());
     }
     // A refusal harms nobody: it is recorded even when what belongs beside it can't be sealed.
     let body = body::seal(gateway, &trail, &[]).await.unwrap_or_else(|_| {
@@ -203,6 +206,15 @@ pub async fn refusal(gateway: &Gateway, mut trail: Trail, refusal: Refusal) -> A
             trail.answer(&gateway.ledger, Told::Refused(refusal))
         }
         Err(fault) => Answer::refused(trail.op(), audit_unavailable(fault)),
+    }
+}
+
+/// Whether a refusal gets a record of its own, and how many before it got none.
+fn admitted(gateway: &Gateway, trail: &Trail, refusal: &Refusal) -> Option<u64> {
+    match refusal {
+        Refusal::OverLimit(_) => gateway.limits.records(&trail.log()).admit(),
+        _ if trail.is_of_a_stranger() => gateway.strangers.admit(),
+        _ => Some(0),
     }
 }
 

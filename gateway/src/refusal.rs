@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::edge::Overloaded;
 use crate::guard::Feedback;
 use crate::identify::Unidentified;
+use crate::limits::OverLimit;
 use crate::oauth::OAuthFault;
 
 /// One argument that does not fit the tool's JSON Schema.
@@ -230,6 +231,9 @@ pub enum Refusal {
         /// When to come back.
         retry_after: Duration,
     },
+    /// A limit of the configuration was reached.
+    #[error("the limit `{}` of {} is reached; come back in {} s", .0.rule.name(), .0.rate, .0.retry_after.as_secs())]
+    OverLimit(OverLimit),
     /// The tenant has as many calls in flight and waiting as it may have.
     #[error("too many calls are in flight")]
     Busy {
@@ -296,10 +300,20 @@ impl Refusal {
             Self::TooManyRequests { retry_after } | Self::Busy { retry_after } => {
                 Some(*retry_after)
             }
+            Self::OverLimit(over) => Some(over.retry_after),
             Self::AuditUnavailable(_)
             | Self::Unavailable(_)
             | Self::VaultUnavailable
             | Self::NoRules => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The limit that was reached, when one was.
+    #[must_use]
+    pub fn over_limit(&self) -> Option<&OverLimit> {
+        match self {
+            Self::OverLimit(over) => Some(over),
             _ => None,
         }
     }
@@ -333,6 +347,7 @@ impl Refusal {
     }
 
     /// THE TABLE. One line a refusal: status, stable code, i18n key.
+    #[expect(clippy::too_many_lines, reason = "a table is read in one piece")]
     fn face(&self) -> Face {
         let (status, code, i18n) = match self {
             Self::MissingCredential => (401, "UNAUTHENTICATED", "errors.auth.unauthenticated"),
@@ -394,6 +409,7 @@ impl Refusal {
             Self::SecretChanged => (409, "SECRET_CHANGED", "errors.secrets.changed"),
             Self::VaultUnavailable => (503, "VAULT_UNAVAILABLE", "errors.secrets.unavailable"),
             Self::TooManyRequests { .. } => (429, "RATE_LIMITED", "errors.rate_limited"),
+            Self::OverLimit(_) => (429, "RATE_LIMITED", "errors.rate_limited"),
             Self::Busy { .. } => (503, "BUSY", "errors.busy"),
             Self::AuditUnavailable(_) => (503, "AUDIT_UNAVAILABLE", "errors.backend.audit"),
             Self::OutcomeUnrecorded => (500, "OUTCOME_UNRECORDED", "errors.backend.unrecorded"),

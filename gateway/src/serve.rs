@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, demo, door, refresh, secrets, watch, witnessing};
+use crate::{admin, demo, door, refresh, replicas, secrets, watch, witnessing};
 
 /// A gateway that serves.
 pub struct Running {
@@ -29,6 +29,7 @@ pub struct Running {
     _keeper: AbortOnDropHandle<()>,
     noting: AbortOnDropHandle<()>,
     asking: witnessing::Tasks,
+    _news: replicas::news::Tasks,
     _demo_app: Option<AbortOnDropHandle<()>>,
     _watcher: Option<Box<dyn Send>>,
 }
@@ -50,6 +51,7 @@ impl Running {
         let gateway = open(settings).await?;
         let asking = witnessing::start(&gateway.watched)?;
         let carrier = tokio::spawn(admin::carry(Arc::clone(&gateway)));
+        let news = replicas::news::start(&gateway);
         let refresher = tokio::spawn(refresh::keep_fresh(Arc::clone(&gateway)));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let noting = tokio::spawn(secrets::keep_noting(Arc::clone(&gateway)));
@@ -70,6 +72,7 @@ impl Running {
             _keeper: AbortOnDropHandle::new(keeper),
             noting: AbortOnDropHandle::new(noting),
             asking,
+            _news: news,
             _demo_app: demo_app,
         })
     }
@@ -113,13 +116,15 @@ impl Running {
     }
 }
 
-/// Every half minute: unwrapped keys that nobody used are wiped, questions that nobody answered expire,
+/// Every half minute: unwrapped keys that nobody used are wiped, limits forget who may do all again,
+/// questions that nobody answered expire,
 /// and this replica says which version of the key-encryption key it wraps with.
 async fn keep_house(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(Duration::from_secs(30));
     loop {
         tick.tick().await;
         gateway.vault.wipe_expired();
+        gateway.limits.keep_house();
         if let Err(fault) = gateway.vault.report(&gateway.settings.server.replica).await {
             tracing::warn!(%fault, "the key provider does not answer; what is sealed opens for minutes at most");
         }

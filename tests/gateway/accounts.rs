@@ -37,9 +37,9 @@ async fn registers_where_the_operator_opened_a_tenant_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn makes_no_more_accounts_from_one_address_than_it_may_fail_to_sign_in() {
-    let open = format!("{OPEN}login_attempts = 3\n");
-    let gate = Deployment::builder().settings(&open).start().await;
+async fn makes_no_more_accounts_from_one_address_than_the_limit_allows() {
+    let limit = "register = { count = 3, per = \"1h\" }";
+    let gate = Deployment::builder().settings(OPEN).limits(limit).start().await;
     gate.must(&["tenant", "create", "Default", "--id", "default"]);
     let made = async |n: u32| {
         let body = json!({ "email": format!("p{n}@example.org"), "password": "12345678" });

@@ -6,7 +6,7 @@ use harness::{Deployment, Upstream, json};
 
 #[path = "../../audit/tests/postgres/server.rs"]
 #[expect(dead_code, reason = "the tests of the ledger itself use more of it")]
-mod server;
+pub(crate) mod server;
 
 use server::Server;
 

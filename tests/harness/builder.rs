@@ -1,5 +1,6 @@
 //! What a deployment is made of, before it starts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -20,12 +21,18 @@ pub const BANK: &str = r#"routes = [
   { name = "drop_invoice", method = "DELETE", path = "/invoices/{id}" },
 ]"#;
 
+/// Every limit, so high that no test but one about limits reaches it.
+const LIMITS: [&str; 10] =
+    ["address", "login", "register", "refresh", "me", "keys", "user", "tenant", "app", "tool"];
+
 /// A deployment to be started.
 #[derive(Debug)]
 pub struct Builder {
     pub(crate) dir: TempDir,
     pub(crate) toml: String,
     pub(crate) env: Vec<(String, String)>,
+    /// The table `[limits]`, by key.
+    limits: BTreeMap<String, String>,
 }
 
 impl Builder {
@@ -33,7 +40,9 @@ impl Builder {
         let dir = tempfile::Builder::new().prefix("portcullis-e2e-").tempdir();
         let dir = dir.expect("a temporary folder");
         let toml = "[server]\nlisten = \"127.0.0.1:0\"\nreplica = \"e2e\"\n".to_owned();
-        Self { dir, toml, env: Vec::new() }
+        let generous = "{ count = 100000, per = \"1s\" }".to_owned();
+        let limits = LIMITS.iter().map(|rule| ((*rule).to_owned(), generous.clone())).collect();
+        Self { dir, toml, env: Vec::new(), limits }
     }
 
     /// The folder of the deployment; relative paths of the configuration begin here.
@@ -55,6 +64,29 @@ impl Builder {
     #[must_use]
     pub fn settings(self, toml: &str) -> Self {
         self.app(toml)
+    }
+
+    /// Sets limits, such as `login = { count = 5, per = "1m" }`, one a line; the others are out of reach.
+    #[must_use]
+    pub fn limits(mut self, lines: &str) -> Self {
+        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+            let (rule, rate) = line.split_once('=').expect("a limit is `rule = rate`");
+            self.limits.insert(rule.trim().to_owned(), rate.trim().to_owned());
+        }
+        self
+    }
+
+    /// The whole configuration.
+    pub(crate) fn configuration(&self) -> String {
+        let limits = self.limits.iter().map(|(rule, rate)| format!("{rule} = {rate}\n"));
+        format!("{}\n[limits]\n{}", self.toml, limits.collect::<String>())
+    }
+
+    /// Names the replica, where several share a database.
+    #[must_use]
+    pub fn replica(mut self, name: &str) -> Self {
+        self.toml = self.toml.replace("replica = \"e2e\"", &format!("replica = \"{name}\""));
+        self
     }
 
     /// Loads the rules of this folder instead of those that the binary carries.

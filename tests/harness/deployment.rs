@@ -33,7 +33,8 @@ impl Deployment {
     }
 
     pub(crate) async fn start(builder: Builder) -> Self {
-        let Builder { dir, toml, env } = builder;
+        let toml = builder.configuration();
+        let Builder { dir, env, .. } = builder;
         std::fs::write(config_in(dir.path()), toml).expect("the configuration is written");
         let process = serve(dir.path(), &env);
         let gate = Self {

@@ -37,6 +37,7 @@ mod http;
 mod ledger;
 pub mod people;
 mod process;
+mod redis;
 mod upstream;
 mod witness;
 
@@ -46,6 +47,7 @@ pub use builder::{BANK, Builder, MANIFEST};
 pub use deployment::Deployment;
 pub use ledger::{Verified, text};
 pub use people::{Person, person};
+pub use redis::RedisServer;
 pub use serde_json::{Value, json};
 pub use upstream::{Seen, Upstream};
 pub use witness::Witness;

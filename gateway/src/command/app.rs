@@ -17,9 +17,9 @@ use super::{Deployment, block_on, catalogue, print};
 use crate::apps::{self, AppsError};
 use crate::config::Settings;
 use crate::deployment_keys::DeploymentKeys;
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::DirectoryError;
 use crate::identify::{Identity, IdentityError};
-use crate::open::identity_settings;
+use crate::open::{identity_settings, open_directory};
 use crate::secrets::{Absent, VaultOpenError, open_vault};
 
 /// Arguments of `portcullis app`.
@@ -114,7 +114,7 @@ async fn token(settings: &Settings, app: &AppId, user: &str, json: bool) -> Resu
         return Err(AppError::NoApp(app.clone()));
     }
     let vault = open_vault(settings, Absent::Refuse).await?.vault;
-    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let directory = open_directory(settings).await?;
     let keys = Arc::new(DeploymentKeys::new(vault));
     let identity = Identity::open(directory, keys, identity_settings(settings)).await?;
     let made = identity.extension_token(user, app).await?;
@@ -239,7 +239,7 @@ async fn accept(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), 
     dispatcher.close().await;
     let listed = found?.into_iter().find(|of| of.name == tool.function());
     let listed = listed.ok_or_else(|| AppError::NoTool(tool.clone()))?;
-    let directory = Directory::open(&settings.data.directory_db()).await?;
+    let directory = open_directory(settings).await?;
     let accepted = apps::accept(&directory, tool.app(), &listed, &operator()).await;
     directory.close().await;
     accepted?;

@@ -6,7 +6,7 @@ use portcullis_kernel_adapter::{Built, Dispatcher, DispatcherOptions, Problem};
 use super::print;
 use crate::apps::{self, AppsError};
 use crate::config::Settings;
-use crate::directory::Directory;
+use crate::open::look_at_directory;
 
 /// Reads and asks all configured apps, each within a bounded time; changes nothing.
 ///
@@ -22,11 +22,9 @@ pub(super) async fn discover(settings: &Settings) -> Result<Built, AppsError> {
 
 /// Before the first start there is no directory, and looking does not make one.
 async fn accepted(settings: &Settings) -> Result<AcceptedTools, AppsError> {
-    let file = settings.data.directory_db();
-    if !file.exists() {
+    let Some(directory) = look_at_directory(settings).await? else {
         return Ok(AcceptedTools::default());
-    }
-    let directory = Directory::open(&file).await?;
+    };
     let accepted = apps::accepted_tools(&directory).await;
     directory.close().await;
     accepted

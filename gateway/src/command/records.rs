@@ -15,6 +15,7 @@ use super::{Deployment, block_on, print};
 use crate::config::Settings;
 use crate::directory::{Actor, Directory, DirectoryError};
 use crate::identify::PasswordFault;
+use crate::open::open_directory;
 
 /// A terminal's line is cut there (Linux, canonical mode), in bytes.
 const MAX_TYPED: usize = 4095;
@@ -189,7 +190,7 @@ pub(super) fn with_deployment(
     };
     let answer = block_on(async {
         make_folder(&settings.data.dir)?;
-        let directory = Directory::open(&settings.data.directory_db()).await?;
+        let directory = open_directory(&settings).await?;
         let answer = command(&settings, &directory, &operator()).await;
         directory.close().await;
         answer

@@ -3,13 +3,16 @@
 mod apps;
 mod issuers;
 mod keys;
+mod rates;
+mod redis;
 mod witness;
 
 use super::checker::Checker;
 use super::document::At;
 use super::mistakes::Kind;
 use super::settings::{
-    Confirmation, Data, Identity, Ledger, Limits, MAX_TIMEOUT, Policies, Server, Settings, Tls,
+    Confirmation, Data, Directory, Identity, Ledger, Limits, MAX_TIMEOUT, Policies, Server,
+    Settings, Tls,
 };
 use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
@@ -30,20 +33,26 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     let data = data(checker, written.data);
     let key_provider =
         keys::key_provider(checker, &root.key("key_provider"), written.key_provider, &data);
+    let directory = directory(checker, &root.key("directory"), &written.directory);
     let ledger = ledger(checker, &root.key("ledger"), written.ledger);
     let policies = policies(checker, &root.key("policies"), written.policies);
     let identity = identity(checker, &root.key("identity"), written.identity);
     let confirmation = confirmation(checker, &root.key("confirmation"), &written.confirmation);
+    let limits = rates::rates(checker, &root.key("limits"), &written.limits);
+    let redis = redis::redis(checker, &root.key("redis"), written.redis);
     let apps = apps::apps(checker, &root.key("apps"), written.apps);
     Some(Settings {
         server: server?,
         data,
         key_cache: key_provider.as_ref()?.1,
         key_provider: key_provider?.0,
+        directory: directory?,
         ledger: ledger?,
         policies: policies?,
         identity: identity?,
         confirmation: confirmation?,
+        limits: limits?,
+        redis: redis?,
         apps: apps?,
     })
 }
@@ -126,6 +135,12 @@ fn limits(c: &mut Checker<'_>, at: &At, written: &written::Limits) -> Option<Lim
 
 fn data(c: &Checker<'_>, written: written::Data) -> Data {
     Data { dir: c.path(&written.dir.unwrap_or_else(|| super::DEFAULT_DIR.to_owned())) }
+}
+
+fn directory(c: &mut Checker<'_>, at: &At, written: &written::Directory) -> Option<Directory> {
+    let address = written.postgres.as_ref();
+    let postgres = address.map(|form| keys::outside(c, &at.key("postgres"), form));
+    Some(Directory { postgres: all_or_none(postgres)? })
 }
 
 fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledger> {

@@ -2,12 +2,18 @@
 //! working directory, every default filled in. Made by [`super::load`] or [`Settings::demo`] only.
 
 mod apps;
+mod rates;
+mod redis;
 mod witness;
 
 pub use apps::{
     App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Route, Routes, SecretSource, ToolOverride,
     Upstream,
 };
+
+pub use rates::{Rate, RateLimits, Rule};
+
+pub use redis::{RedisSettings, RedisUrl};
 
 pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
@@ -30,6 +36,8 @@ pub struct Settings {
     pub key_provider: KeyProvider,
     /// How long an unwrapped scope key may be used before the provider is asked again; five minutes at most.
     pub key_cache: Duration,
+    /// Users, tenants, confirmations.
+    pub directory: Directory,
     /// The ledger.
     pub ledger: Ledger,
     /// The rules.
@@ -38,6 +46,10 @@ pub struct Settings {
     pub identity: Identity,
     /// Pending confirmations.
     pub confirmation: Confirmation,
+    /// How often something may be done.
+    pub limits: RateLimits,
+    /// What replicas share besides their databases; none: there is one replica.
+    pub redis: Option<RedisSettings>,
     /// What the gateway stands in front of.
     pub apps: BTreeMap<AppId, App>,
 }
@@ -132,6 +144,13 @@ impl KeyProvider {
     }
 }
 
+/// Users, tenants, confirmations.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Where the address of a PostgreSQL database is; none: a SQLite file.
+    pub postgres: Option<SecretRef>,
+}
+
 /// The ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
@@ -198,10 +217,13 @@ impl Settings {
             key_provider: KeyProvider::KeyFile { path: data.key_file() },
             key_cache: KEY_CACHE,
             data,
+            directory: Directory::default(),
             ledger: Ledger::default(),
             policies: Policies::default(),
             identity: Identity::default(),
             confirmation: Confirmation::default(),
+            limits: RateLimits::default(),
+            redis: None,
             apps: BTreeMap::new(),
         }
     }

@@ -4,11 +4,16 @@
 mod apps;
 pub(super) mod issuers;
 pub(super) mod keys;
+pub(super) mod rates;
+pub(super) mod redis;
 pub(super) mod witness;
 
 pub(super) use apps::{
     App, Credential, EnvForm, Mcp, MethodForm, NewToolsForm, Proxy, RouteForm, SecretForm, Tool,
 };
+
+pub(super) use rates::{Rate, RateForm, RateLimits};
+pub(super) use redis::Redis;
 
 use super::units::{Bytes, TimeSpan};
 use keys::KeyProvider;
@@ -30,6 +35,9 @@ pub(super) struct Written {
     /// Where the key-encryption key lives.
     #[serde(default)]
     pub(super) key_provider: KeyProvider,
+    /// Users, tenants, confirmations.
+    #[serde(default)]
+    pub(super) directory: Directory,
     /// The append-only ledger.
     #[serde(default)]
     pub(super) ledger: Ledger,
@@ -42,6 +50,12 @@ pub(super) struct Written {
     /// Pending confirmations.
     #[serde(default)]
     pub(super) confirmation: Confirmation,
+    /// How often something may be done.
+    #[serde(default)]
+    pub(super) limits: RateLimits,
+    /// What replicas share besides their databases.
+    #[serde(default)]
+    pub(super) redis: Redis,
     /// What the gateway stands in front of, by app id: 2 to 64 of a-z, 0-9 and `-`.
     #[serde(default)]
     pub(super) apps: BTreeMap<String, App>,
@@ -132,6 +146,14 @@ pub(super) struct Ledger {
     /// Who watches from outside that the logs only grow.
     #[serde(default)]
     pub(super) witness: Witnessing,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Directory {
+    /// Address of a PostgreSQL database that any number of replicas share, in place of the SQLite file. It may be the
+    /// one of the ledger.
+    pub(super) postgres: Option<SecretForm>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

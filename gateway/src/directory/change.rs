@@ -145,6 +145,7 @@ impl Writing {
     ) -> Result<(), DirectoryError> {
         self.finish_beside_standings(note).await?;
         directory.forget_standings();
+        directory.changed().notify_one();
         Ok(())
     }
 
@@ -231,7 +232,7 @@ impl Directory {
     }
 }
 
-fn read_change(row: Columns<'_>) -> Result<Change, DirectoryError> {
+pub(super) fn read_change(row: Columns<'_>) -> Result<Change, DirectoryError> {
     Ok(Change {
         version: row.int("version")?,
         at_ms: row.int("at_ms")?,

@@ -14,6 +14,8 @@
 //! INVARIANT: a standing is never older than [`STANDING_TTL`], and never older than a change made
 //! through the same handle (`a_role_change_is_seen_by_the_next_question`,
 //! `a_change_by_another_process_is_seen_within_a_second`).
+//! INVARIANT: a change is in force on every replica within a second, at once where they share a Redis
+//! (`replicas::refuse_a_deactivated_user_everywhere_within_a_second`).
 //! INVARIANT: a confirmation is executed at most once
 //! (`of_many_claims_of_one_confirmation_exactly_one_wins`).
 //! INVARIANT: no change without a note (`every_change_leaves_a_note`).
@@ -27,7 +29,9 @@ mod confirmations;
 mod device_codes;
 mod error;
 mod external;
+mod follow;
 mod keys;
+mod leases;
 mod oauth_clients;
 mod oauth_grants;
 mod open;
@@ -57,6 +61,7 @@ pub use device_codes::{DeviceCode, DeviceState, NewDeviceCode, PendingDevice};
 pub use error::DirectoryError;
 pub use external::ExternalIdentity;
 pub use keys::{ApiKey, NewApiKey};
+pub use leases::{CARRY, Lease};
 pub use oauth_clients::OAuthClient;
 pub use oauth_grants::{GrantEnd, NewOAuthGrant, OAuthCode, OAuthGrant, OAuthRefresh};
 pub use open::Directory;

@@ -13,8 +13,14 @@ use super::standing::StandingCache;
 /// Schema versions, embedded so that the binary needs no files.
 static MIGRATIONS: Migrator = sqlx::migrate!("src/directory/migrations");
 
+/// How a change of a file begins.
+const BEGIN_FILE: &str = "BEGIN IMMEDIATE";
+
 /// Connections of one replica. Calls are served from the cache of standings, so few are enough.
 const MAX_CONNECTIONS: u32 = 8;
+
+/// How long a question waits for a connection, and how long a shared database may think about one.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A handle on the directory; clones share the connections and the cache.
 #[derive(Clone)]
@@ -26,6 +32,7 @@ struct Inner {
     pool: AnyPool,
     begin: &'static str,
     standings: StandingCache,
+    changed: tokio::sync::Notify,
 }
 
 impl std::fmt::Debug for Directory {
@@ -41,7 +48,7 @@ impl Directory {
         ensure_private_file(path)?;
         let url = format!("sqlite:{}?mode=rw", path.display());
         // A writer that begins as a reader cannot wait for the lock (SQLITE_BUSY_SNAPSHOT).
-        Self::connect(&url, &path.display().to_string(), "BEGIN IMMEDIATE").await
+        Self::connect(&url, &path.display().to_string(), BEGIN_FILE).await
     }
 
     /// Opens a Postgres database by URL (`postgres://...`) and brings its schema up to date.
@@ -53,12 +60,14 @@ impl Directory {
         sqlx::any::install_default_drivers();
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(PATIENCE)
             .after_connect(|connection, _| Box::pin(prepare_connection(connection)))
             .connect(url)
             .await
             .map_err(|e| cannot_open(shown, e))?;
         MIGRATIONS.run(&pool).await.map_err(|e| cannot_open(shown, e))?;
-        Ok(Self { inner: Arc::new(Inner { pool, begin, standings: StandingCache::new() }) })
+        let (standings, changed) = (StandingCache::new(), tokio::sync::Notify::new());
+        Ok(Self { inner: Arc::new(Inner { pool, begin, standings, changed }) })
     }
 
     /// Waits for running questions and closes the connections.
@@ -74,6 +83,18 @@ impl Directory {
         self.inner.begin
     }
 
+    /// Wakes who tells other replicas that something was changed here.
+    #[must_use]
+    pub fn changed(&self) -> &tokio::sync::Notify {
+        &self.inner.changed
+    }
+
+    /// Whether other replicas use the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.begin != BEGIN_FILE
+    }
+
     pub(crate) fn standings(&self) -> &StandingCache {
         &self.inner.standings
     }
@@ -83,7 +104,9 @@ impl Directory {
 /// claimed when the power goes.
 async fn prepare_connection(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     if connection.backend_name() != "SQLite" {
-        return Ok(());
+        let millis = PATIENCE.as_millis();
+        let bounds = format!("SET statement_timeout = {millis}; SET lock_timeout = {millis}");
+        return connection.execute(sqlx::AssertSqlSafe(bounds)).await.map(|_| ());
     }
     for pragma in [
         "PRAGMA busy_timeout = 5000",

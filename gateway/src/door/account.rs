@@ -40,12 +40,12 @@ struct PasswordBody {
 /// `POST /v1/auth/register`: only in tenants that the operator opened to strangers.
 pub async fn register(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let AtDoor { knock, body, .. } = at;
-    let (door, source) = (Arc::clone(&gateway), knock.request.source);
+    let door = Arc::clone(&gateway);
     let issue = async move {
         let body: RegisterBody = read(&door, body).await?;
         let tenant = open_tenant(&door, &body.tenant_id)?;
         let (email, password) = (body.email, body.password);
-        Ok(door.identity.register(Registration { tenant, email, password, source }).await?)
+        Ok(door.identity.register(Registration { tenant, email, password }).await?)
     };
     match issued(gateway, knock, issue).await {
         Ok(issued) => {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::entry::AtDoor;
 use super::read_body;
 use crate::answer::{json_response, refusal_response};
+use crate::config::Rule;
 use crate::directory::DirectoryError;
 use crate::gateway::Gateway;
 use crate::identify::{AccountRefused, Issued, Profile, RefreshRefused, SignIn, SignInRefused};
@@ -76,8 +77,12 @@ pub async fn refresh(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respons
     let AtDoor { knock, body, .. } = at;
     let door = Arc::clone(&gateway);
     let issue = async move {
-        let body: RefreshBody = read(&door, body).await?;
-        Ok(door.identity.refresh(&SecretString::from(body.refresh_token)).await?)
+        let token = SecretString::from(read::<RefreshBody>(&door, body).await?.refresh_token);
+        // Counted before it is spent: who is over the limit keeps the session.
+        if let Some(user) = door.identity.session_user(&token).await? {
+            door.limits.check(Rule::Refresh, &user).await?;
+        }
+        Ok(door.identity.refresh(&token).await?)
     };
     respond(issued(gateway, knock, issue).await)
 }
@@ -85,8 +90,12 @@ pub async fn refresh(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respons
 /// `GET /v1/auth/me`
 pub async fn me(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Body> {
     let visit = match at.visit(&gateway).await {
-        Ok(visit) => visit,
+        Ok(visit) => visit.within(&gateway, Rule::Me).await,
         Err(refused) => return *refused,
+    };
+    let visit = match visit {
+        Ok(visit) => visit,
+        Err(refusal) => return refusal_response(&refusal),
     };
     let scopes = &visit.caller.principal().scopes;
     let user = gateway.directory.user(visit.caller.user_id()).await;

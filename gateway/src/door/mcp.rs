@@ -187,7 +187,8 @@ fn knock(context: &RequestContext<RoleServer>, wanted: Wanted) -> Result<Knock, 
     let lost = || ErrorData::internal_error("the request behind this message is lost", None);
     let parts = context.extensions.get::<Parts>().ok_or_else(lost)?;
     let edge = parts.extensions.get::<Edge>().ok_or_else(lost)?;
-    Ok(Knock::new(parts, edge, Channel::Mcp, wanted))
+    // The message was counted when it came in.
+    Ok(Knock { counted: true, ..Knock::new(parts, edge, Channel::Mcp, wanted) })
 }
 
 /// Shapes an answer as a tool result. A model can act on a refusal that it can read, so only a

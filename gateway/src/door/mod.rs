@@ -15,6 +15,7 @@ pub mod oauth;
 pub mod pages;
 pub mod proxy;
 pub mod secrets;
+pub mod throttle;
 pub mod totp;
 pub mod v1;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Extension;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http::Response;
@@ -197,6 +199,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/openapi.json", get(health::openapi))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&gateway), throttle::by_address))
         .with_state(gateway)
 }
 

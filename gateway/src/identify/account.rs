@@ -22,8 +22,6 @@ pub struct Registration {
     pub email: String,
     /// As typed; 8 to 128 characters.
     pub password: SecretString,
-    /// Where the wish comes from.
-    pub source: IpAddr,
 }
 
 /// A person who wants another password.
@@ -61,16 +59,11 @@ pub enum AccountRefused {
 }
 
 impl Identity {
-    /// Makes an account with the role `user` and signs in.
+    /// Makes an account with the role `user` and signs in. How many an address makes, the limits bound.
     ///
     /// # Errors
     /// See [`AccountRefused`].
     pub async fn register(&self, new: Registration) -> Result<Issued, AccountRefused> {
-        // Never given back: an address makes so many accounts in a window as it may fail to sign in.
-        let account = format!("{}/{}", new.tenant, new.email.trim().to_lowercase());
-        self.logins
-            .try_once(new.source, &account)
-            .map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
         let hash = self.passwords.hash(new.password).await?;
         let user = NewUser {
             tenant: new.tenant,

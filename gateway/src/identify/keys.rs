@@ -152,6 +152,11 @@ impl SigningKeys {
         self.ring.load_full()
     }
 
+    /// Reads again, whenever they were read before.
+    pub(crate) async fn reread_now(&self) {
+        self.reread(Duration::ZERO).await;
+    }
+
     pub(super) async fn read_now(&self) -> Result<(), IdentityError> {
         let ring = read_ring(&self.directory, self.sealer.as_ref()).await?;
         self.ring.store(Arc::new(ring));

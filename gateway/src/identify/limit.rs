@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::api_key::sha256;
+use crate::limits::network_of;
 
 /// An account bears so many times what an address may fail, so that one address alone cannot lock
 /// somebody else out.
@@ -107,14 +108,6 @@ fn change(counter: &AtomicU32, how: impl Fn(u32) -> u32) -> u32 {
 
 fn counted(source: IpAddr, account: &str) -> [Counted; 2] {
     [Counted::Source(network_of(source)), Counted::Account(sha256(account.as_bytes()))]
-}
-
-/// One household or host owns a whole /64, so that is what is counted.
-fn network_of(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-    }
 }
 
 #[cfg(test)]

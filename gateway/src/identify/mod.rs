@@ -210,6 +210,11 @@ impl Identity {
         &self.directory
     }
 
+    /// Reads the signing keys again: somebody changed them.
+    pub async fn reread_keys(&self) {
+        self.keys.reread_now().await;
+    }
+
     /// Forgets every verified token, so that each is checked again.
     pub fn purge_verified(&self) {
         self.verified.purge();

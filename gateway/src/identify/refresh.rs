@@ -59,6 +59,16 @@ impl Identity {
         issued.map_err(unavailable)
     }
 
+    /// Whose session a refresh token belongs to that was not spent yet.
+    pub async fn session_user(
+        &self,
+        token: &SecretString,
+    ) -> Result<Option<String>, RefreshRefused> {
+        let digest = sha256(token.expose_secret().as_bytes());
+        let owner = self.directory.session_of(digest).await.map_err(unavailable)?;
+        Ok(owner.map(|(user, _)| user))
+    }
+
     /// Ends the session of a refresh token, and says whose it was.
     pub async fn sign_out(&self, token: &SecretString) -> Result<SignOut, RefreshRefused> {
         let digest = sha256(token.expose_secret().as_bytes());

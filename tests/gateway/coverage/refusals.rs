@@ -62,7 +62,7 @@ async fn asked_wrongly() -> Vec<Produced> {
     let upstream = Upstream::start();
     let limits = "[server.limits]\nbody_bytes = \"4KiB\"\n[identity]\nlogin_attempts = 1";
     let gate = Deployment::builder().notes(&upstream).bank(&upstream, "x").settings(limits);
-    let gate = gate.start().await;
+    let gate = gate.limits("me = { count = 1, per = \"1h\" }").start().await;
     let path = "/v1/extensions/notes/call";
     let knock = || gate.request(Method::POST, path).json(&json!({ "function": "list_notes" }));
     let token = gate.token("ana").await;
@@ -74,6 +74,7 @@ async fn asked_wrongly() -> Vec<Produced> {
     let ben = person("ben");
     let login = || gate.log_in(&ben, "a wrong password");
     login().await;
+    gate.get_as("ana", "/v1/auth/me").await;
     let long = format!("{{\"function\":\"{}\"}}", "x".repeat(5_000));
     vec![
         ("MissingCredential", "UNAUTHENTICATED", gate.send(knock()).await),
@@ -123,6 +124,7 @@ async fn asked_wrongly() -> Vec<Produced> {
         ),
         ("Denied", "PERMISSION_DENIED", gate.call("nil", "notes", "list_notes", json!({})).await),
         ("TooManyRequests", "RATE_LIMITED", login().await),
+        ("OverLimit", "RATE_LIMITED", gate.get_as("ana", "/v1/auth/me").await),
     ]
 }
 

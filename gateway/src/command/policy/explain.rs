@@ -15,7 +15,8 @@ use super::error::PolicyError;
 use super::past::Archive;
 use super::show::{Tense, because, print_rules, sentence};
 use super::subject::{Place, Subject};
-use crate::directory::{Directory, Standing};
+use crate::directory::Standing;
+use crate::open::look_at_directory;
 
 /// Arguments of `portcullis policy explain`.
 #[derive(Debug, Args)]
@@ -128,11 +129,10 @@ async fn hypothetical(
 }
 
 async fn standing(place: &Place, user: &str, tenant: &TenantId) -> Result<Standing, PolicyError> {
-    let file = place.settings.data.directory_db();
-    if !file.exists() {
-        return Err(PolicyError::NoKey { what: "the directory", path: file });
-    }
-    let directory = Directory::open(&file).await?;
+    let directory = look_at_directory(&place.settings).await?;
+    let absent = || place.settings.data.directory_db();
+    let directory =
+        directory.ok_or_else(|| PolicyError::NoKey { what: "the directory", path: absent() })?;
     let id = match user.contains('@') {
         true => directory.user_by_email(tenant, user).await.map(|user| user.id),
         false => Ok(user.to_owned()),

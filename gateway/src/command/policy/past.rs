@@ -13,6 +13,7 @@ use crate::config::{KeyProvider, Settings};
 use crate::deployment_keys::DeploymentKeys;
 use crate::directory::{Directory, UserFilter};
 use crate::ledgers::{self, LedgerError};
+use crate::open::open_directory;
 use crate::pseudonym::Pseudonyms;
 use crate::record::open_capsule;
 use crate::secrets::{Absent, Vault, open_vault};
@@ -63,10 +64,12 @@ impl Archive {
         }
         must_exist("the store of scope keys", &settings.data.scope_keys())?;
         must_exist("the pseudonym key", &names)?;
-        must_exist("the directory", &settings.data.directory_db())?;
+        if settings.directory.postgres.is_none() {
+            must_exist("the directory", &settings.data.directory_db())?;
+        }
         let vault = open_vault(settings, Absent::Refuse).await.map_err(unusable)?.vault;
         let names = DeploymentKeys::new(Arc::clone(&vault)).in_file(&names, "pseudonyms").await?;
-        let directory = Directory::open(&settings.data.directory_db()).await?;
+        let directory = open_directory(settings).await?;
         let (owners, sets) = (HashMap::new(), HashMap::new());
         Ok(Self { reader, vault, pseudonyms: Pseudonyms::new(&names), directory, owners, sets })
     }

@@ -24,7 +24,10 @@ pub(super) async fn run(
     new_folder(to).map_err(|source| CommandError::Backup { path: to.to_owned(), source })?;
     // Values before keys: a value that is newer than every copied key would not open.
     let mut made = Vec::new();
-    for file in [settings.data.directory_db(), settings.data.scope_keys()] {
+    // A directory in PostgreSQL is backed up by the tools of that database.
+    let directory_file =
+        settings.directory.postgres.is_none().then(|| settings.data.directory_db());
+    for file in directory_file.into_iter().chain([settings.data.scope_keys()]) {
         made.push(copy_database(&file, to).await?);
     }
     for file in ["pseudonyms", "ledger-signing"] {

@@ -54,3 +54,9 @@ fn not_let_in(refusal: &Refusal, page: &str) -> Response<Body> {
         other => html::refused(other, None),
     }
 }
+
+/// A refusal as a page, for a request that no page has read.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> Response<Body> {
+    html::refused(refusal, None)
+}
