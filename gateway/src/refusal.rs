@@ -438,6 +438,7 @@ fn oauth_face(fault: OAuthFault) -> FaceRow {
             (400, "invalid_client_metadata", "errors.oauth.client_metadata")
         }
         OAuthFault::InvalidScope => (400, "invalid_scope", "errors.oauth.invalid_scope"),
+        OAuthFault::InsufficientScope => (403, "insufficient_scope", "errors.oauth.insufficient"),
         OAuthFault::InvalidTarget => (400, "invalid_target", "errors.oauth.invalid_target"),
         OAuthFault::UnsupportedResponseType => {
             (400, "unsupported_response_type", "errors.oauth.response_type")

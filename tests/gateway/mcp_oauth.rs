@@ -140,14 +140,23 @@ async fn gives_a_token_of_exactly_what_the_person_saw_and_holds() {
         (&json!(["notes:write"]), &json!(gate.user_id("ana")))
     );
     assert!(is_done(&create_note(&gate, token).await));
+    // What she holds and did not consent to, its client is told to ask her for.
     let read = call_tool(&gate, token, "notes__list_notes", json!({})).await;
-    assert_eq!(read.body["result"]["structuredContent"]["rules"], json!(["rbac/scope-missing"]));
+    assert_eq!((read.status, read.code()), (403, "insufficient_scope"), "{read:?}");
+    let wanted = format!(
+        "Bearer error=\"insufficient_scope\", scope=\"notes:read notes:write\", \
+         resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"",
+        gate.url()
+    );
+    assert_eq!(read.header("www-authenticate"), wanted);
     assert_eq!(upstream.seen().len(), 1);
     // What the person loses, the program loses with the next call; what was not consented to never comes.
     let id = gate.user_id("ana");
     gate.must(&["role", "create", "--tenant", "imp_t_acme", "lesser", "--scope", "notes:read"]);
     gate.change(&["user", "set-role", &id, "lesser"]).await;
-    assert!(!is_done(&create_note(&gate, token).await), "she may not write any more");
+    let write = create_note(&gate, token).await;
+    let rules = &write.body["result"]["structuredContent"]["rules"];
+    assert_eq!(*rules, json!(["rbac/scope-missing"]), "she may not write any more: {write:?}");
     let read = call_tool(&gate, token, "notes__list_notes", json!({})).await;
     assert!(!is_done(&read), "and never consented to reading: {read:?}");
 }

@@ -387,3 +387,6 @@ impl GrantEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

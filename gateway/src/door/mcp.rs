@@ -26,12 +26,15 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::oauth::challenged;
 use super::{Edge, read_body};
-use crate::answer::{Answer, Told, refusal_response};
+use crate::answer::{Answer, Told};
+use crate::directory::beyond;
 use crate::gateway::Gateway;
-use crate::identify::Caller;
+use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
 use crate::knock::{Knock, Wanted};
+use crate::oauth::OAuthFault;
 use crate::pipeline::{self, Visit};
 use crate::refusal::Refusal;
 
@@ -59,17 +62,23 @@ async fn enter(
     mcp: Mcp,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    let refused = |refusal: &Refusal, scopes: &[String]| {
+        let host = parts.uri.authority().map(http::uri::Authority::as_str);
+        let named = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        challenged(&gateway, host.or(named), refusal, scopes)
+    };
     let knock = Knock::new(&parts, &edge, Channel::Mcp, Wanted::Nothing);
     let visit = match Visit::begin(&gateway, &knock).await {
         Ok(visit) => visit,
-        Err(refusal) => {
-            let host = parts.uri.authority().map(http::uri::Authority::as_str);
-            let named = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-            let response = refusal_response(&refusal);
-            return super::oauth::challenged(&gateway, host.or(named), &refusal, response);
-        }
+        Err(refusal) => return refused(&refusal, &[]),
     };
-    let read = read_body(&gateway, body).await;
+    let mut needs = Vec::new();
+    let read = async {
+        let json = read_body(&gateway, body).await?;
+        needs = step_up(&gateway, &visit.caller, &json.value).await?;
+        if needs.is_empty() { Ok(json) } else { Err(OAuthFault::InsufficientScope.into()) }
+    };
+    let read = read.await;
     match visit.end(&gateway, read).await {
         Ok(json) => {
             let request = http::Request::from_parts(parts, Body::from(json.bytes));
@@ -78,8 +87,41 @@ async fn enter(
                 Err(never) => match never {},
             }
         }
-        Err(refusal) => refusal_response(&refusal),
+        Err(refusal) => refused(&refusal, &needs),
     }
+}
+
+/// All scopes that a program should ask for, when a call needs one that it was not granted and that its person holds;
+/// none otherwise. Its client then asks the person, where a refusal in a result would only reach the model.
+async fn step_up(
+    gateway: &Gateway,
+    caller: &Caller,
+    message: &Value,
+) -> Result<Vec<String>, Refusal> {
+    let name = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default();
+    let is_call = message.get("method").and_then(Value::as_str) == Some("tools/call");
+    if !is_call || !matches!(caller.proof(), Proof::Grant { .. }) {
+        return Ok(Vec::new());
+    }
+    let now = gateway.in_force()?;
+    let name = name.replacen("__", "/", 1);
+    let Some(tool) = now.catalogue.tools().find(|tool| tool.spec.name.to_string() == name) else {
+        return Ok(Vec::new());
+    };
+    let (held, needs) = (&caller.principal().scopes, needs(tool));
+    // What every app's tools of a kind take instead of a scope of their own.
+    let any_app = format!("extensions:{}", tool.spec.action_type.as_str());
+    let by_kind = tool.spec.scopes.is_empty() && beyond(held, &[any_app]).is_empty();
+    if by_kind || beyond(held, &needs).is_empty() {
+        return Ok(Vec::new());
+    }
+    let person = gateway.directory.principal(caller.user_id()).await;
+    let person = person.map_err(|fault| Refusal::Unavailable(fault.to_string()))?;
+    if !beyond(&person.principal.scopes, &needs).is_empty() {
+        return Ok(Vec::new());
+    }
+    let all: BTreeSet<String> = held.iter().cloned().chain(needs).collect();
+    Ok(all.into_iter().collect())
 }
 
 #[derive(Clone)]
@@ -134,7 +176,7 @@ rule that refused; do not retry it unchanged.";
 /// The tools that some input could be permitted for, by the same rules that decide calls.
 fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusal> {
     let now = gateway.in_force()?;
-    Ok(visible(&now, caller).map(|tool| listed(tool)).collect())
+    Ok(visible(&now, caller).map(listed).collect())
 }
 
 /// What the tools need that a caller could be permitted to call, each scope once.
@@ -143,12 +185,15 @@ fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusa
 /// [`Refusal::NoRules`].
 pub fn scopes_of_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<String>, Refusal> {
     let now = gateway.in_force()?;
-    let needs = |tool: &KnownTool| match tool.spec.scopes.as_slice() {
+    let scopes: BTreeSet<String> = visible(&now, caller).flat_map(needs).collect();
+    Ok(scopes.into_iter().collect())
+}
+
+fn needs(tool: &KnownTool) -> Vec<String> {
+    match tool.spec.scopes.as_slice() {
         [] => vec![format!("{}:{}", tool.spec.name.app(), tool.spec.action_type.as_str())],
         scopes => scopes.to_vec(),
-    };
-    let scopes: BTreeSet<String> = visible(&now, caller).flat_map(|tool| needs(tool)).collect();
-    Ok(scopes.into_iter().collect())
+    }
 }
 
 fn visible<'a>(now: &'a InForce, caller: &'a Caller) -> impl Iterator<Item = &'a KnownTool> {

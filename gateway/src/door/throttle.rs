@@ -72,7 +72,7 @@ async fn refused(
 fn channel_of(route: &str) -> Channel {
     match route {
         "/mcp" => Channel::Mcp,
-        "/signin" | "/signout" => Channel::Page,
+        "/signin" | "/signout" | "/device" | "/v1/oauth/authorize" => Channel::Page,
         page if page.starts_with("/ext/") => Channel::Page,
         proxied if proxied.starts_with("/proxy/") => Channel::Proxy,
         _ => Channel::Http,

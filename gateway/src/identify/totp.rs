@@ -92,7 +92,7 @@ impl Identity {
         let step = self.step_of(user, &offered, code).await?.ok_or(AccountRefused::WrongCode)?;
         let codes = (0..RECOVERY_CODES).map(|_| fresh_recovery_code());
         let codes = codes.collect::<Result<Vec<_>, _>>()?;
-        let digests: Vec<_> = codes.iter().map(|code| recovery_digest(code)).collect();
+        let digests: Vec<_> = codes.iter().map(recovery_digest).collect();
         let by = Actor::user(user);
         let shown = (offered.sealed.as_slice(), step);
         let confirmed = self.directory.confirm_totp(user, shown, &digests, &by).await;

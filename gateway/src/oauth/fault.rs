@@ -27,6 +27,9 @@ pub enum OAuthFault {
     /// Not scopes, too many, or more than was consented to.
     #[error("`scope` holds no scopes of this gateway, too many, or more than was granted")]
     InvalidScope,
+    /// The program was not granted what this needs; its person may grant it.
+    #[error("the program was not granted what this tool needs; ask its person for more")]
+    InsufficientScope,
     /// A token for somebody else.
     #[error("`resource` is not this gateway")]
     InvalidTarget,

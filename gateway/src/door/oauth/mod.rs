@@ -8,10 +8,11 @@ pub mod register;
 pub mod token;
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 
+use crate::answer::refusal_response;
 use crate::gateway::Gateway;
-use crate::oauth::base_url;
+use crate::oauth::{OAuthFault, base_url};
 use crate::refusal::Refusal;
 
 /// Where programs send a person.
@@ -23,24 +24,27 @@ pub const TOKEN: &str = "/v1/oauth/token";
 /// Where programs give tokens back.
 pub const REVOKE: &str = "/v1/oauth/revoke";
 
-/// Tells an MCP client that was refused where it learns how to get a token (RFC 9728 section 5.1), and of which scopes.
+/// Tells an MCP client that was refused where it learns how to get a token (RFC 9728 section 5.1); `scopes` are those
+/// that it would need, where it has too few (RFC 6750 section 3.1).
 #[must_use]
 pub fn challenged(
     gateway: &Gateway,
     host: Option<&str>,
     refusal: &Refusal,
-    mut response: Response<Body>,
+    scopes: &[String],
 ) -> Response<Body> {
+    let mut response = refusal_response(refusal);
     let error = match refusal {
-        Refusal::MissingCredential => "",
-        Refusal::InvalidCredential(_) => "error=\"invalid_token\", ",
+        Refusal::MissingCredential => String::new(),
+        Refusal::InvalidCredential(_) => "error=\"invalid_token\", ".to_owned(),
+        Refusal::OAuth(OAuthFault::InsufficientScope) => {
+            format!("error=\"insufficient_scope\", scope=\"{}\", ", scopes.join(" "))
+        }
         _ => return response,
     };
     let Some(base) = base_url(&gateway.settings.server, host) else { return response };
     let where_to = format!("Bearer {error}resource_metadata=\"{base}{}\"", metadata::OF_MCP);
-    if response.status() == StatusCode::UNAUTHORIZED
-        && let Ok(challenge) = HeaderValue::from_str(&where_to)
-    {
+    if let Ok(challenge) = HeaderValue::from_str(&where_to) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
