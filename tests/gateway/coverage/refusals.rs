@@ -58,6 +58,7 @@ async fn every_refusal_through_http() {
 
 type Produced = (&'static str, &'static str, Answer);
 
+#[expect(clippy::too_many_lines, reason = "a row for each refusal")]
 async fn asked_wrongly() -> Vec<Produced> {
     let upstream = Upstream::start();
     let limits = "[server.limits]\nbody_bytes = \"4KiB\"\n[identity]\nlogin_attempts = 1";
