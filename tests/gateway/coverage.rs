@@ -86,6 +86,8 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("POST", "/v1/oauth/authorize", "/v1/oauth/authorize", 303),
     ("POST", "/v1/oauth/token", "/v1/oauth/token", 400),
     ("POST", "/v1/oauth/revoke", "/v1/oauth/revoke", 400),
+    ("GET", "/v1/auth/login/{issuer}", "/v1/auth/login/none", 404),
+    ("GET", "/v1/auth/callback/{issuer}", "/v1/auth/callback/none", 401),
     ("GET", "/signin", "/signin", 200),
     ("POST", "/signin", "/signin", 400),
     ("POST", "/signout", "/signout", 303),

@@ -16,6 +16,7 @@ mod clocks;
 mod confirms;
 mod coverage;
 mod device;
+mod federates;
 mod guards;
 mod leaks;
 mod limits;

@@ -89,6 +89,15 @@ impl Builder {
         self
     }
 
+    /// Listens on this port, and tells people this address.
+    #[must_use]
+    pub fn published_at(mut self, port: u16) -> Self {
+        let here =
+            format!("listen = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"");
+        self.toml = self.toml.replace("listen = \"127.0.0.1:0\"", &here);
+        self
+    }
+
     /// Loads the rules of this folder instead of those that the binary carries.
     #[must_use]
     pub fn policies(self, dir: &Path) -> Self {

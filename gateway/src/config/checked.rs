@@ -40,6 +40,12 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     let confirmation = confirmation(checker, &root.key("confirmation"), &written.confirmation);
     let limits = rates::rates(checker, &root.key("limits"), &written.limits);
     let redis = redis::redis(checker, &root.key("redis"), written.redis);
+    let signs_in = identity.iter().flat_map(|one| &one.issuers).any(|one| one.client.is_some());
+    if signs_in && server.as_ref().is_some_and(|server| server.public_url.is_none()) {
+        let message = "people sign in at an identity provider, and `server.public_url` is missing";
+        let help = "say how browsers name the gateway: that is where the provider leads them back";
+        checker.wrong_key(Kind::Missing, &root.key("server"), message.to_owned(), help);
+    }
     let apps = apps::apps(checker, &root.key("apps"), written.apps);
     Some(Settings {
         server: server?,

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod confirmations;
 pub mod device;
 pub mod entry;
+pub mod external;
 pub mod health;
 pub mod manage;
 pub mod mcp;
@@ -124,6 +125,8 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/oauth/authorize", Effect::Own),
     ("POST", "/v1/oauth/token", Effect::Own),
     ("POST", "/v1/oauth/revoke", Effect::Own),
+    ("GET", "/v1/auth/login/{issuer}", Effect::Public),
+    ("GET", "/v1/auth/callback/{issuer}", Effect::Own),
     ("GET", "/signin", Effect::Public),
     ("POST", "/signin", Effect::Own),
     ("POST", "/signout", Effect::Own),
@@ -182,6 +185,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/auth/me/totp/confirm", post(totp::confirm))
         .route("/v1/users/{id}/totp", manage::totp())
         .merge(oauth())
+        .route("/v1/auth/login/{issuer}", get(external::begin))
+        .route("/v1/auth/callback/{issuer}", get(external::finish))
         .route("/signin", get(pages::session::ask).post(pages::session::begin))
         .route("/signout", post(pages::session::end))
         .route("/ext/{app}/secrets", get(pages::secrets::show))

@@ -59,7 +59,8 @@ pub use device::{DeviceAsked, DevicePoll, OAuthRefused};
 pub use error::{IdentityError, Unidentified};
 pub use extension::ExtensionToken;
 pub use external::{
-    ExternalAlgorithm, ExternalClient, ExternalIssuer, MAX_MAPPING_FILE, Mapping, MappingFault,
+    ExternalAlgorithm, ExternalClient, ExternalIssuer, ExternalRefused, MAX_MAPPING_FILE, Mapping,
+    MappingFault, SignInBegun, SignInReturned, SignInWish,
 };
 pub use keys::KeySize;
 pub use limit::LoginLimits;

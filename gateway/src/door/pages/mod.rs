@@ -22,6 +22,7 @@ mod consent_view;
 pub mod device;
 mod device_view;
 pub mod entry;
+pub(super) mod external;
 pub(super) mod form;
 mod html;
 mod next;

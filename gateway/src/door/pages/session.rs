@@ -26,10 +26,13 @@ use crate::refusal::Refusal;
 const MAX_BODY: usize = 16 * 1024;
 
 /// `GET /signin`: the form.
-pub async fn ask(at: AtPage) -> Response<Body> {
+pub async fn ask(State(gateway): State<Arc<Gateway>>, at: AtPage) -> Response<Body> {
     let query = at.knock.query.as_deref().unwrap_or_default();
     match Next::of_query(query) {
-        Ok(next) => sign_in_view::form(next.as_ref(), sign_in_view::Said::of_query(query)),
+        Ok(next) => {
+            let issuers = gateway.identity.sign_in_issuers();
+            sign_in_view::form(next.as_ref(), sign_in_view::Said::of_query(query), &issuers)
+        }
         Err(refusal) => html::refused(&refusal, None),
     }
 }
@@ -57,7 +60,10 @@ pub async fn begin(State(gateway): State<Arc<Gateway>>, at: AtPage) -> Response<
             let to = next.as_ref().map_or("/signin?said=signed-in", Next::as_str);
             with_cookie(html::see_other(to), kept(&gateway.settings.server, &issued))
         }
-        Err(refusal) => sign_in_view::refused(&refusal, next.as_ref()),
+        Err(refusal) => {
+            let issuers = gateway.identity.sign_in_issuers();
+            sign_in_view::refused(&refusal, next.as_ref(), &issuers)
+        }
     }
 }
 
@@ -113,7 +119,7 @@ pub(super) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
     pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
 }
 
-fn kept(server: &Server, issued: &Issued) -> Zeroizing<String> {
+pub(super) fn kept(server: &Server, issued: &Issued) -> Zeroizing<String> {
     cookie(server, issued.access_token.expose_secret(), issued.expires_in)
 }
 
@@ -129,7 +135,10 @@ fn cookie(server: &Server, value: &str, seconds: u64) -> Zeroizing<String> {
     ))
 }
 
-fn with_cookie(mut response: Response<Body>, cookie: Zeroizing<String>) -> Response<Body> {
+pub(super) fn with_cookie(
+    mut response: Response<Body>,
+    cookie: Zeroizing<String>,
+) -> Response<Body> {
     // A token is plain ASCII, so this always is a header value.
     if let Ok(mut value) = HeaderValue::from_str(&cookie) {
         value.set_sensitive(true);

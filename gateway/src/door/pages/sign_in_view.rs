@@ -31,7 +31,7 @@ impl Said {
 }
 
 /// The form.
-pub(super) fn form(next: Option<&Next>, said: Said) -> Response<Body> {
+pub(super) fn form(next: Option<&Next>, said: Said, issuers: &[String]) -> Response<Body> {
     let notice = match said {
         Said::Nothing => html! {},
         Said::SignedIn => html! {
@@ -41,11 +41,15 @@ pub(super) fn form(next: Option<&Next>, said: Said) -> Response<Body> {
         },
         Said::SignedOut => html! { p.notice.good role="status" { "You are signed out." } },
     };
-    page(StatusCode::OK, next, &notice)
+    page(StatusCode::OK, next, &notice, issuers)
 }
 
 /// The form again, with the reason why nobody was signed in. What was typed is not in it.
-pub(super) fn refused(refusal: &Refusal, next: Option<&Next>) -> Response<Body> {
+pub(super) fn refused(
+    refusal: &Refusal,
+    next: Option<&Next>,
+    issuers: &[String],
+) -> Response<Body> {
     let words = match refusal {
         Refusal::InvalidCredential("second_factor_wrong") => {
             "The code is wrong or was used before. Wait for the next one.".to_owned()
@@ -61,10 +65,15 @@ pub(super) fn refused(refusal: &Refusal, next: Option<&Next>) -> Response<Body> 
         other => html::sentence(&other.to_string()),
     };
     let notice = html! { p.notice.bad role="alert" { (words) } };
-    html::with_retry(page(refusal.status(), next, &notice), refusal)
+    html::with_retry(page(refusal.status(), next, &notice, issuers), refusal)
 }
 
-fn page(status: StatusCode, next: Option<&Next>, notice: &Markup) -> Response<Body> {
+fn page(
+    status: StatusCode,
+    next: Option<&Next>,
+    notice: &Markup,
+    issuers: &[String],
+) -> Response<Body> {
     let content = html! {
         div.narrow {
             h1 { "Sign in" }
@@ -84,7 +93,17 @@ fn page(status: StatusCode, next: Option<&Next>, notice: &Markup) -> Response<Bo
                     autocapitalize="none" spellcheck="false";
                 button { "Sign in" }
             }
+            @for issuer in issuers {
+                p { a href=(at_issuer(issuer, next)) { "Sign in with " (issuer) } }
+            }
         }
     };
     html::page(status, "Sign in", &html! {}, &content)
+}
+
+/// Where a sign-in at a provider begins, for the same page afterwards.
+fn at_issuer(issuer: &str, next: Option<&Next>) -> String {
+    let next = next.map_or("/signin?said=signed-in", Next::as_str);
+    let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    format!("/v1/auth/login/{issuer}?next={next}")
 }

@@ -90,4 +90,9 @@ impl Fetch {
         }
         Ok((answer.status().as_u16(), body))
     }
+
+    /// The client, for requests that are not plain questions.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
 }

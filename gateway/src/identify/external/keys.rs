@@ -29,9 +29,16 @@ pub(super) const MAX_KID: usize = 256;
 
 /// What a discovery document says that is used here (OpenID Connect Discovery 1.0, RFC 8414).
 #[derive(Debug, Clone, Deserialize)]
-struct Discovery {
+pub(crate) struct Discovery {
     issuer: String,
     jwks_uri: String,
+    #[serde(default)]
+    pub(super) authorization_endpoint: Option<String>,
+    #[serde(default)]
+    pub(super) token_endpoint: Option<String>,
+    /// RFC 9207: a callback without `iss` is refused then.
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +87,7 @@ pub(crate) struct IssuerKeys {
 struct Keys {
     keys: HashMap<String, ExternalKey>,
     read_at: Option<Instant>,
+    discovery: Option<Discovery>,
 }
 
 impl Keys {
@@ -116,6 +124,19 @@ impl IssuerKeys {
         set.keys.get(kid).filter(|_| set.is_younger_than(DEAD_AFTER)).cloned()
     }
 
+    pub(super) fn fetch(&self) -> &Fetch {
+        &self.fetch
+    }
+
+    /// What the issuer says of itself.
+    pub(super) async fn discovery(&self) -> Option<Discovery> {
+        if !self.set.load().is_younger_than(STALE_AFTER) {
+            self.ask_again().await;
+        }
+        let set = self.set.load_full();
+        set.discovery.clone().filter(|_| set.is_younger_than(DEAD_AFTER))
+    }
+
     async fn ask_again(&self) {
         let mut asked = self.asking.lock().await;
         if asked.is_some_and(|at| at.elapsed() < AGAIN_AFTER) {
@@ -148,7 +169,7 @@ impl IssuerKeys {
                 }
             }
         }
-        Ok(Keys { keys, read_at: Some(Instant::now()) })
+        Ok(Keys { keys, read_at: Some(Instant::now()), discovery: Some(discovery) })
     }
 }
 

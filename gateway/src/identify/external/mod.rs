@@ -12,6 +12,7 @@
 //! INVARIANT: unknown keys cause a bounded number of fetches (`ten_thousand_unknown_keys_cause_a_handful_of_fetches`).
 //! INVARIANT: an email links nobody (`an_email_alone_links_nobody`).
 
+mod browser;
 mod fetch;
 mod keys;
 mod link;
@@ -27,6 +28,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::{Caller, Identity, IdentityError, Proof, TokenFault, Unidentified, now_seconds};
 use keys::IssuerKeys;
 
+pub use browser::{ExternalRefused, SignInBegun, SignInReturned, SignInWish};
 pub use mapping::{MAX_FILE as MAX_MAPPING_FILE, Mapping, MappingFault};
 pub use settings::{ExternalAlgorithm, ExternalClient, ExternalIssuer};
 pub(crate) use token::ExternalClaims;
@@ -71,6 +73,20 @@ impl ExternalIssuers {
             return None;
         }
         self.issuers.get(&token::unverified_issuer(text)?).cloned()
+    }
+
+    /// Names of the issuers at which people can sign in.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let all = self.issuers.values().filter(|issuer| issuer.settings.client.is_some());
+        let mut names: Vec<String> = all.map(|issuer| issuer.settings.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The issuer of this name, when people can sign in at it.
+    pub(crate) fn client(&self, name: &str) -> Option<(Arc<Issuer>, &ExternalClient)> {
+        let issuer = self.issuers.values().find(|issuer| issuer.settings.name == name)?;
+        Some((Arc::clone(issuer), issuer.settings.client.as_ref()?))
     }
 
     /// The claims of a token of this issuer, once everything about it is checked.

@@ -16,7 +16,9 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::identify::{ExternalAlgorithm, ExternalIssuer, Mapping};
+use crate::identify::{
+    ExternalAlgorithm, ExternalClient, ExternalIssuer, Mapping, SignInReturned, SignInWish,
+};
 
 enum Key {
     Ed(Ed25519KeyPair),
@@ -69,6 +71,8 @@ struct Provider {
     url: String,
     key: Key,
     asked: Arc<AtomicUsize>,
+    /// What the token endpoint gives.
+    id_token: Arc<std::sync::Mutex<String>>,
 }
 
 impl Provider {
@@ -81,11 +85,22 @@ impl Provider {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let jwks_uri = jwks_uri.map_or_else(|| format!("{url}/keys"), str::to_owned);
-        let discovery = json!({ "issuer": url, "jwks_uri": jwks_uri });
+        let discovery = json!({
+            "issuer": url, "jwks_uri": jwks_uri, "authorization_endpoint": format!("{url}/auth"),
+            "token_endpoint": format!("{url}/token"),
+        });
+        let id_token = Arc::<std::sync::Mutex<String>>::default();
+        let given = Arc::clone(&id_token);
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(async move || axum::Json(discovery)))
+            .route(
+                "/token",
+                axum::routing::post(async move || {
+                    axum::Json(json!({ "id_token": *given.lock().unwrap() }))
+                }),
+            )
             .route("/moved", get(async || Redirect::temporary("/keys")))
             .route(
                 "/keys",
@@ -95,7 +110,7 @@ impl Provider {
                 }),
             );
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { url, key, asked }
+        Self { url, key, asked, id_token }
     }
 
     fn settings(&self, name: &str) -> ExternalIssuer {
@@ -512,4 +527,57 @@ async fn a_provider_does_not_give_the_classes_of_the_gateway_itself() {
     claims["amr"] = json!(["pwd"]);
     let caller = f.bearer(&provider.token("EdDSA", "k1", &claims)).await.unwrap();
     assert_eq!((caller.strength().acr.as_deref(), caller.strength().mfa()), (None, false));
+}
+
+#[tokio::test]
+async fn an_id_token_for_another_question_or_another_client_signs_nobody_in() {
+    let provider = Provider::start(Key::ed(), "k1").await;
+    let client = ExternalClient { id: "gate-web".to_owned(), secret: None };
+    let settings = ExternalIssuer { client: Some(client), ..provider.settings("corp") };
+    let f = Fixture::trusting(vec![settings]).await;
+    let directory = f.identity.directory();
+    directory.link_external(&f.user.id, ("corp", "subject-1"), &by()).await.unwrap();
+    let callback = "http://127.0.0.1:1/v1/auth/callback/corp";
+    let none: fn(&mut Value) = |_| {};
+    let cases: [(&str, fn(&mut Value), &str); 9] = [
+        ("as it should be", none, "signed in"),
+        ("another nonce", |c| c["nonce"] = json!("x"), "token_claims"),
+        ("no nonce", |c| drop(c.as_object_mut().unwrap().remove("nonce")), "token_claims"),
+        ("another client's", |c| c["aud"] = json!("other"), "token_claims"),
+        ("the audience of access tokens", |c| c["aud"] = json!("gate"), "token_claims"),
+        ("for two, and none is named", |c| c["aud"] = json!(["gate-web", "other"]), "token_claims"),
+        (
+            "for the other of two",
+            |c| {
+                c["aud"] = json!(["gate-web", "other"]);
+                c["azp"] = json!("other");
+            },
+            "token_claims",
+        ),
+        ("expired", |c| c["exp"] = json!(1_000), "token_expired"),
+        ("of somebody unknown", |c| c["sub"] = json!("subject-2"), "identity_not_linked"),
+    ];
+    for (what, change, wanted) in cases {
+        let wish = SignInWish::default();
+        let begun = f.identity.begin_external("corp", callback, wish).await.unwrap();
+        let url = begun.url.split_once('?').unwrap().1;
+        let asked: std::collections::HashMap<_, _> =
+            form_urlencoded::parse(url.as_bytes()).into_owned().collect();
+        let mut claims = provider.claims();
+        claims["aud"] = json!("gate-web");
+        claims["nonce"] = json!(asked["nonce"]);
+        change(&mut claims);
+        *provider.id_token.lock().unwrap() = provider.token("EdDSA", "k1", &claims);
+        let query = format!("code=c&state={}", asked["state"]);
+        let returned = SignInReturned { query, browser: Some(begun.browser) };
+        let done = f.identity.finish_external("corp", callback, returned).await;
+        let said = match done {
+            Ok(_) => "signed in".to_owned(),
+            Err(refused) => match crate::refusal::Refusal::from(refused) {
+                crate::refusal::Refusal::InvalidCredential(code) => code.to_owned(),
+                other => other.to_string(),
+            },
+        };
+        assert_eq!(said, wanted, "{what}");
+    }
 }
