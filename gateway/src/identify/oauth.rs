@@ -4,7 +4,9 @@
 //! is asked of the directory with every call, as the person's scopes of now within those of the consent. It has no
 //! `aud`, which clients of the contract refuse (wire-contract 1.1): that it is for this gateway is said by `iss`.
 //!
-//! INVARIANT: a code or refresh token that comes twice ends its grant (`mcp_oauth::a_code_that_comes_twice_ends_its_grant`).
+//! INVARIANT: a code or refresh token that comes twice ends its grant
+//! (`mcp_oauth::attacks::a_code_that_comes_twice_ends_its_grant`,
+//! `mcp_oauth::rotates_refresh_tokens_and_ends_the_grant_when_one_comes_twice`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
