@@ -251,8 +251,8 @@ async fn a_callback_is_believed_once_in_its_own_browser_and_of_its_own_provider(
     // The code of one sign-in in the state of another: its PKCE verifier is another.
     let code_of = |back: &str| {
         let back = reqwest::Url::parse(back).unwrap();
-        let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
-        code
+        let pairs: BTreeMap<String, String> = back.query_pairs().into_owned().collect();
+        pairs["code"].clone()
     };
     let stolen = fresh(&mut Walker::default()).await;
     let mine = fresh(&mut walker).await;

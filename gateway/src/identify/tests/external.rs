@@ -529,6 +529,9 @@ async fn a_provider_does_not_give_the_classes_of_the_gateway_itself() {
     assert_eq!((caller.strength().acr.as_deref(), caller.strength().mfa()), (None, false));
 }
 
+/// What an attacker changes of the claims.
+type Change = fn(&mut Value);
+
 #[tokio::test]
 async fn an_id_token_for_another_question_or_another_client_signs_nobody_in() {
     let provider = Provider::start(Key::ed(), "k1").await;
@@ -538,8 +541,8 @@ async fn an_id_token_for_another_question_or_another_client_signs_nobody_in() {
     let directory = f.identity.directory();
     directory.link_external(&f.user.id, ("corp", "subject-1"), &by()).await.unwrap();
     let callback = "http://127.0.0.1:1/v1/auth/callback/corp";
-    let none: fn(&mut Value) = |_| {};
-    let cases: [(&str, fn(&mut Value), &str); 9] = [
+    let none: Change = |_| {};
+    let cases: [(&str, Change, &str); 9] = [
         ("as it should be", none, "signed in"),
         ("another nonce", |c| c["nonce"] = json!("x"), "token_claims"),
         ("no nonce", |c| drop(c.as_object_mut().unwrap().remove("nonce")), "token_claims"),
