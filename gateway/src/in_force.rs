@@ -74,7 +74,7 @@ impl InForce {
     /// The caller's entities, built once per version of the principal and of the rules, and per sign-in.
     ///
     /// INVARIANT: a weaker session is never taken for a stronger one of the same person
-    /// (`step_up::a_weaker_session_beside_a_stronger_one_stays_weak`).
+    /// (`second_factor::signs_in_with_a_code_once_and_passes_a_rule_that_wants_two_factors`).
     #[must_use]
     pub fn prepare(&self, caller: &Caller) -> Arc<PreparedPrincipal> {
         let strength = Arc::clone(caller.strength());
