@@ -193,7 +193,7 @@ fn a_person(caller: &Caller) -> Result<(), Refusal> {
         Proof::Grant { .. } => {
             Err(Refusal::ConfirmationForeign("a program answers no questions for its person"))
         }
-        Proof::ExtensionToken { .. } => {
+        Proof::ExtensionToken { .. } | Proof::CallToken { .. } => {
             Err(Refusal::ConfirmationForeign("an extension answers no questions"))
         }
         Proof::ApiKey => Err(Refusal::ConfirmationForeign("an api key answers no questions")),

@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt;
 use portcullis_kernel_adapter::{
     App, CallerFacts, Class, Cleared, Inbound, NotTheSameCall, Outcome, ResolvedCall, StreamEnd,
     Upstream,
 };
-use portcullis_policies::TenantId;
+use portcullis_policies::{AppId, TenantId};
 use tokio::time::Instant;
 
+use crate::cached::{MAX_SECTION, Place, SECTION_LIFE};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::manage::{self, Managed};
 use crate::record::Trail;
 use crate::refusal::Refusal;
-use crate::resolve::{Own, ToolCall};
+use crate::resolve::{Own, OwnCached, ToolCall, section_name};
 use crate::secrets::{self, LentValue, UpstreamLender};
 
 /// What a dispatch gave.
@@ -51,6 +53,7 @@ pub async fn dispatch(
             Own::Secrets(own) => {
                 secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await
             }
+            Own::Cached(own) => cached_call(gateway, cleared, &digest, trail, own).await,
             Own::Managed(managed) => {
                 let tenant = call.target_tenant().clone();
                 managed_call(gateway, cleared, &digest, caller, trail, (*managed, tenant)).await
@@ -63,8 +66,13 @@ pub async fn dispatch(
         Err(nothing_sent) => return Dispatched::Ended(nothing_sent),
     };
     let lender = UpstreamLender::new(gateway.upstreams(), trail);
+    let (app, function) = (call.app().id.clone(), call.tool().name().function().to_owned());
     let dispatched = match forward {
-        None => Dispatched::Ended(gateway.dispatcher.call(cleared, resolved, &lender).await),
+        None => {
+            let outcome = gateway.dispatcher.call(cleared, resolved, &lender).await;
+            keep_section(gateway, caller, (&app, &function), &outcome).await;
+            Dispatched::Ended(outcome)
+        }
         Some(request) => {
             let inbound = inbound(gateway, &request, trail);
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
@@ -94,6 +102,55 @@ async fn managed_call(
     })
 }
 
+/// The permit and the receipt are spent before anything that an app keeps is given or changed.
+async fn cached_call(
+    gateway: &Gateway,
+    cleared: Cleared,
+    digest: &[u8; 32],
+    trail: &Trail,
+    own: OwnCached,
+) -> Dispatched {
+    if let Err(fault) = cleared.spend(trail.op(), digest) {
+        return Dispatched::Ended(Outcome::failed(Class::NotTheSameCall, fault));
+    }
+    let done = |value: &'static [u8]| Outcome::Done { value: Bytes::from_static(value) };
+    Dispatched::Ended(match own {
+        OwnCached::Get(place) => match gateway.cached.get(&place).await {
+            Some(value) => Outcome::Done { value },
+            None => Outcome::Refused {
+                class: Class::NotFound,
+                message: "nothing kept under this name".to_owned(),
+                value: None,
+            },
+        },
+        OwnCached::Set(place, value, life) => {
+            gateway.cached.set(place, value, life).await;
+            done(b"{\"status\":\"stored\"}")
+        }
+        OwnCached::Delete(place) => match gateway.cached.delete(&place).await {
+            Ok(()) => done(b"{\"status\":\"deleted\"}"),
+            Err(away) => Outcome::failed(Class::Storage, away),
+        },
+    })
+}
+
+/// Keeps the section that `skeleton_refresh_<section>` gave, for whom it was called.
+async fn keep_section(gateway: &Gateway, caller: &Caller, call: (&AppId, &str), outcome: &Outcome) {
+    let (app, function) = call;
+    let Some(section) = function.strip_prefix("skeleton_refresh_") else { return };
+    let Outcome::Done { value } = outcome else { return };
+    // An `ActionResult` holds it as its `data`; anything else is the section itself.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(value) else { return };
+    let data = value.get("data").unwrap_or(&value);
+    let kept = serde_json::json!({ "data": data }).to_string();
+    if kept.len() <= MAX_SECTION {
+        let tenant = caller.tenant().as_str();
+        let name = section_name(section);
+        let place = Place::new(tenant, app.as_str(), caller.user_id(), &name);
+        gateway.cached.set(place, Bytes::from(kept), SECTION_LIFE).await;
+    }
+}
+
 /// What the worker is told; with a token for the app's own code where it has use for one.
 async fn resolved(
     gateway: &Gateway,
@@ -105,7 +162,12 @@ async fn resolved(
         CallerFacts { subject: caller.user_id().to_owned(), tenant: call.target_tenant().clone() };
     let (app, tool, bytes) = (call.app().clone(), call.tool().clone(), call.bytes().clone());
     let until = Instant::now() + patience(gateway, call);
-    let resolved = ResolvedCall::new(trail.op(), app, tool, bytes, facts, until);
+    let mut resolved = ResolvedCall::new(trail.op(), app, tool, bytes, facts, until);
+    if matches!(call.app().upstream, Upstream::Http(_)) {
+        let (app, function) = (&call.app().id, call.tool().name().function());
+        let token = gateway.identity.call_token(app, caller.user_id(), function);
+        resolved = token.into_iter().fold(resolved, ResolvedCall::with_call_token);
+    }
     if !hands_token(call.app()) {
         return Ok(resolved);
     }

@@ -8,6 +8,7 @@ use portcullis_kernel_adapter::Dispatcher;
 use portcullis_policies::Channel;
 use tokio_util::task::TaskTracker;
 
+use crate::cached::Cached;
 use crate::config::Settings;
 use crate::directory::Directory;
 use crate::edge::{JsonLimits, PerTenant, StrictJson};
@@ -62,6 +63,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// What replicas share besides their databases.
     pub redis: Option<Arc<Redis>>,
+    /// What the code of apps keeps.
+    pub cached: Cached,
     /// What witnesses have cosigned of the ledger.
     pub watched: Arc<Watched>,
     /// Calls that go on although their client may be gone; the end of the gateway waits for them.
@@ -74,7 +77,11 @@ impl Gateway {
     /// # Errors
     /// A refusal that says which; nothing else of the request is looked at before.
     pub async fn identify(&self, knock: &Knock) -> Result<Caller, Refusal> {
-        let facts = PresentedFrom { source: knock.request.source, query: knock.query.as_deref() };
+        let facts = PresentedFrom {
+            source: knock.request.source,
+            query: knock.query.as_deref(),
+            in_call: knock.in_call,
+        };
         let caller = self.identity.identify(&knock.credentials, &facts).await?;
         // A page is for the person who signed in: no program, and no app in the person's name.
         let signed_in = matches!(caller.proof(), Proof::AccessToken { .. });
@@ -85,6 +92,18 @@ impl Gateway {
             caller.agrees_on_user("user_id", user)?;
         }
         Ok(caller)
+    }
+
+    /// Who asks, once more: somebody who had to wait may have lost more than time meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub async fn identify_again(&self, knock: &Knock, caller: &Caller) -> Result<Caller, Refusal> {
+        match caller.proof() {
+            // It counts once, and has counted.
+            Proof::CallToken { .. } => Ok(self.identity.again(caller).await?),
+            _ => self.identify(knock).await,
+        }
     }
 
     /// What lends credentials to upstreams.

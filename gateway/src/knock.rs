@@ -1,6 +1,6 @@
 //! What a door hands to the pipeline: who seems to ask, from where, and for what.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -30,6 +30,8 @@ pub struct Knock {
     pub wants_promise: bool,
     /// Whether it was counted by user and tenant when its message came in.
     pub counted: bool,
+    /// Whether it came in at a door for the code of an app in a call.
+    pub in_call: bool,
     /// What is asked for.
     pub wanted: Wanted,
 }
@@ -61,6 +63,8 @@ pub enum Wanted {
     Secret(SecretWanted),
     /// Something about users, roles, tenants or one's own account.
     Manage(ManageWanted),
+    /// Something that an app's code keeps.
+    Cached(CachedWanted),
     /// The stored bytes of a pending confirmation.
     Confirmed {
         /// The confirmation's id.
@@ -86,6 +90,52 @@ pub struct RouteWanted {
     pub path: CanonicalPath,
     /// Method, headers and body as they came.
     pub request: SyncWrapper<http::Request<Body>>,
+}
+
+/// What an app's code asks for of what it keeps (wire-contract.md 5.8).
+#[derive(Debug)]
+pub struct CachedWanted {
+    /// The app's id as asked.
+    pub app: String,
+    /// The user's id as asked.
+    pub user: String,
+    /// What to do.
+    pub deed: CachedDeed,
+}
+
+/// What to do with something that is kept.
+#[derive(Debug)]
+pub enum CachedDeed {
+    /// Give a value.
+    Get(CachedName),
+    /// Keep a value for a time.
+    Set(CachedName, Bytes, Duration),
+    /// Forget a value.
+    Delete(CachedName),
+    /// Give a section of the skeleton.
+    Section(String),
+}
+
+/// The name of a cached value, as asked.
+#[derive(Debug)]
+pub struct CachedName {
+    /// The kind of value.
+    pub model: String,
+    /// First 16 hexadecimal digits of the digest of its key.
+    pub key: String,
+}
+
+impl CachedDeed {
+    /// The function of the gateway's own app `cache`.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        match self {
+            Self::Get(_) => "get",
+            Self::Set(..) => "set",
+            Self::Delete(_) => "delete",
+            Self::Section(_) => "section",
+        }
+    }
 }
 
 /// What is asked for about an app's secrets (wire-contract.md section 2).
@@ -167,6 +217,7 @@ impl Knock {
             request: RequestFacts { time_ms: now_ms(), source: from.peer.ip(), channel },
             wants_promise: parts.headers.contains_key(crate::answer::PROMISE),
             counted: false,
+            in_call: false,
             wanted,
         }
     }

@@ -38,6 +38,7 @@
 pub mod admin;
 pub mod answer;
 pub mod apps;
+pub mod cached;
 pub mod command;
 pub mod config;
 pub mod confirm;

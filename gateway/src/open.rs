@@ -6,8 +6,10 @@ use std::sync::Arc;
 use portcullis_audit::{Ledger, LedgerOptions, Postgres};
 use portcullis_secrets::{ExposeSecret as _, SecretRef};
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use crate::apps::{self, AppsError};
+use crate::cached::Cached;
 use crate::config::Settings;
 use crate::deployment_keys::{DeploymentKeyError, DeploymentKeys};
 use crate::directory::{Directory, DirectoryError};
@@ -15,12 +17,12 @@ use crate::edge::{Bounds, PerTenant};
 use crate::forms::FormTokens;
 use crate::gateway::Gateway;
 use crate::guard::Turns;
-use crate::identify::{Identity, IdentityError, IdentitySettings, LoginLimits};
+use crate::identify::{CallTokens, Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::limits::Limits;
 use crate::pseudonym::Pseudonyms;
 use crate::record::{Bounded, STRANGERS_PER_SECOND};
 use crate::refresh::Freshness;
-use crate::replicas::{Redis, RedisOpenError};
+use crate::replicas::{Once, Redis, RedisOpenError};
 use crate::rules::{Rules, RulesError, RulesOptions};
 use crate::secrets::{Absent, OwnTools, SecretUses, Upstreams, VaultOpenError, open_vault};
 use crate::witnessing::Watched;
@@ -62,6 +64,9 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Rules(#[from] RulesError),
+    /// A secret of call tokens.
+    #[error("`call_tokens.secrets`: {0}")]
+    CallTokens(String),
     /// The gateway's own tools: a fault of the program.
     #[error("the gateway's own tools cannot be read: {0}; report this as a defect")]
     OwnTools(String),
@@ -98,15 +103,17 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     // Before anything else is written: what is there now has to be witnessed first.
     let watched = Watched::new(&settings.ledger.witness, &ledger);
     let directory = open_directory(&settings).await?;
+    let redis = settings.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
+    let calls = call_tokens(&settings, &keys).await?;
     let identity =
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
+    let identity = identity.with_calls(calls, Once::new(redis.clone()));
     let freshness = Freshness::default();
     let dispatcher = freshness.dispatcher();
     let secret_uses = SecretUses::default();
     let upstreams = Upstreams::new(&directory, &ledger, &vault, &secret_uses);
     let catalogue = apps::catalogue(&settings, &dispatcher, upstreams, &freshness.lists).await?;
     let rules = Rules::open(rules_options(&settings), catalogue, ledger.clone()).await?;
-    let redis = settings.redis.as_ref().map(Redis::new).transpose()?.map(Arc::new);
     let limits = &settings.server.limits;
     Ok(Arc::new(Gateway {
         calls: PerTenant::new(Bounds {
@@ -128,11 +135,26 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
         turns: Turns::default(),
         strangers: Bounded::new(STRANGERS_PER_SECOND),
         limits: Limits::new(&settings.limits, redis.clone()),
+        cached: Cached::new(redis.clone()),
         redis,
         watched,
         tasks: TaskTracker::new(),
         settings,
     }))
+}
+
+/// Call tokens under the secrets of these settings, or under one that the deployment made for itself.
+async fn call_tokens(settings: &Settings, keys: &DeploymentKeys) -> Result<CallTokens, OpenError> {
+    if settings.call_tokens.is_empty() {
+        let file = settings.data.keys_dir().join("call-tokens");
+        return Ok(CallTokens::new(&[keys.in_file(&file, "call-tokens").await?]));
+    }
+    let mut secrets = Vec::new();
+    for reference in &settings.call_tokens {
+        let secret = reference.read().map_err(|why| OpenError::CallTokens(why.to_string()))?;
+        secrets.push(Zeroizing::new(secret.expose_secret().as_bytes().to_vec()));
+    }
+    Ok(CallTokens::new(&secrets))
 }
 
 /// The directory of these settings: in PostgreSQL, or in a file that is made when it is absent.

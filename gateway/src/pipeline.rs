@@ -141,8 +141,7 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     let arrived = Instant::now();
     let place = gateway.calls.enter(caller.tenant().as_str()).await?;
     if arrived.elapsed() > MOMENT {
-        // Who had to wait for a place may have lost more than time meanwhile.
-        caller = gateway.identify(&knock).await?;
+        caller = gateway.identify_again(&knock, &caller).await?;
     }
 
     let in_force = gateway.in_force()?;

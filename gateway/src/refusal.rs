@@ -463,6 +463,7 @@ impl From<Unidentified> for Refusal {
             Unidentified::Ambiguous { .. } | Unidentified::InQuery => Self::AmbiguousCredential,
             Unidentified::HintDiffers { hint } => Self::HintMismatch(hint),
             Unidentified::Unavailable(fault) => Self::Unavailable(fault.to_string()),
+            Unidentified::NoReplayGuard => Self::Unavailable("replay guard".into()),
             other => Self::InvalidCredential(other.code()),
         }
     }

@@ -4,6 +4,7 @@
 //! Unknown tools, quarantined tools and arguments that do not fit are refusals here. Which caller
 //! may do what is no business of this file.
 
+mod cached;
 mod secret;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::knock::{Hints, RouteWanted, Wanted};
 use crate::manage::{self, ManageWanted, Managed};
 use crate::refusal::{Refusal, Violation};
 
+pub use cached::{OwnCached, section_name};
 pub use secret::{Changeable, OwnCall, OwnSecret, changeable};
 
 /// A call that makes sense: what would run, on whose things, with which bytes.
@@ -110,7 +112,7 @@ impl ToolCall {
     pub fn can_wait(&self) -> bool {
         match &self.own {
             None => true,
-            Some(Own::Secrets(_)) => false,
+            Some(Own::Secrets(_) | Own::Cached(_)) => false,
             Some(Own::Managed(managed)) => managed.can_wait(),
         }
     }
@@ -152,6 +154,8 @@ impl ToolCall {
 pub enum Own {
     /// Something about secrets.
     Secrets(OwnCall),
+    /// Something that an app's code keeps.
+    Cached(OwnCached),
     /// Something about users, roles, tenants or one's own account.
     Managed(Box<Managed>),
 }
@@ -267,6 +271,7 @@ pub fn resolve(
             let call = secret::call(gateway, in_force, caller, wanted)?;
             return Ok((call, confirmation));
         }
+        Wanted::Cached(wanted) => cached::call(gateway, caller, wanted),
         Wanted::Malformed(refusal) => Err(refusal),
         Wanted::Confirmed { .. }
         | Wanted::Cancelled { .. }

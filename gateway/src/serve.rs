@@ -125,6 +125,7 @@ async fn keep_house(gateway: Arc<Gateway>) {
         tick.tick().await;
         gateway.vault.wipe_expired();
         gateway.limits.keep_house();
+        gateway.identity.keep_house();
         if let Err(fault) = gateway.vault.report(&gateway.settings.server.replica).await {
             tracing::warn!(%fault, "the key provider does not answer; what is sealed opens for minutes at most");
         }

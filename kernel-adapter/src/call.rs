@@ -50,6 +50,7 @@ pub struct ResolvedCall {
     caller: CallerFacts,
     deadline: Instant,
     extension_token: Option<SecretString>,
+    call_token: Option<SecretString>,
 }
 
 impl ResolvedCall {
@@ -65,7 +66,8 @@ impl ResolvedCall {
     ) -> ResolvedCall {
         let digest = call_digest(tool.name(), &args);
         let deadline = deadline.min(Instant::now() + MAX_CALL);
-        ResolvedCall { op, app, tool, args, digest, caller, deadline, extension_token: None }
+        let (extension_token, call_token) = (None, None);
+        ResolvedCall { op, app, tool, args, digest, caller, deadline, extension_token, call_token }
     }
 
     /// Hands the worker a token by which the app's own code acts for this caller. It is told to workers
@@ -74,6 +76,19 @@ impl ResolvedCall {
     pub fn with_extension_token(mut self, token: SecretString) -> ResolvedCall {
         self.extension_token = Some(token);
         self
+    }
+
+    /// Hands the worker a token for one request of the called code to what it keeps. It is told to workers
+    /// of function calls only.
+    #[must_use]
+    pub fn with_call_token(mut self, token: SecretString) -> ResolvedCall {
+        self.call_token = Some(token);
+        self
+    }
+
+    /// The token for one request, where there is one.
+    pub(crate) fn call_token(&self) -> Option<&SecretString> {
+        self.call_token.as_ref()
     }
 
     /// The token for the app's own code, where there is one.

@@ -39,6 +39,7 @@ impl CaseFile {
     pub fn embedded() -> Vec<Self> {
         let file = |path: &str, text: &str| Self { path: path.to_owned(), text: text.to_owned() };
         vec![
+            file("policies/cases/cache.json", include_str!("../cases/cache.json")),
             file("policies/cases/directory.json", include_str!("../cases/directory.json")),
             file("policies/cases/gates.json", include_str!("../cases/gates.json")),
             file("policies/cases/overflow.json", include_str!("../cases/overflow.json")),

@@ -66,7 +66,7 @@ pub use capsule::{Capsule, CapsuleText, RecordedSet, ReplayError, ReplayedVerdic
 pub use cases::{CaseCall, CaseFile, CaseReport, CaseResult, EXAMPLE_TOOLS, run_cases};
 pub use decide::Permit;
 pub use explain::{Account, Part, RuleAccount};
-pub use own::{ACCOUNT_APP, DIRECTORY_APP, OWN_APPS, SECRETS_APP, own_tools};
+pub use own::{ACCOUNT_APP, CACHE_APP, DIRECTORY_APP, OWN_APPS, SECRETS_APP, own_tools};
 pub use prove::{Counterexample, Finding, ProofReceipt, ProofReport, ProveError, Solver, prove};
 pub use rulebook::{
     PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,

@@ -10,8 +10,10 @@ pub const SECRETS_APP: &str = "secrets";
 pub const DIRECTORY_APP: &str = "directory";
 /// The app under which the gateway lets everybody look after their own account.
 pub const ACCOUNT_APP: &str = "account";
+/// The app under which the gateway keeps what an app's code may forget: cached values and skeleton sections.
+pub const CACHE_APP: &str = "cache";
 /// All apps that are the gateway's own.
-pub const OWN_APPS: [&str; 3] = [ACCOUNT_APP, DIRECTORY_APP, SECRETS_APP];
+pub const OWN_APPS: [&str; 4] = [ACCOUNT_APP, CACHE_APP, DIRECTORY_APP, SECRETS_APP];
 
 /// A JSON array of [`ToolSpec`].
 const SECRET_TOOLS: &str = include_str!("../tools/own.json");

@@ -131,7 +131,12 @@ pub(crate) async fn mcp(gate: &Deployment, user: &str, steps: Value) -> Vec<Valu
 
 /// Runs a Python script of this folder in the venv of the parts; gives its standard output.
 pub(crate) async fn python(args: &[&str], input: &str) -> String {
-    let mut child = tokio::process::Command::new(part("venv/bin/python"))
+    python_of("venv", args, input).await
+}
+
+/// The same in another venv: `venv-sdk-5` holds the oldest SDK that is supported.
+pub(crate) async fn python_of(venv: &str, args: &[&str], input: &str) -> String {
+    let mut child = tokio::process::Command::new(part(&format!("{venv}/bin/python")))
         .current_dir(ours(""))
         .args(args)
         .stdin(Stdio::piped())

@@ -38,6 +38,8 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
     let policies = policies(checker, &root.key("policies"), written.policies);
     let identity = identity(checker, &root.key("identity"), written.identity);
     let confirmation = confirmation(checker, &root.key("confirmation"), &written.confirmation);
+    let at = root.key("call_tokens").key("secrets");
+    let call_tokens = call_tokens(checker, &at, &written.call_tokens.secrets);
     let limits = rates::rates(checker, &root.key("limits"), &written.limits);
     let redis = redis::redis(checker, &root.key("redis"), written.redis);
     let signs_in = identity.iter().flat_map(|one| &one.issuers).any(|one| one.client.is_some());
@@ -57,6 +59,7 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
         policies: policies?,
         identity: identity?,
         confirmation: confirmation?,
+        call_tokens: call_tokens?,
         limits: limits?,
         redis: redis?,
         apps: apps?,
@@ -248,6 +251,16 @@ fn confirmation(
     let default = Confirmation::default().ttl;
     let ttl = c.duration(&at.key("ttl"), written.ttl.as_ref(), default, SECOND..=24 * HOUR)?;
     Some(Confirmation { ttl })
+}
+
+fn call_tokens(
+    c: &mut Checker<'_>,
+    at: &At,
+    written: &[written::SecretForm],
+) -> Option<Vec<SecretRef>> {
+    let secrets = written.iter().enumerate().map(|(n, form)| keys::outside(c, &at.item(n), form));
+    // Every one is looked at, so that every mistake is told.
+    secrets.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// A name that stands in ledger records: 1 to 64 of letters, digits, `.`, `_` and `-`.

@@ -46,6 +46,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Pending confirmations.
     pub confirmation: Confirmation,
+    /// Secrets of call tokens, the present one first; none: one that the gateway makes.
+    pub call_tokens: Vec<SecretRef>,
     /// How often something may be done.
     pub limits: RateLimits,
     /// What replicas share besides their databases; none: there is one replica.
@@ -222,6 +224,7 @@ impl Settings {
             policies: Policies::default(),
             identity: Identity::default(),
             confirmation: Confirmation::default(),
+            call_tokens: Vec::new(),
             limits: RateLimits::default(),
             redis: None,
             apps: BTreeMap::new(),

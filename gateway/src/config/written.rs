@@ -50,6 +50,9 @@ pub(super) struct Written {
     /// Pending confirmations.
     #[serde(default)]
     pub(super) confirmation: Confirmation,
+    /// Tokens by which the code of an app reaches what it keeps.
+    #[serde(default)]
+    pub(super) call_tokens: CallTokens,
     /// How often something may be done.
     #[serde(default)]
     pub(super) limits: RateLimits,
@@ -195,6 +198,15 @@ pub(super) struct Identity {
     /// Identity providers whose tokens are believed, by a name of 1 to 32 of a-z, 0-9 and `-`.
     #[serde(default)]
     pub(super) issuers: BTreeMap<String, issuers::ExternalIssuer>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallTokens {
+    /// Secrets that workers share to make call tokens themselves: the present one first, those before it behind.
+    /// Without any the gateway makes one for itself, and a token for each call.
+    #[serde(default)]
+    pub(super) secrets: Vec<SecretForm>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -23,6 +23,9 @@ const MAX_STANDINGS: u64 = 50_000;
 /// What the code of every app holds; which app's secrets it reaches, the rules decide.
 const EXTENSION_SCOPE: &str = "secrets:*";
 
+/// What the code of every app holds in a call.
+const CALL_SCOPE: &str = "cache:*";
+
 /// Who a caller is and what they were granted, as of now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
@@ -90,6 +93,19 @@ impl Standing {
             ..Principal::clone(&self.principal)
         };
         Self { principal: Arc::new(principal), app: Some(app.clone()), ..self.clone() }
+    }
+
+    /// The standing of an app's code in one call for this user: it reaches what that code keeps, and
+    /// nothing else.
+    #[must_use]
+    pub fn acting_in_call(&self, app: &AppId) -> Self {
+        let code = self.acting_as(app);
+        let principal = Principal {
+            id: format!("call:{app}:{}", self.user_id),
+            scopes: vec![CALL_SCOPE.to_owned()],
+            ..Principal::clone(&code.principal)
+        };
+        Self { principal: Arc::new(principal), ..code }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod auth;
+pub mod cached;
 pub mod confirmations;
 pub mod device;
 pub mod entry;
@@ -100,6 +101,10 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("DELETE", "/v1/service-tokens/{id}", Effect::Pipeline),
     ("GET", "/v1/internal/users/{id}/settings", Effect::Pipeline),
     ("PATCH", "/v1/internal/users/{id}/settings", Effect::Pipeline),
+    ("GET", "/v1/internal/extcache/{app}/{user}/{model}/{key}", Effect::Pipeline),
+    ("PUT", "/v1/internal/extcache/{app}/{user}/{model}/{key}", Effect::Pipeline),
+    ("DELETE", "/v1/internal/extcache/{app}/{user}/{model}/{key}", Effect::Pipeline),
+    ("GET", "/v1/internal/skeleton/{app}/{user}/{section}", Effect::Pipeline),
     ("GET", "/v1/me/settings", Effect::Pipeline),
     ("PATCH", "/v1/me/settings", Effect::Pipeline),
     ("GET", "/v1/me/grants", Effect::Pipeline),
@@ -141,6 +146,7 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
 ];
 
 /// The whole HTTP surface.
+#[expect(clippy::too_many_lines, reason = "one line a route")]
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/extensions/{app}/call", post(v1::call))
@@ -176,6 +182,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/service-tokens", manage::service_tokens())
         .route("/v1/service-tokens/{id}", manage::service_token())
         .route("/v1/internal/users/{id}/settings", manage::settings())
+        .route("/v1/internal/extcache/{app}/{user}/{model}/{key}", cached::one())
+        .route("/v1/internal/skeleton/{app}/{user}/{section}", get(cached::section))
         .route("/v1/me/settings", manage::own_settings())
         .route("/v1/me/nickname", manage::nickname())
         .route("/v1/auth/register", post(account::register))

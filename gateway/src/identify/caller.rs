@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_policies::{AppId, Principal, PrincipalKind, Strength, TenantId};
 
-use super::Unidentified;
+use super::{ToolType, Unidentified};
 use crate::directory::Standing;
 
 /// How a caller proved who they are.
@@ -44,6 +44,13 @@ pub enum Proof {
     ExternalToken {
         /// The issuer's name and the token's `jti`, for records.
         session: String,
+    },
+    /// A call token: the code of an app, in one call for a user, once.
+    CallToken {
+        /// Its `jti`.
+        jti: String,
+        /// What kind of function was called.
+        tool_type: ToolType,
     },
     /// An API key; its id is the id of the principal.
     ApiKey,
@@ -154,7 +161,8 @@ impl Caller {
             | Proof::RefreshToken { jti }
             | Proof::DeviceCode { jti }
             | Proof::Grant { jti }
-            | Proof::ExtensionToken { jti } => jti,
+            | Proof::ExtensionToken { jti }
+            | Proof::CallToken { jti, .. } => jti,
             Proof::ExternalToken { session } => session,
             Proof::ApiKey | Proof::ServiceToken => &self.standing.principal.id,
         }

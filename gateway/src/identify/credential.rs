@@ -26,6 +26,11 @@ pub(crate) enum Credential<'a> {
     Bearer(&'a str),
     ApiKey(&'a str),
     Service(&'a str),
+    /// A call token; the service token that clients send beside it must be of the same app and tenant.
+    Call {
+        token: &'a str,
+        service: Option<&'a str>,
+    },
 }
 
 pub(crate) fn of_request<'a>(
@@ -41,6 +46,10 @@ pub(crate) fn of_request<'a>(
     let service = only(headers, "x-service-token", "x-service-token")?.filter(|t| !t.is_empty());
     match (authorization, api_key, service) {
         (None, None, None) => Err(Unidentified::Missing),
+        (Some(value), None, service) if call_token(value).is_some() => {
+            let token = call_token(value).unwrap_or_default();
+            Ok(Credential::Call { token, service })
+        }
         (Some(value), None, None) => bearer(value).map(Credential::Bearer),
         (None, Some(value), None) => Ok(Credential::ApiKey(value)),
         (None, None, Some(value)) if value.len() <= MAX_TOKEN_BYTES => {
@@ -100,6 +109,12 @@ fn bearer(value: &str) -> Result<&str, Unidentified> {
         return Err(malformed);
     }
     Ok(token)
+}
+
+/// The token of an `ImperalCallToken` value (wire-contract.md 0.14).
+fn call_token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("imperalcalltoken").then_some(token)
 }
 
 fn names_a_credential(query: &str) -> bool {

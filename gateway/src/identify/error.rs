@@ -1,6 +1,6 @@
 //! Why a request has no caller, and why identification itself cannot work.
 
-use super::TokenFault;
+use super::{CallTokenFault, TokenFault};
 use crate::directory::DirectoryError;
 
 /// A request without a caller. The messages may be shown outside: none says whether a user exists.
@@ -30,6 +30,12 @@ pub enum Unidentified {
     /// The access token does not verify.
     #[error("the access token is not valid; sign in again")]
     Token(#[from] TokenFault),
+    /// The call token does not count.
+    #[error(transparent)]
+    CallToken(#[from] CallTokenFault),
+    /// Whether the call token was used before can't be known now.
+    #[error("call tokens cannot be checked now; try again")]
+    NoReplayGuard,
     /// No such API key.
     #[error("the api key is not valid; make a new one")]
     UnknownKey,
@@ -64,6 +70,8 @@ impl Unidentified {
             Self::Scheme => "credential_scheme",
             Self::Malformed { .. } => "credential_malformed",
             Self::Token(fault) => fault.code(),
+            Self::CallToken(fault) => fault.code(),
+            Self::NoReplayGuard => "call_token_unchecked",
             Self::UnknownKey => "api_key_unknown",
             Self::Inactive { .. } => "account_inactive",
             Self::NotLinked => "identity_not_linked",

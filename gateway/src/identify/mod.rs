@@ -22,6 +22,7 @@
 
 mod account;
 mod api_key;
+mod call_token;
 mod caller;
 mod credential;
 mod device;
@@ -50,10 +51,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use portcullis_policies::AppId;
+use secrecy::SecretString;
 
 pub use account::{AccountRefused, PasswordChange, Registration};
 pub(crate) use api_key::sha256;
 pub use api_key::{ApiKeyText, fresh_api_key, fresh_service_token};
+pub use call_token::{CallClaims, CallTokenFault, CallTokens, ToolType};
 pub use caller::{Caller, Proof};
 pub use device::{DeviceAsked, DevicePoll, OAuthRefused};
 pub use error::{IdentityError, Unidentified};
@@ -75,6 +79,7 @@ pub use token::{AccessClaims, TokenFault};
 pub use totp::TotpOffer;
 
 use crate::directory::{Directory, DirectoryError};
+use crate::replicas::{Once, Use};
 use credential::Credential;
 use device::DeviceLimits;
 use extension::HandedTokens;
@@ -125,6 +130,8 @@ pub struct ConnectionFacts<'a> {
     pub source: IpAddr,
     /// Query string without `?`, looked at only to refuse credentials in it.
     pub query: Option<&'a str>,
+    /// Whether it came in at a door for the code of an app in a call: only there call tokens count.
+    pub in_call: bool,
 }
 
 /// Everything that identification keeps: keys, caches and bounds. One per process, shared in an `Arc`.
@@ -140,6 +147,8 @@ pub struct Identity {
     devices: DeviceLimits,
     key_uses: KeyUses,
     terms: TokenTerms,
+    calls: CallTokens,
+    once: Once,
 }
 
 impl std::fmt::Debug for Identity {
@@ -169,6 +178,8 @@ impl Identity {
             devices: DeviceLimits::new(),
             key_uses: KeyUses::new(),
             terms: TokenTerms::new(settings.issuer, settings.token_lifetime),
+            calls: CallTokens::new(&[]),
+            once: Once::new(None),
         })
     }
 
@@ -184,6 +195,10 @@ impl Identity {
             Credential::Bearer(token) => self.by_bearer(token).await?,
             Credential::ApiKey(key) => self.by_api_key(key).await?,
             Credential::Service(token) => self.by_service_token(token).await?,
+            Credential::Call { token, service } if facts.in_call => {
+                self.by_call_token(token, service).await?
+            }
+            Credential::Call { .. } => return Err(Unidentified::Scheme),
         };
         if caller.is_platform()
             && let Some(user) = credential::acting_user(headers)?
@@ -192,6 +207,30 @@ impl Identity {
         }
         credential::hints_agree(headers, &caller)?;
         Ok(caller)
+    }
+
+    /// With these call tokens, each counted once by this guard.
+    #[must_use]
+    pub fn with_calls(self, calls: CallTokens, once: Once) -> Self {
+        Self { calls, once, ..self }
+    }
+
+    /// A token for one request of the code that is about to be called; none without randomness.
+    #[must_use]
+    pub fn call_token(&self, app: &AppId, user: &str, function: &str) -> Option<SecretString> {
+        self.calls.mint(app, user, ToolType::of(function), now_seconds())
+    }
+
+    /// The guard against replays forgets what is over.
+    pub fn keep_house(&self) {
+        self.once.keep_house(now_seconds());
+    }
+
+    /// Somebody whose credential counted a moment ago, and counts once: only the standing is asked again.
+    pub async fn again(&self, caller: &Caller) -> Result<Caller, Unidentified> {
+        let standing = self.directory.principal(caller.user_id()).await?;
+        let Some(app) = caller.extension() else { return Err(Unidentified::Scheme) };
+        Ok(Caller::new(Arc::new(standing.acting_in_call(app)), caller.proof().clone()))
     }
 
     /// The JWKS document with all keys that are prepared, signing or retiring (RFC 7517).
@@ -299,6 +338,35 @@ impl Identity {
             other => other.into(),
         })?;
         Ok(Caller::new(standing, Proof::ServiceToken))
+    }
+
+    /// The code of an app in one call; the token is used up before anything else about it is looked at.
+    async fn by_call_token(
+        &self,
+        token: &str,
+        service: Option<&str>,
+    ) -> Result<Caller, Unidentified> {
+        let now = now_seconds();
+        let claims = self.calls.verify(token, now)?;
+        let name = format!("calltoken:{}", claims.jti);
+        match self.once.use_up(&name, claims.exp, now).await {
+            Use::First => {}
+            Use::Again => return Err(CallTokenFault::Replayed.into()),
+            Use::Unknown => return Err(Unidentified::NoReplayGuard),
+        }
+        let standing = self.directory.principal(&claims.user_id).await?;
+        let proof = Proof::CallToken { jti: claims.jti, tool_type: claims.tool_type };
+        let caller = Caller::new(Arc::new(standing.acting_in_call(&claims.app_id)), proof);
+        if let Some(service) = service {
+            let service = self.by_service_token(service).await?;
+            let same = service.extension() == caller.extension()
+                && service.tenant() == caller.tenant()
+                && (service.is_platform() || service.user_id() == caller.user_id());
+            if !same {
+                return Err(Unidentified::HintDiffers { hint: "x-service-token" });
+            }
+        }
+        Ok(caller)
     }
 
     /// The platform acts for a user of its tenant, who must be there and active; what it may do stays what

@@ -111,7 +111,9 @@ impl Fixture {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.identity.identify(&headers, &ConnectionFacts { source, query: None }).await
+        self.identity
+            .identify(&headers, &ConnectionFacts { source, query: None, in_call: false })
+            .await
     }
 
     pub(super) fn rotation<'a>(&'a self, by: &'a Actor) -> Rotation<'a> {
@@ -400,7 +402,8 @@ async fn figures_of_identification() {
     let token = f.token().await;
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-    let facts = ConnectionFacts { source: IpAddr::V4(Ipv4Addr::LOCALHOST), query: None };
+    let facts =
+        ConnectionFacts { source: IpAddr::V4(Ipv4Addr::LOCALHOST), query: None, in_call: false };
     let rounds = 100_000_u32;
     let begin = std::time::Instant::now();
     for _ in 0..rounds {

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use portcullis_audit::{
     Appended, CallFields, Ledger, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who,
 };
-use portcullis_policies::{ActionType, AppId, CapsuleText, Decision, SECRETS_APP, TenantId};
+use portcullis_policies::{
+    ActionType, AppId, CACHE_APP, CapsuleText, Decision, SECRETS_APP, TenantId,
+};
 use uuid::Uuid;
 
 use super::log_of;
@@ -306,6 +308,7 @@ fn asked(wanted: &Wanted) -> Option<String> {
         Wanted::Function { app, function, .. } => format!("{app}/{function}"),
         Wanted::Route(route) => route.app.clone(),
         Wanted::Secret(wanted) => format!("{SECRETS_APP}/{}", wanted.deed.function()),
+        Wanted::Cached(wanted) => format!("{CACHE_APP}/{}", wanted.deed.function()),
         Wanted::Manage(wanted) => wanted.verb.function().to_owned(),
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } => return None,
         Wanted::Malformed(_) | Wanted::Nothing => return None,

@@ -8,6 +8,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 pub mod news;
+mod once;
+
+pub use once::{Once, Use};
 
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};

@@ -27,6 +27,8 @@ pub(crate) const TENANT: &str = "x-portcullis-tenant";
 pub(crate) const USER: &str = "x-portcullis-user";
 /// Carries the token by which the app's own code acts for the caller.
 const EXTENSION_TOKEN: &str = "x-portcullis-extension-token";
+/// Header: a token by which the called code reaches what it keeps, once.
+const CALL_TOKEN: &str = "x-imperal-call-token";
 
 /// How one attempt ended.
 enum Attempt {
@@ -92,10 +94,12 @@ fn request(
         .header(OP, call.op().to_string())
         .header(TENANT, call.caller().tenant.as_str())
         .header(USER, user(call)?);
-    if let Some(token) = call.extension_token() {
+    let tokens = [(EXTENSION_TOKEN, call.extension_token()), (CALL_TOKEN, call.call_token())];
+    for (name, token) in tokens {
+        let Some(token) = token else { continue };
         let mut token = HeaderValue::from_str(token.expose_secret()).map_err(|e| e.to_string())?;
         token.set_sensitive(true);
-        request = request.header(EXTENSION_TOKEN, token);
+        request = request.header(name, token);
     }
     for (name, value) in credentials {
         request = request.header(name, value);

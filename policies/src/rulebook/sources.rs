@@ -57,6 +57,7 @@ impl RuleSources {
             platform: embedded![
                 "rules/account.cedar",
                 "rules/action-type.cedar",
+                "rules/cache.cedar",
                 "rules/confirmation.cedar",
                 "rules/directory.cedar",
                 "rules/rbac.cedar",
