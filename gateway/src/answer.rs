@@ -5,10 +5,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use portcullis_policies::ActionType;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::directory::ConfirmationState;
 use crate::limits::OverLimit;
 use crate::refusal::Refusal;
 use crate::secrets::LentValue;
@@ -57,32 +59,46 @@ pub enum Told {
     Refused(Refusal),
 }
 
-/// A pending confirmation as its caller sees it (design.md section 5).
+/// A confirmation as its caller sees it (design.md section 5, wire-contract.md 5.4).
 #[derive(Debug, Clone, Serialize)]
 pub struct Asked {
-    /// Always `confirmation_required`.
+    /// `confirmation_required` while it waits, else `decided`.
     pub status: &'static str,
     /// Names the pending call; the only thing that a client presents to confirm it.
     pub confirmation_id: String,
+    /// Where it is: `pending`, `executing`, `executed`, `cancelled`, `expired`, `refused` or `unknown`.
+    pub state: ConfirmationState,
+    /// Who asked.
+    pub user_id: String,
+    /// The asker's tenant.
+    pub tenant_id: String,
     /// What would run, in one line.
     pub summary: String,
     /// The app.
     pub app: String,
     /// The function.
     pub function: String,
+    /// The action type: `write` or `destructive`.
+    pub action_type: ActionType,
     /// The arguments as they would run.
     pub arguments: Value,
+    /// The exact argument bytes, which are what runs.
+    pub arguments_text: String,
     /// For a proxied call: method, target, and length and SHA-256 of the body that would be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Value>,
     /// SHA-256 (hex) over tool name and exact argument bytes.
     pub hash: String,
     /// RFC 3339, UTC.
+    pub created_at: String,
+    /// RFC 3339, UTC.
     pub expires_at: String,
     /// Ids of the rules that ask.
     pub rules: Vec<String>,
     /// True when somebody other than the asker must confirm.
     pub by_other: bool,
+    /// Operation of the call that asked.
+    pub trace_id: Uuid,
 }
 
 impl Answer {

@@ -4,30 +4,46 @@
 //! The client presents only the confirmation's id, never arguments again, so there is nothing to
 //! swap. This file makes no permit: it only asks for a new decision.
 //!
+//! The whole story has one operation id in the ledger, that of the call which asked: asked, answered, decided again,
+//! carried out.
+//!
 //! INVARIANT: what was shown is what runs (`confirms::the_stored_bytes_run_once`).
+//! INVARIANT: who can write to the database can make nothing run that was not shown, and nothing twice
+//! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`).
+
+mod card;
+
+pub use card::{Line, Lines};
+
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
+use portcullis_audit::{Kind, Query};
 use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::answer::{Asked, Told};
 use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
 use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
-use crate::manage;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 use crate::resolve::{self, ToolCall};
+use crate::{ledgers, manage};
 
-/// What is sealed: the argument bytes, and for a proxied call the request around them.
+/// What is sealed: the argument bytes, and for a proxied call the request around them; and the facts of the question,
+/// so that nobody who can write to the database makes it wait longer, ask for less or name another tool.
 #[derive(Serialize, Deserialize)]
 struct Stored {
+    #[serde(default)]
+    facts: Value,
     args: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forward: Option<resolve::StoredRequest>,
@@ -47,31 +63,31 @@ pub async fn ask(
     let id = directory::fresh_confirmation_id();
     let forward = call.store_forward(gateway.settings.server.limits.body_bytes).await?;
     let request = forward.as_ref().map(resolve::StoredRequest::shown);
-    let stored = Stored { args: BASE64.encode(call.bytes()), forward };
-    let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(unavailable)?);
-    let app = call.tool().spec.name.app().as_str();
-    let context = context(caller.tenant().as_str(), caller.user_id(), app, &id)?;
-    let sealed_args = gateway.vault.seal(&context, &plain).await.map_err(unavailable)?;
-    let expires = expiry(gateway)?;
-    let new = NewConfirmation {
+    let expires_ms = expiry(gateway, caller).await?;
+    let mut new = NewConfirmation {
         op: trail.op(),
         tenant: caller.tenant().clone(),
         user_id: caller.user_id().to_owned(),
         tool: call.tool().spec.name.clone(),
+        tool_digest: call.tool().schema_digest,
+        action_type: call.tool().spec.action_type,
         target_tenant: call.target_tenant().clone(),
         target_id: None,
         wants: wants_word(ask.wants).to_owned(),
         rules: ask.rules.clone(),
         policy_digest: trail.policy_set(),
         args_digest: *call.digest(),
-        sealed_args,
+        sealed_args: Vec::new(),
         summary: call.summary(),
-        expires_ms: expires.as_millisecond(),
+        expires_ms,
     };
+    let stored = Stored { facts: facts(&new), args: BASE64.encode(call.bytes()), forward };
+    new.sealed_args = seal(gateway, &id, &new, &stored).await?;
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
     trail.confirmation(&id);
     record::asked(gateway, trail).await?;
-    let asked = shown(id, &new, call.args().clone(), request, expires);
+    let pending = directory::Confirmation::fresh(id, new);
+    let asked = shown(&pending, call.bytes(), request)?;
     Ok(Told::AskFirst(Box::new(asked)))
 }
 
@@ -90,12 +106,15 @@ pub async fn reopen(
     let pending = find(gateway, caller, id).await?;
     trail.confirmation(id);
     own(caller, &pending)?;
+    let stored = open(gateway, &pending).await?;
+    trail.goes_on(pending.asked.op);
     // Who may approve for others is a rule of its own that is not written yet; until then nobody.
     if pending.asked.wants == wants_word(Wants::ConfirmationByOther) {
         return Err(Refusal::ConfirmationForeign("somebody else must confirm it"));
     }
     still_open(&pending)?;
-    let call = stored_call(gateway, in_force, caller, &pending).await?;
+    never_ran(gateway, pending.asked.op).await?;
+    let call = stored_call(gateway, in_force, caller, (&pending, stored)).await?;
     if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         return Err(decided_meanwhile(gateway, caller, id).await);
     }
@@ -127,6 +146,8 @@ pub async fn cancel(
     let pending = find(gateway, caller, id).await?;
     trail.confirmation(id);
     own(caller, &pending)?;
+    open(gateway, &pending).await?;
+    trail.goes_on(pending.asked.op);
     still_open(&pending)?;
     match gateway.directory.cancel_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         true => {
@@ -212,6 +233,21 @@ fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
     }
 }
 
+/// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
+/// hand, runs nothing twice.
+async fn never_ran(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
+    let settings = gateway.settings.clone();
+    let told = tokio::task::spawn_blocking(move || {
+        let query = Query { op: Some(op), ..Query::default() };
+        ledgers::reader(&settings)?.rows(&query).map_err(ledgers::LedgerError::from)
+    });
+    let rows = told.await.map_err(unavailable)?.map_err(unavailable)?;
+    match rows.iter().any(|row| row.record.kind == Kind::Intent) {
+        true => Err(Refusal::ConfirmationUsed(ConfirmationState::Executed.to_string())),
+        false => Ok(()),
+    }
+}
+
 async fn decided_meanwhile(gateway: &Gateway, caller: &Caller, id: &str) -> Refusal {
     match find(gateway, caller, id).await {
         Ok(found) => {
@@ -226,9 +262,8 @@ async fn stored_call(
     gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
-    pending: &directory::Confirmation,
+    (pending, stored): (&directory::Confirmation, Stored),
 ) -> Result<ToolCall, Refusal> {
-    let stored = open(gateway, pending).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let args = gateway.json(Bytes::from(args))?;
     let name = &pending.asked.tool;
@@ -238,6 +273,13 @@ async fn stored_call(
         let hint = Some(pending.asked.target_tenant.as_str());
         resolve::function_call(in_force, caller, hint, name, args)?
     };
+    // Another action type, schema or description: the person was shown another tool.
+    let tool = call.tool();
+    if (tool.schema_digest, tool.spec.action_type)
+        != (pending.asked.tool_digest, pending.asked.action_type)
+    {
+        return Err(Refusal::ConfirmationChanged("the tool"));
+    }
     if *call.digest() != pending.asked.args_digest {
         return Err(Refusal::ConfirmationChanged("the stored bytes"));
     }
@@ -255,44 +297,108 @@ async fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<St
         tracing::error!(id = %pending.id, %fault, "a stored confirmation does not open");
         Refusal::ConfirmationChanged("the stored bytes")
     })?;
-    lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)
+    let stored: Stored = lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)?;
+    if stored.facts != facts(asked) {
+        return Err(Refusal::ConfirmationChanged("the stored question"));
+    }
+    Ok(stored)
+}
+
+async fn seal(
+    gateway: &Gateway,
+    id: &str,
+    asked: &NewConfirmation,
+    stored: &Stored,
+) -> Result<Vec<u8>, Refusal> {
+    let plain = zeroize::Zeroizing::new(serde_json::to_vec(stored).map_err(unavailable)?);
+    let app = asked.tool.app().as_str();
+    let context = context(asked.tenant.as_str(), &asked.user_id, app, id)?;
+    gateway.vault.seal(&context, &plain).await.map_err(unavailable)
+}
+
+/// All that must be as it was asked; tenant, asker, app and id are bound by the seal itself.
+fn facts(asked: &NewConfirmation) -> Value {
+    json!({
+        "op": asked.op,
+        "tool": asked.tool.to_string(),
+        "tool_digest": hex::encode(asked.tool_digest),
+        "action_type": asked.action_type,
+        "target_tenant": asked.target_tenant.to_string(),
+        "wants": asked.wants,
+        "rules": asked.rules,
+        "args_digest": hex::encode(asked.args_digest),
+        "expires_ms": asked.expires_ms,
+    })
 }
 
 async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
     let stored = open(gateway, &found).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
-    let args: Value = serde_json::from_slice(&args).map_err(unavailable)?;
-    let expires = Timestamp::from_millisecond(found.asked.expires_ms).map_err(unavailable)?;
     let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
-    Ok(shown(found.id, &found.asked, args, request, expires))
+    shown(&found, &args, request)
 }
 
 fn shown(
-    id: String,
-    asked: &NewConfirmation,
-    arguments: Value,
+    found: &directory::Confirmation,
+    args: &[u8],
     request: Option<Value>,
-    expires: Timestamp,
-) -> Asked {
-    Asked {
-        status: "confirmation_required",
-        confirmation_id: id,
+) -> Result<Asked, Refusal> {
+    let asked = &found.asked;
+    let late = asked.expires_ms <= Timestamp::now().as_millisecond();
+    let state = match found.state {
+        ConfirmationState::Pending if late => ConfirmationState::Expired,
+        state => state,
+    };
+    let waits = state == ConfirmationState::Pending;
+    Ok(Asked {
+        status: if waits { "confirmation_required" } else { "decided" },
+        confirmation_id: found.id.clone(),
+        state,
+        user_id: asked.user_id.clone(),
+        tenant_id: asked.tenant.to_string(),
         summary: asked.summary.clone(),
         app: asked.tool.app().to_string(),
         function: asked.tool.function().to_owned(),
-        arguments,
+        action_type: asked.action_type,
+        arguments: serde_json::from_slice(args).map_err(unavailable)?,
+        arguments_text: String::from_utf8(args.to_vec()).map_err(unavailable)?,
         request,
         hash: hex::encode(asked.args_digest),
-        expires_at: expires.to_string(),
+        created_at: time(found.created_ms)?,
+        expires_at: time(asked.expires_ms)?,
         rules: asked.rules.clone(),
         by_other: asked.wants == wants_word(Wants::ConfirmationByOther),
-    }
+        trace_id: asked.op,
+    })
 }
 
-fn expiry(gateway: &Gateway) -> Result<Timestamp, Refusal> {
-    let ttl = gateway.settings.confirmation.ttl.as_secs();
-    let span = i64::try_from(ttl).unwrap_or(i64::from(i32::MAX)).seconds();
-    Timestamp::now().checked_add(span).map_err(unavailable)
+fn time(ms: i64) -> Result<String, Refusal> {
+    Timestamp::from_millisecond(ms).map(|at| at.to_string()).map_err(unavailable)
+}
+
+/// When the question ends, in Unix milliseconds: the person's own choice, or the deployment's.
+async fn expiry(gateway: &Gateway, caller: &Caller) -> Result<i64, Refusal> {
+    let own = gateway.directory.settings(caller.user_id()).await.map_err(unavailable)?;
+    let chosen = own.confirmation_ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
+    let ttl = chosen.unwrap_or(gateway.settings.confirmation.ttl);
+    let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::from(i32::MAX));
+    Ok(Timestamp::now().as_millisecond().saturating_add(ttl))
+}
+
+/// Longer than any call takes that somebody still waits for.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Closes as unknown what a process claimed that has died since: it is never run again. The ledger has closed its
+/// intent, if there was one, when the log was opened again.
+pub async fn close_abandoned(gateway: &Gateway) {
+    let longest = gateway.settings.server.limits.request_timeout.saturating_add(ABANDONED);
+    let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp::now().as_millisecond().saturating_sub(longest);
+    match gateway.directory.abandon_confirmations(before).await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(count, "confirmations of a dead process are closed as unknown"),
+        Err(fault) => tracing::warn!(%fault, "confirmations of a dead process could not be closed"),
+    }
 }
 
 fn context(tenant: &str, user: &str, app: &str, id: &str) -> Result<Context, Refusal> {

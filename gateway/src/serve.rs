@@ -16,7 +16,7 @@ use crate::edge::{
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
-use crate::{admin, demo, door, refresh, replicas, secrets, watch, witnessing};
+use crate::{admin, confirm, demo, door, refresh, replicas, secrets, watch, witnessing};
 
 /// A gateway that serves.
 pub struct Running {
@@ -132,6 +132,7 @@ async fn keep_house(gateway: Arc<Gateway>) {
         if let Err(fault) = gateway.directory.expire_confirmations().await {
             tracing::warn!(%fault, "old confirmations could not be marked as expired");
         }
+        confirm::close_abandoned(&gateway).await;
     }
 }
 

@@ -212,6 +212,17 @@ impl fmt::Display for ActionType {
     }
 }
 
+impl FromStr for ActionType {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Read, Self::Write, Self::Destructive]
+            .into_iter()
+            .find(|action| action.as_str() == text)
+            .ok_or(())
+    }
+}
+
 /// Who asks: a person, or a program with a credential of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use portcullis_policies::{TenantId, ToolName};
+use portcullis_policies::{ActionType, TenantId, ToolName};
 use uuid::Uuid;
 
 use super::row::{Columns, base64_encode, json_text};
@@ -17,7 +17,7 @@ macro_rules! select_confirmations {
         concat!(
             "SELECT id, op, tenant_id, user_id, tool, target_tenant, target_id, wants, rules, ",
             "policy_digest, args_digest, sealed_args, summary, state, decided_by, created_ms, ",
-            "expires_ms, changed_ms FROM confirmations ",
+            "expires_ms, changed_ms, tool_digest, action_type FROM confirmations ",
             $rest
         )
     };
@@ -39,6 +39,8 @@ pub enum ConfirmationState {
     Expired,
     /// Accepted, but the fresh decision refused.
     Refused,
+    /// Accepted by a process that died: nobody knows whether it ran, and it is never run again.
+    Unknown,
 }
 
 /// A question to be stored.
@@ -52,6 +54,10 @@ pub struct NewConfirmation {
     pub user_id: String,
     /// The tool of the call.
     pub tool: ToolName,
+    /// What the tool said of itself, as a digest.
+    pub tool_digest: [u8; 32],
+    /// Its action type, as it was shown.
+    pub action_type: ActionType,
     /// Tenant of the target.
     pub target_tenant: TenantId,
     /// Id of the target, where the call named one.
@@ -89,6 +95,15 @@ pub struct Confirmation {
     pub changed_ms: i64,
 }
 
+impl Confirmation {
+    /// What was asked just now.
+    #[must_use]
+    pub fn fresh(id: String, asked: NewConfirmation) -> Self {
+        let (state, now) = (ConfirmationState::Pending, now_ms());
+        Self { id, asked, state, decided_by: None, created_ms: now, changed_ms: now }
+    }
+}
+
 /// An id for a question to come: `imp_c_...`, 122 bits random.
 #[must_use]
 pub fn fresh_confirmation_id() -> String {
@@ -106,8 +121,8 @@ impl Directory {
         sqlx::query(
             "INSERT INTO confirmations (id, op, tenant_id, user_id, app, tool, target_tenant, \
              target_id, wants, rules, policy_digest, args_digest, sealed_args, summary, state, \
-             created_ms, expires_ms, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
-             $11, $12, $13, $14, 'pending', $15, $16, $15)",
+             created_ms, expires_ms, changed_ms, tool_digest, action_type) VALUES ($1, $2, $3, $4, \
+             $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', $15, $16, $15, $17, $18)",
         )
         .bind(id)
         .bind(new.op.to_string())
@@ -125,6 +140,8 @@ impl Directory {
         .bind(&new.summary)
         .bind(now_ms())
         .bind(new.expires_ms)
+        .bind(hex::encode(new.tool_digest))
+        .bind(new.action_type.to_string())
         .execute(self.pool())
         .await?;
         Ok(())
@@ -218,6 +235,20 @@ impl Directory {
         }
     }
 
+    /// Closes questions that were claimed before `before_ms` and never settled: who claimed them has died. Answers
+    /// how many.
+    pub async fn abandon_confirmations(&self, before_ms: i64) -> Result<u64, DirectoryError> {
+        let done = sqlx::query(
+            "UPDATE confirmations SET state = 'unknown', changed_ms = $1 \
+             WHERE state = 'executing' AND changed_ms < $2",
+        )
+        .bind(now_ms())
+        .bind(before_ms)
+        .execute(self.pool())
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Ends open questions whose time is over; answers how many.
     pub async fn expire_confirmations(&self) -> Result<u64, DirectoryError> {
         let done = sqlx::query(
@@ -248,6 +279,8 @@ fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
             sealed_args: row.sealed("sealed_args")?,
             summary: row.text("summary")?,
             expires_ms: row.int("expires_ms")?,
+            tool_digest: row.digest("tool_digest")?,
+            action_type: row.parsed("action_type")?,
         },
         state: row.parsed("state")?,
         decided_by: row.optional_text("decided_by")?,
@@ -265,6 +298,7 @@ impl fmt::Display for ConfirmationState {
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         })
     }
 }
@@ -273,8 +307,10 @@ impl FromStr for ConfirmationState {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        use ConfirmationState::{Cancelled, Executed, Executing, Expired, Pending, Refused};
-        [Pending, Executing, Executed, Cancelled, Expired, Refused]
+        use ConfirmationState::{
+            Cancelled, Executed, Executing, Expired, Pending, Refused, Unknown,
+        };
+        [Pending, Executing, Executed, Cancelled, Expired, Refused, Unknown]
             .into_iter()
             .find(|state| state.to_string() == text)
             .ok_or(())

@@ -49,6 +49,8 @@ impl Fixture {
             tenant: self.tenant.clone(),
             user_id: user.id.clone(),
             tool: "notes/delete_note".parse().unwrap(),
+            tool_digest: [8; 32],
+            action_type: portcullis_policies::ActionType::Destructive,
             target_tenant: self.tenant.clone(),
             target_id: None,
             wants: "confirmation".to_owned(),
@@ -63,6 +65,24 @@ impl Fixture {
         self.directory.ask_confirmation(&id, &new).await.unwrap();
         id
     }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_claimed_is_closed_and_never_claimed_again() {
+    let f = Fixture::new().await;
+    let user = f.user("ann@example.org", "user").await;
+    let id = f.pending(&user, now_ms() + 60_000).await;
+    assert!(f.directory.claim_confirmation(&id, &user.id).await.unwrap());
+    assert_eq!(
+        f.directory.abandon_confirmations(now_ms() - 60_000).await.unwrap(),
+        0,
+        "it may live"
+    );
+    assert_eq!(f.directory.abandon_confirmations(now_ms() + 1).await.unwrap(), 1);
+    let found = f.directory.confirmation(&f.tenant, &id).await.unwrap();
+    assert_eq!(found.state, ConfirmationState::Unknown);
+    assert!(!f.directory.claim_confirmation(&id, &user.id).await.unwrap());
+    assert!(f.directory.settle_confirmation(&id, ConfirmationState::Executed).await.is_err());
 }
 
 #[tokio::test]

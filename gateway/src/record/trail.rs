@@ -142,6 +142,11 @@ impl Trail {
         self.confirmation = Some(id.to_owned());
     }
 
+    /// The call goes on with an operation that asked first, so that its whole story has one id.
+    pub fn goes_on(&mut self, op: Uuid) {
+        self.op = op;
+    }
+
     /// The confirmation is this call's to run.
     pub fn claimed(&mut self) {
         self.claimed = true;

@@ -1,0 +1,106 @@
+//! A forgery in the database of what waits to be confirmed ...
+
+use harness::{Answer, Deployment, Upstream, Value, json, text};
+
+async fn start() -> (Deployment, Upstream) {
+    let upstream = Upstream::start();
+    (Deployment::builder().notes(&upstream).start().await, upstream)
+}
+
+async fn ask(gate: &Deployment, who: &str, note: &str) -> Answer {
+    let answer = gate.call(who, "notes", "delete_note", json!({ "note_id": note })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer
+}
+
+fn forge(gate: &Deployment, id: &str, set: &str) {
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    let update = format!("UPDATE confirmations SET {set} WHERE id = ?1");
+    assert_eq!(database.execute(&update, [id]).unwrap(), 1, "{set}");
+}
+
+#[tokio::test]
+async fn of_any_column_runs_nothing() {
+    let (gate, upstream) = start().await;
+    let (ana, ada) = (gate.user_id("ana"), gate.user_id("ada"));
+    let other = ask(&gate, "ana", "note-2").await.confirmation();
+    let of_other =
+        |column| format!("{column} = (SELECT {column} FROM confirmations WHERE id = '{other}')");
+    let in_an_hour = "expires_ms = expires_ms + 3600000".to_owned();
+    for set in [
+        of_other("sealed_args"),
+        of_other("args_digest"),
+        format!("{}, {}", of_other("sealed_args"), of_other("args_digest")),
+        of_other("op"),
+        in_an_hour,
+        "tool = 'notes/create_note'".to_owned(),
+        "tool = 'notes/list_notes', action_type = 'read'".to_owned(),
+        "action_type = 'read'".to_owned(),
+        format!("tool_digest = '{}'", "07".repeat(32)),
+        "target_tenant = 'imp_t_globex'".to_owned(),
+        "rules = '[]'".to_owned(),
+        "wants = 'nothing'".to_owned(),
+    ] {
+        let id = ask(&gate, "ana", "note-1").await.confirmation();
+        forge(&gate, &id, &set);
+        let refused = gate.decide("ana", &id, "confirm").await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (409, "CONFIRMATION_CHANGED"),
+            "{set}: {refused:?}"
+        );
+        let records = gate.records_of(&refused.op());
+        let last = records.last().unwrap();
+        assert_eq!(text(last, "/res/error"), "confirmation_changed", "{set}");
+    }
+    // Another owner: neither of the two can run it.
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    forge(&gate, &id, &format!("user_id = '{ada}'"));
+    assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_FOREIGN");
+    assert_eq!(gate.decide("ada", &id, "confirm").await.code(), "CONFIRMATION_CHANGED");
+    forge(&gate, &id, &format!("user_id = '{ana}'"));
+    assert_eq!(upstream.seen().len(), 0);
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "as it was, it runs");
+}
+
+#[tokio::test]
+async fn of_the_state_runs_nothing_twice() {
+    let (gate, upstream) = start().await;
+    let asked = ask(&gate, "ana", "note-1").await;
+    let id = asked.confirmation();
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200);
+    forge(&gate, &id, "state = 'pending', decided_by = NULL");
+    let again = gate.decide("ana", &id, "confirm").await;
+    assert_eq!((again.status, again.code()), (409, "CONFIRMATION_USED"), "{again:?}");
+    assert_eq!(upstream.seen().len(), 1);
+
+    let story = gate.records_of(&asked.op());
+    let told: Vec<(&str, &str)> =
+        story.iter().map(|row| (text(row, "/kind"), text(row, "/res/status"))).collect();
+    assert_eq!(
+        told,
+        [("decision", "asked"), ("intent", ""), ("outcome", "done"), ("decision", "refused"),],
+        "one operation id tells it all"
+    );
+    assert!(story.iter().all(|row: &Value| text(row, "/note/confirmation") == id), "{story:?}");
+    assert!(gate.verify().whole);
+}
+
+#[tokio::test]
+async fn and_a_change_of_the_tool_is_a_change_of_what_was_shown() {
+    let upstream = Upstream::start();
+    let mut gate = Deployment::builder().notes(&upstream).start().await;
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    gate.stop();
+    let manifest = gate.dir().join("notes.json");
+    let before = std::fs::read_to_string(&manifest).unwrap();
+    let after =
+        before.replacen("\"action_type\": \"destructive\"", "\"action_type\": \"write\"", 1);
+    assert_ne!(before, after);
+    std::fs::write(&manifest, after).unwrap();
+    gate.restart().await;
+    let refused = gate.decide("ana", &id, "confirm").await;
+    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(upstream.seen().len(), 0);
+}
