@@ -1,5 +1,6 @@
 //! Nothing is left out: routes, refusals, and the decision table.
 
+mod endpoints;
 mod refusals;
 mod table;
 
@@ -117,6 +118,9 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("POST", "/signout", "/signout", 303),
     ("GET", "/ext/{app}/secrets", "/ext/vaulty/secrets", 303),
     ("POST", "/ext/{app}/secrets/{name}", "/ext/vaulty/secrets/api_key", 303),
+    ("GET", "/confirm", "/confirm", 303),
+    ("GET", "/confirm/{id}", "/confirm/imp_c_x", 303),
+    ("POST", "/confirm/{id}", "/confirm/imp_c_x", 303),
     ("POST", "/mcp", "/mcp", 401),
     ("ANY", "/proxy/{app}/{*path}", "/proxy/bank/invoices", 401),
     ("GET", "/healthz", "/healthz", 200),
@@ -150,8 +154,9 @@ async fn every_route_without_credentials() {
         let listed = STRANGERS.iter().find(|row| (row.0, row.1) == (*method, *pattern));
         let (_, _, path, wanted) =
             listed.unwrap_or_else(|| panic!("{method} {pattern} is not listed in STRANGERS"));
-        let is_page = ["/signin", "/signout", "/device", "/v1/oauth/authorize"].contains(pattern)
-            || pattern.starts_with("/ext/");
+        let pages = ["/signin", "/signout", "/device", "/v1/oauth/authorize", "/confirm"];
+        let is_page = pages.contains(pattern)
+            || ["/ext/", "/confirm/"].iter().any(|pages| pattern.starts_with(pages));
         let is_account = ["/v1/auth/register", "/v1/auth/logout"].contains(pattern);
         let is_account = is_account || OPEN.iter().any(|open| pattern.starts_with(open));
         let is_closed = *wanted == 401 || is_account || (is_page && [303, 400].contains(wanted));

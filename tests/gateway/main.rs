@@ -14,6 +14,8 @@ mod accounts;
 mod call_tokens;
 mod canaries;
 mod clocks;
+mod confirm_forgeries;
+mod confirm_page;
 mod confirms;
 mod coverage;
 mod device;

@@ -137,6 +137,9 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/signout", Effect::Own),
     ("GET", "/ext/{app}/secrets", Effect::Pipeline),
     ("POST", "/ext/{app}/secrets/{name}", Effect::Pipeline),
+    ("GET", "/confirm", Effect::Shows),
+    ("GET", "/confirm/{id}", Effect::Shows),
+    ("POST", "/confirm/{id}", Effect::Pipeline),
     ("POST", "/mcp", Effect::Pipeline),
     ("ANY", "/proxy/{app}/{*path}", Effect::Pipeline),
     ("GET", "/healthz", Effect::Public),
@@ -199,6 +202,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/signout", post(pages::session::end))
         .route("/ext/{app}/secrets", get(pages::secrets::show))
         .route("/ext/{app}/secrets/{name}", post(pages::secrets::change))
+        .route("/confirm", get(pages::confirm::list))
+        .route("/confirm/{id}", get(pages::confirm::show).post(pages::confirm::answer))
         .route("/mcp", mcp::service(Arc::clone(&gateway)))
         .route("/proxy/{app}/{*path}", any(proxy::forward))
         .route("/healthz", get(health::healthz))

@@ -1,4 +1,4 @@
-//! The gateway's own pages, for people with a browser: signing in, the secrets of an app,
+//! The gateway's own pages, for people with a browser: signing in, what waits for their word, the secrets of an app,
 //! and what programs may do in a person's name.
 //!
 //! They are plain HTML that works without a script. What a page changes runs the same seven steps as a
@@ -13,10 +13,13 @@
 //! 3. the form token ([`crate::forms`]) must be the one of this session.
 //!
 //! INVARIANT: the cookie opens pages only (`pages::the_cookie_opens_pages_only`).
+//! INVARIANT: what is shown is what runs (`confirm_page::a_person_confirms_in_a_real_browser`).
 //! INVARIANT: no value that was typed comes back (`pages::browser::a_person_keeps_secrets_in_a_real_browser`).
 //!
 //! Begin reading at [`secrets::show`].
 
+pub mod confirm;
+mod confirm_view;
 pub mod consent;
 mod consent_view;
 pub mod device;

@@ -161,6 +161,7 @@ fn forget(shown: &Shown<'_>, row: &Row) -> Markup {
     }
 }
 
+/// A time in words, UTC.
 pub(super) fn time(seconds: i64) -> Markup {
     let Ok(at) = Timestamp::from_second(seconds) else { return html! { "unknown" } };
     let shown = at.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M UTC").to_string();

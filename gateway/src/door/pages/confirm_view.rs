@@ -1,0 +1,233 @@
+//! What a pending call looks like to the person who is to confirm it.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use maud::{Markup, html};
+
+use super::html;
+use super::view::{bar, time};
+use crate::answer::Asked;
+use crate::confirm::{Line, Lines};
+use crate::directory::ConfirmationState;
+use crate::refusal::Refusal;
+
+/// What the page says about the answer before it: texts from a closed list, because an address is anybody's to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Nothing was answered.
+    Nothing,
+    /// It was carried out.
+    Done,
+    /// It was cancelled.
+    Cancelled,
+    /// The answer was refused with this code.
+    Refused(&'static str),
+}
+
+const REASONS: &[(&str, &str)] = &[
+    ("CONFIRMATION_USED", "This was answered before."),
+    ("CONFIRMATION_EXPIRED", "It was too late. Nothing was done."),
+    ("CONFIRMATION_CHANGED", "What you were shown is no longer what would run. Nothing was done."),
+    ("CONFIRMATION_FOREIGN", "Somebody else has to answer this. Nothing was done."),
+    ("PERMISSION_DENIED", "The rules do not allow this any more. Nothing was done."),
+    ("TENANT_SCOPE_VIOLATION", "This belongs to another tenant. Nothing was done."),
+    (
+        "AUDIT_UNAVAILABLE",
+        "The audit ledger cannot record it. Nothing was done; try again in a moment.",
+    ),
+    ("BACKEND_UNREACHABLE", "The app could not be reached. Nothing was done."),
+    ("BACKEND_5XX", "The app failed. Look there before you try again."),
+    ("BACKEND_REFUSED", "The app refused it."),
+    ("BACKEND_TIMEOUT", "Nobody knows whether the app did it. Look there before you try again."),
+];
+const OTHERWISE: &str = "That did not work. Look before you try again.";
+
+impl Said {
+    /// What a query asks for; anything unknown is nothing.
+    pub(super) fn of_query(query: &str) -> Self {
+        match query.split_once('=') {
+            Some(("said", "done")) => Self::Done,
+            Some(("said", "cancelled")) => Self::Cancelled,
+            Some(("refused", code)) => {
+                let known = REASONS.iter().find(|(known, _)| *known == code);
+                Self::Refused(known.map_or("", |(code, _)| code))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The query that says it.
+    pub(super) fn to_query(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Done => "said=done".to_owned(),
+            Self::Cancelled => "said=cancelled".to_owned(),
+            Self::Refused(code) => format!("refused={code}"),
+        }
+    }
+
+    /// A query proves nothing: what it says is told only where the stored state agrees.
+    fn notice(self, state: ConfirmationState) -> Markup {
+        match (self, state) {
+            (Self::Done, ConfirmationState::Executed) => {
+                html! { p.notice.good role="status" { "Carried out, once, as shown below." } }
+            }
+            (Self::Cancelled, ConfirmationState::Cancelled) => {
+                html! { p.notice.good role="status" { "Cancelled. Nothing was done." } }
+            }
+            (Self::Refused(code), _) => {
+                let reason = REASONS.iter().find(|(known, _)| *known == code);
+                html! { p.notice.bad role="alert" { (reason.map_or(OTHERWISE, |(_, text)| text)) } }
+            }
+            _ => html! {},
+        }
+    }
+}
+
+/// What waits, oldest first.
+pub(super) fn list(email: &str, waiting: &[Asked]) -> Response<Body> {
+    let content = html! {
+        h1 { "Waiting for your word" }
+        @if waiting.is_empty() { div.card { p { "Nothing waits for you." } } }
+        @for asked in waiting {
+            section.card {
+                div.head { h2 { (asked.summary) } (mark(asked)) }
+                p.soft { "Until " (time(seconds(&asked.expires_at))) }
+                p { a href={ "/confirm/" (asked.confirmation_id) } { "Look at it and decide" } }
+            }
+        }
+    };
+    html::page(StatusCode::OK, "Waiting for your word", &bar(email), &content)
+}
+
+/// One of them.
+///
+/// # Errors
+/// When the stored bytes are not what they must be.
+pub(super) fn card(
+    email: &str,
+    token: &str,
+    asked: &Asked,
+    said: Said,
+) -> Result<Response<Body>, Refusal> {
+    let lines = Lines::of(asked.arguments_text.as_bytes())
+        .map_err(|_| Refusal::ConfirmationChanged("the stored bytes"))?;
+    let content = html! {
+        (said.notice(asked.state))
+        h1 { (heading(asked.state)) }
+        section.card aria-labelledby="what" {
+            div.head { h2 id="what" { (asked.app) "/" (asked.function) } (mark(asked)) }
+            (facts(asked))
+            (arguments(&lines))
+            @if let Some(request) = &asked.request { (proxied(request)) }
+            p.soft { "Hash of the call (SHA-256):" br; code { (asked.hash) } }
+            (answers(token, asked))
+        }
+        p { a href="/confirm" { "All that waits for you" } }
+    };
+    Ok(html::page(StatusCode::OK, "Confirm", &bar(email), &content))
+}
+
+fn heading(state: ConfirmationState) -> &'static str {
+    match state {
+        ConfirmationState::Pending => "Shall this be done?",
+        ConfirmationState::Executing => "This is being done",
+        ConfirmationState::Executed => "This was carried out",
+        ConfirmationState::Cancelled => "This was cancelled",
+        ConfirmationState::Expired => "Nobody answered in time",
+        ConfirmationState::Refused => "This was refused",
+        ConfirmationState::Unknown => "Nobody knows whether this was done",
+    }
+}
+
+fn mark(asked: &Asked) -> Markup {
+    html! {
+        @match asked.action_type {
+            portcullis_policies::ActionType::Destructive => span.mark.bad { "destructive" },
+            other => span.mark.warn { (other.as_str()) },
+        }
+    }
+}
+
+fn facts(asked: &Asked) -> Markup {
+    html! {
+        dl {
+            dt { "Asked" } dd { (time(seconds(&asked.created_at))) }
+            dt { "Answer until" } dd { (time(seconds(&asked.expires_at))) }
+            dt { "Asking rules" } dd { (asked.rules.join(", ")) }
+            dt { "Operation" } dd { code { (asked.trace_id) } }
+        }
+    }
+}
+
+fn arguments(lines: &Lines) -> Markup {
+    html! {
+        h3 { "With these values" }
+        dl.values {
+            @for line in &lines.lines { (value(line)) }
+        }
+        @if lines.more > 0 {
+            p.bad { "And " (lines.more) " more values, which this page does not show. Confirm only what you know." }
+        }
+    }
+}
+
+fn value(line: &Line) -> Markup {
+    html! {
+        dt { @if line.name.is_empty() { "(all)" } @else { (line.name) } }
+        dd { pre { (line.shown) } @if let Some(note) = &line.note { small { (note) } } }
+    }
+}
+
+fn proxied(request: &serde_json::Value) -> Markup {
+    let text = |name: &str| match request.get(name) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    html! {
+        h3 { "As this request" }
+        dl.values {
+            dt { "Request" } dd { pre { (text("method")) " " (text("target")) } }
+            dt { "Body" } dd { (text("body_bytes")) " bytes" small { "SHA-256 " (text("body_sha256")) } }
+        }
+    }
+}
+
+fn answers(token: &str, asked: &Asked) -> Markup {
+    if asked.state != ConfirmationState::Pending {
+        return html! {};
+    }
+    html! {
+        @if asked.by_other { p.warn { "Somebody else has to confirm this." } }
+        form.answers method="post" action={ "/confirm/" (asked.confirmation_id) } {
+            input type="hidden" name="csrf" value=(token);
+            @if !asked.by_other { button name="answer" value="confirm" { "Confirm: do this once" } }
+            button.danger name="answer" value="cancel" { "Cancel" }
+        }
+    }
+}
+
+fn seconds(rfc3339: &str) -> i64 {
+    rfc3339.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_address_is_said_and_nothing_that_did_not_happen() {
+        let shown = |query: &str, state| Said::of_query(query).notice(state).into_string();
+        assert!(shown("said=done", ConfirmationState::Executed).contains("Carried out"));
+        assert_eq!(shown("said=done", ConfirmationState::Pending), "");
+        assert_eq!(shown("said=cancelled", ConfirmationState::Executed), "");
+        assert_eq!(shown("said=%3Cb%3E", ConfirmationState::Executed), "");
+        let made_up = shown("refused=Call+0900", ConfirmationState::Pending);
+        assert!(made_up.contains(OTHERWISE) && !made_up.contains("0900"), "{made_up}");
+        for (code, text) in REASONS {
+            let query = Said::Refused(code).to_query();
+            assert!(shown(&query, ConfirmationState::Pending).contains(text));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// A real browser (Debian's chromium) on the pages of pending confirmations, by keyboard only.
+//
+// Reads from standard input {"module", "profile", "viewport", "url", "steps": [...]} and prints one JSON object: for
+// each step the address, the text, the accessible tree and what has the focus.
+// Steps: {"open": path} {"signIn": {tenant, email, password}} {"press": [keys]} {"reach": name of a button}
+// {"shot": file}
+import { createRequire } from "node:module";
+
+const plan = JSON.parse(await new Response(process.stdin).text());
+const { chromium } = createRequire(plan.module)("playwright-core");
+
+const context = await chromium.launchPersistentContext(plan.profile, {
+  executablePath: "/usr/bin/chromium",
+  headless: true,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+  javaScriptEnabled: false,
+  viewport: plan.viewport,
+});
+const page = context.pages()[0] ?? (await context.newPage());
+page.setDefaultTimeout(20_000);
+const complaints = [];
+page.on("console", (message) => complaints.push(message.text()));
+
+const focused = async () => (await page.locator(":focus").count()) ? (await page.locator(":focus").innerText()) : "";
+
+async function take(step) {
+  if (step.open) await page.goto(plan.url + step.open);
+  if (step.signIn) {
+    for (const [field, text] of Object.entries(step.signIn)) await page.fill(`#${field}`, text);
+    await page.locator("#password").press("Enter");
+  }
+  if (step.reach) {
+    let presses = 0;
+    while ((await focused()) !== step.reach) {
+      if (++presses > 20) throw new Error(`Tab never reaches ${step.reach}`);
+      await page.keyboard.press("Tab");
+    }
+  }
+  for (const key of step.press ?? []) await page.keyboard.press(key);
+  await page.waitForLoadState("load");
+  if (step.shot) await page.screenshot({ path: step.shot, fullPage: true });
+  const box = page.viewportSize();
+  const width = await page.locator("html").evaluate((html) => html.scrollWidth).catch(() => box.width);
+  return {
+    url: page.url(), text: await page.locator("body").innerText(), html: await page.content(),
+    tree: await page.locator("body").ariaSnapshot(), focus: await focused(), scrolls: width > box.width,
+  };
+}
+
+const seen = [];
+try {
+  for (const step of plan.steps) seen.push(await take(step));
+} finally {
+  await context.close();
+}
+console.log(JSON.stringify({ seen, complaints }));
