@@ -3,6 +3,7 @@
 pub mod app;
 mod catalogue;
 pub mod check;
+pub mod confirm;
 pub mod demo;
 pub mod key;
 pub mod ledger;
@@ -48,6 +49,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Check the configuration: every mistake at once, with file and line
     Check(check::CheckArgs),
+    /// What waits for your word at a gateway: look at it, confirm or cancel
+    Confirm(confirm::ConfirmArgs),
     /// Tenants of the directory
     Tenant(tenant::TenantArgs),
     /// Users of the directory
@@ -142,6 +145,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Confirm(args) => confirm::run(args),
         Command::Tenant(args) => tenant::run(args),
         Command::User(args) => user::run(args),
         Command::Role(args) => role::run(args),

@@ -226,6 +226,11 @@ pub(super) fn read_password(from_stdin: bool) -> Result<SecretString, CommandErr
     }
 }
 
+/// A password that is known already: typed once at a terminal without showing it, or the first line of standard input.
+pub(super) fn read_password_once(prompt: &str) -> Result<SecretString, CommandError> {
+    if std::io::stdin().is_terminal() { typed(prompt) } else { read_line() }
+}
+
 /// A value of 1 to `limit` bytes: typed twice at a terminal without showing it, or the whole of standard
 /// input without its final line break.
 pub(super) fn read_secret(from_stdin: bool, limit: usize) -> Result<SecretString, CommandError> {

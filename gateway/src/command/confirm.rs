@@ -1,0 +1,271 @@
+//! `portcullis confirm`: what waits for a person's word, answered in a terminal, at any gateway that they can reach.
+//!
+//! It trusts the gateway's words no more than it must: the values are read from the exact bytes, and the hash over them
+//! is made here and compared.
+
+mod client;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use portcullis_kernel_adapter::call_digest;
+use portcullis_policies::{TenantId, ToolName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::client::{Client, Credential};
+use super::{block_on, print, records};
+use crate::confirm::Lines;
+
+/// Arguments of `portcullis confirm`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  portcullis confirm --gateway https://gate.example --tenant imp_t_acme --email ana@acme.example
+                                                what waits for you; the password is asked for
+  PORTCULLIS_TOKEN=... portcullis confirm --gateway https://gate.example imp_c_...
+                                                shows one and asks for your answer
+  portcullis confirm ... imp_c_... --no         cancels it without asking")]
+pub struct ConfirmArgs {
+    /// Address of the gateway
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PORTCULLIS_GATEWAY",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    gateway: String,
+    /// Your tenant, to sign in by password
+    #[arg(long, default_value = "default")]
+    tenant: TenantId,
+    /// Your e-mail, to sign in by password; without it the environment's PORTCULLIS_TOKEN is used
+    #[arg(long)]
+    email: Option<String>,
+    /// Print one JSON value
+    #[arg(long)]
+    json: bool,
+    /// Id of the one to look at, `imp_c_...`; all that wait when left out
+    id: Option<String>,
+    /// Run it without asking here
+    #[arg(long, conflicts_with = "no", requires = "id")]
+    yes: bool,
+    /// Cancel it without asking here
+    #[arg(long, requires = "id")]
+    no: bool,
+}
+
+/// A pending call as the gateway tells it.
+#[derive(Debug, Deserialize, Serialize)]
+struct Pending {
+    confirmation_id: String,
+    state: String,
+    app: String,
+    function: String,
+    action_type: String,
+    arguments_text: String,
+    #[serde(default)]
+    request: Option<Value>,
+    hash: String,
+    expires_at: String,
+    rules: Vec<String>,
+    by_other: bool,
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum ConfirmError {
+    /// No credential.
+    #[error("nobody is signed in")]
+    #[diagnostic(help(
+        "name yourself by --email and --tenant, or set PORTCULLIS_TOKEN to an access token"
+    ))]
+    NoCredential,
+    /// No password could be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Password(#[from] records::CommandError),
+    /// The gateway could not be asked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Client(#[from] client::ClientError),
+    /// What the gateway shows is not what it says that it would run.
+    #[error("the hash that the gateway names is not that of these values")]
+    #[diagnostic(help("nothing was answered; tell your operator"))]
+    Hash,
+    /// The values can't be read.
+    #[error("the gateway's answer is none that this program knows")]
+    #[diagnostic(help("is it a gateway of the same version?"))]
+    Unknown(#[source] serde_json::Error),
+    /// Nobody can be asked.
+    #[error("there is no terminal to ask at")]
+    #[diagnostic(help("add --yes or --no"))]
+    NobodyToAsk,
+}
+
+/// Runs `portcullis confirm`.
+#[must_use]
+pub fn run(args: ConfirmArgs) -> ExitCode {
+    match block_on(answer(args)) {
+        Ok(code) => code,
+        Err(fault) => print::fault(fault),
+    }
+}
+
+async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
+    let client = Client::sign_in(&args.gateway, credential(&args)?).await?;
+    let Some(id) = &args.id else { return list(&client, args.json).await };
+    let found = client.get(&format!("/v1/confirmations/{}", client::segment(id))).await?;
+    let pending: Pending = serde_json::from_value(found).map_err(ConfirmError::Unknown)?;
+    let hash_is_right = hash(&pending).is_some_and(|hash| hash == pending.hash);
+    if !hash_is_right {
+        return Err(ConfirmError::Hash);
+    }
+    if !args.json {
+        show(&pending)?;
+    }
+    let waits = pending.state == "pending";
+    let verb = match (args.yes, args.no) {
+        (true, _) => "confirm",
+        (_, true) => "cancel",
+        _ if args.json || !waits => {
+            if args.json {
+                print::json(&pending);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => ask()?,
+    };
+    if verb.is_empty() {
+        print::line("nothing was answered");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = format!("/v1/confirmations/{}/{verb}", client::segment(id));
+    told(&client.post(&path, &json!({})).await?, args.json)
+}
+
+fn credential(args: &ConfirmArgs) -> Result<Credential, ConfirmError> {
+    match &args.email {
+        Some(email) => {
+            let password = records::read_password_once("Password: ")?;
+            let (tenant, email) = (args.tenant.to_string(), email.clone());
+            Ok(Credential::Password { tenant, email, password })
+        }
+        None => match std::env::var("PORTCULLIS_TOKEN") {
+            Ok(token) if !token.trim().is_empty() => Ok(Credential::Token(token.trim().into())),
+            _ => Err(ConfirmError::NoCredential),
+        },
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Result<ExitCode, ConfirmError> {
+    let found = client.get("/v1/confirmations/active").await?;
+    if json {
+        print::json(&found);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let waiting: Vec<Pending> = serde_json::from_value(found).map_err(ConfirmError::Unknown)?;
+    if waiting.is_empty() {
+        print::line("nothing waits for you");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |one: &Pending| {
+        let tool = format!("{}/{}", one.app, one.function);
+        vec![one.confirmation_id.clone(), tool, one.action_type.clone(), one.expires_at.clone()]
+    };
+    let rows: Vec<Vec<String>> = waiting.iter().map(row).collect();
+    print::line(print::table(&["ID", "WHAT", "TYPE", "UNTIL"], &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every value, with what a screen would hide shown by its number; nothing that the gateway says reaches the terminal
+/// otherwise.
+fn show(pending: &Pending) -> Result<(), ConfirmError> {
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let line = |what: &str, value: &str| print::line(format_args!("{what:<12}{}", plain(value)));
+    line("what", &format!("{}/{} ({})", pending.app, pending.function, pending.action_type));
+    line("state", &pending.state);
+    line("until", &pending.expires_at);
+    line("rules", &pending.rules.join(", "));
+    if let Some(request) = &pending.request {
+        line("request", &request.to_string());
+    }
+    let lines = Lines::of(pending.arguments_text.as_bytes()).map_err(ConfirmError::Unknown)?;
+    for one in &lines.lines {
+        let name = if one.name.is_empty() { "(all)" } else { &one.name };
+        let shown = one.shown.replace('\n', "\n            ");
+        print::line(format_args!("  {name} = {shown}"));
+        if let Some(note) = &one.note {
+            print::line(format_args!("            ({note})"));
+        }
+    }
+    if lines.more > 0 {
+        print::line(format_args!("  and {} more values that are not shown", lines.more));
+    }
+    line("hash", &format!("{} (made here from these values)", pending.hash));
+    if pending.by_other {
+        print::line("somebody else has to confirm this");
+    }
+    Ok(())
+}
+
+fn hash(pending: &Pending) -> Option<String> {
+    let tool: ToolName = format!("{}/{}", pending.app, pending.function).parse().ok()?;
+    Some(hex::encode(call_digest(&tool, pending.arguments_text.as_bytes())))
+}
+
+/// The verb of the answer; empty when nothing is answered.
+fn ask() -> Result<&'static str, ConfirmError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(ConfirmError::NobodyToAsk);
+    }
+    print::prompt("yes runs this once, no cancels it, anything else leaves it: ");
+    let mut word = String::new();
+    std::io::stdin().read_line(&mut word).ok();
+    Ok(match word.trim() {
+        "yes" => "confirm",
+        "no" => "cancel",
+        _ => "",
+    })
+}
+
+/// Says how it went; exit code 1 when the app failed.
+fn told(answer: &Value, json: bool) -> Result<ExitCode, ConfirmError> {
+    let status = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+    if json {
+        print::json(answer);
+    } else if status == "cancelled" {
+        print::line("cancelled: nothing was done");
+    } else {
+        let op = answer.get("trace_id").and_then(Value::as_str).unwrap_or_default();
+        print::line(format_args!("carried out: {status} (operation {op})"));
+    }
+    Ok(if status == "error" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_made_here_from_the_bytes_that_are_shown() {
+        let text = r#"{"note_id": "note-1"}"#;
+        let digest = call_digest(&"notes/delete_note".parse().unwrap(), text.as_bytes());
+        let mut pending = Pending {
+            confirmation_id: "imp_c_x".into(),
+            state: "pending".into(),
+            app: "notes".into(),
+            function: "delete_note".into(),
+            action_type: "destructive".into(),
+            arguments_text: text.into(),
+            request: None,
+            hash: hex::encode(digest),
+            expires_at: String::new(),
+            rules: vec![],
+            by_other: false,
+        };
+        assert_eq!(hash(&pending).as_ref(), Some(&pending.hash));
+        pending.arguments_text = text.replace("note-1", "note-2");
+        assert_ne!(hash(&pending).as_ref(), Some(&pending.hash));
+    }
+}
