@@ -424,6 +424,14 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether the tenant gate was among the rules that refused.
+    #[must_use]
+    pub fn is_of_the_tenant_gate(&self) -> bool {
+        self.rules().iter().any(|rule| rule == TENANT_GATE)
+    }
+}
+
 type FaceRow = (u16, &'static str, &'static str);
 
 /// The codes of RFC 6749 section 5.2 and RFC 8628 section 3.5.

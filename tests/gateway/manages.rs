@@ -132,12 +132,26 @@ async fn another_tenants_people_are_out_of_reach() {
         ),
         (Method::POST, "/v1/service-tokens".to_owned(), json!({ "app": "panel", "user_id": gil })),
     ] {
-        let refused = send(&gate, "max", method.clone(), &path, body).await;
-        assert_eq!(
-            (refused.status, refused.code()),
-            (403, "TENANT_SCOPE_VIOLATION"),
-            "{method} {path}"
+        let refused = send(&gate, "max", method.clone(), &path, body.clone()).await;
+        let record = gate.records_of(&refused.op()).pop().unwrap();
+        assert!(
+            record["pol"].to_string().contains("tenant/other-tenant"),
+            "{method} {path}: {record}"
         );
+        if path.starts_with("/v1/tenants") {
+            assert_eq!((refused.status, refused.code()), (403, "TENANT_SCOPE_VIOLATION"), "{path}");
+            continue;
+        }
+        // What is not there at all is told in the very same words.
+        let other = |text: &str| text.replace(&gil, "imp_u_nobody");
+        let body = serde_json::from_str(&other(&body.to_string())).unwrap();
+        let absent = send(&gate, "max", method.clone(), &other(&path), body).await;
+        assert_eq!(absent.code(), "NOT_FOUND", "{method} {path}");
+        let told = |answer: &Answer| {
+            let rules = answer.header("x-portcullis-rules").to_owned();
+            (answer.status, answer.text(), rules, answer.header("x-portcullis-decision").to_owned())
+        };
+        assert_eq!(told(&refused), told(&absent), "{method} {path}");
     }
     let token = service_token(&gate, "max", json!(["*"])).await;
     for (header, value) in [

@@ -234,7 +234,19 @@ async fn answer(
         Ok(ManageWanted { verb, target, change, password })
     });
     knock.wanted = wanted.map_or_else(Wanted::Malformed, Wanted::Manage);
-    pipeline::run(gateway, knock).await
+    unseen(verb, pipeline::run(gateway, knock).await)
+}
+
+/// What belongs to another tenant is told like what is not there, so that nobody learns what others have; the ledger
+/// says which of the two it was.
+fn unseen(verb: Verb, answer: Answer) -> Answer {
+    match (&answer.told, verb.thing()) {
+        (Told::Refused(refusal), Some(thing)) if refusal.is_of_the_tenant_gate() => {
+            let told = Told::Refused(Refusal::NotThere(thing.to_owned()));
+            Answer { rules: Vec::new(), told, ..answer }
+        }
+        _ => answer,
+    }
 }
 
 /// Whoever sends a tenant along names its own (wire-contract.md 1.4); only a tenant to be made is named otherwise.

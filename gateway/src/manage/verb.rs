@@ -118,6 +118,24 @@ impl Verb {
         }
     }
 
+    /// What it looks up by an id that somebody may have guessed, in the words of one that is not there; none where the
+    /// answer is the same whether it is there or not.
+    #[must_use]
+    pub fn thing(self) -> Option<&'static str> {
+        match self {
+            Self::ReadUser
+            | Self::UpdateUser
+            | Self::RemoveUser
+            | Self::EffectiveScopes
+            | Self::ReadSettings
+            | Self::UpdateSettings
+            | Self::CreateServiceToken => Some("user"),
+            Self::UpdateRole | Self::DeleteRole => Some("role"),
+            Self::UpdateScope | Self::DeleteScope => Some("scope"),
+            _ => None,
+        }
+    }
+
     /// Whether the whole tenant may see it: then it is everybody's own.
     #[must_use]
     pub fn is_shared(self) -> bool {

@@ -56,6 +56,13 @@ fn body(method: &str, path: &str) -> Value {
         ("PATCH", "/v1/internal/users/{id}/settings" | "/v1/me/settings") => {
             json!({ "max_tool_rounds": 5 })
         }
+        ("POST", "/v1/auth/refresh" | "/v1/auth/logout") => json!({ "refresh_token": "none" }),
+        ("POST", "/v1/auth/register") => {
+            json!({ "email": "u{n}@acme.example", "password": "12345678" })
+        }
+        ("POST", "/v1/auth/me/change-password") => {
+            json!({ "current_password": "no password", "new_password": "12345678" })
+        }
         ("PUT", "/v1/me/nickname") => json!({ "nickname": "nick{n}" }),
         _ => Value::Null,
     }
@@ -71,6 +78,7 @@ async fn made(gate: &Deployment, (method, path): (&str, &str), n: usize) -> Stri
     let (collection, body) = match path {
         "/v1/users/{id}" | "/v1/auth/users/{id}/cases-uid" => of("/v1/users"),
         "/v1/scopes/effective/{id}" | "/v1/internal/users/{id}/settings" => of("/v1/users"),
+        path if path.starts_with("/v1/users/{id}/") => of("/v1/users"),
         "/v1/roles/{id}" => of("/v1/roles"),
         "/v1/scopes/{id}" => of("/v1/scopes"),
         "/v1/agencies/{id}" | "/v1/agencies/{id}/settings" => of("/v1/agencies"),
@@ -96,7 +104,8 @@ async fn made(gate: &Deployment, (method, path): (&str, &str), n: usize) -> Stri
 async fn cell(gate: &Deployment, who: &str, (method, path): (&str, &str), n: usize) -> Answer {
     let id =
         if path.contains("{id}") { made(gate, (method, path), n).await } else { String::new() };
-    let place = path.replace("{id}", &id).replace("{app}", "notes").replace("{name}", "api_key");
+    let app = if path.contains("/secrets/") { "vaulty" } else { "notes" };
+    let place = path.replace("{id}", &id).replace("{app}", app).replace("{name}", "api_key");
     let text = body(method, path).to_string();
     let text = text.replace("{n}", &n.to_string()).replace("{user}", &gate.user_id("ana"));
     let body: Value = serde_json::from_str(&text).unwrap();
@@ -116,7 +125,8 @@ fn shown(answer: &Answer) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_for_every_role() {
     let upstream = Upstream::start();
-    let gate = Deployment::builder().notes(&upstream).env("PATH", "").start().await;
+    let gate =
+        Deployment::builder().notes(&upstream).vaulty(&upstream).env("PATH", "").start().await;
     let mut table = format!("{:<48}", "endpoint");
     for (head, _) in COLUMNS {
         write!(table, "  {head:<26}").unwrap();
