@@ -130,6 +130,8 @@ fn ask(book: &Rulebook, with: impl FnOnce(&Question<'_>)) {
         scopes: vec!["app:write".to_owned(), "mail:read".to_owned()],
         confirm_writes: false,
         strength: Strength::default(),
+        agency: None,
+        disabled_apps: Vec::new(),
         extension: None,
     });
     let input: Value = json!({"amount": 12, "count": 3, "to": "somebody", "tags": ["a", "b"], "note": {"text": "thanks"}});

@@ -44,6 +44,7 @@ impl CaseFile {
             file("policies/cases/gates.json", include_str!("../cases/gates.json")),
             file("policies/cases/overflow.json", include_str!("../cases/overflow.json")),
             file("policies/cases/secrets.json", include_str!("../cases/secrets.json")),
+            file("policies/cases/apps.json", include_str!("../cases/apps.json")),
             file("policies/cases/sign_in.json", include_str!("../cases/sign_in.json")),
         ]
     }

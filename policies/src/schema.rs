@@ -16,14 +16,15 @@ const PREAMBLE: &str = r#"namespace Portcullis {
   entity Role;
   entity App;
   entity User in [Role] = {
-    "tenant": String, "scopes": Set<String>, "confirmWrites": Bool, "mfa": Bool, "amr": Set<String>, "acr"?: String
+    "tenant": String, "agency"?: String, "scopes": Set<String>, "disabledApps": Set<String>, "confirmWrites": Bool,
+    "mfa": Bool, "amr": Set<String>, "acr"?: String
   };
   entity Service in [Role] = {
-    "tenant": String, "scopes": Set<String>, "confirmWrites": Bool, "mfa": Bool, "amr": Set<String>, "acr"?: String,
-    "extension"?: String
+    "tenant": String, "agency"?: String, "scopes": Set<String>, "disabledApps": Set<String>, "confirmWrites": Bool,
+    "mfa": Bool, "amr": Set<String>, "acr"?: String, "extension"?: String
   };
   entity Target in [App] = { "tenant": String };
-  type ToolFacts = { "scopes": Set<String>, "fallbackScopes": Set<String> };
+  type ToolFacts = { "app": String, "scopes": Set<String>, "fallbackScopes": Set<String> };
   type RequestFacts = { "time": datetime, "source": ipaddr, "channel": String, "authAge"?: Long };
   type ConfirmationFacts = { "given": Bool, "byOther": Bool };
   action "read", "write", "destructive";

@@ -248,6 +248,12 @@ pub struct Principal {
     /// Scopes as granted, wildcards too; the rulebook expands them.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// The agency within the tenant, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agency: Option<String>,
+    /// Apps that are switched off for the person, and for the programs that act in the person's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled_apps: Vec<String>,
     /// True when the person wants to be asked before every write.
     #[serde(default)]
     pub confirm_writes: bool,

@@ -101,6 +101,8 @@ fn principal() -> impl Strategy<Value = Principal> {
             scopes: scopes.into_iter().map(str::to_owned).collect(),
             confirm_writes,
             strength: if mfa && !service { signed_in() } else { Strength::default() },
+            agency: None,
+            disabled_apps: Vec::new(),
             extension: (service && mfa).then(|| "notes".parse().unwrap()),
         })
 }

@@ -418,3 +418,45 @@ async fn every_change_is_in_the_ledger_with_who_made_it() {
     let records = gate.settled(&refused.op(), 1).await;
     assert_eq!(records[0]["res"]["status"], "refused", "{records:?}");
 }
+
+#[tokio::test]
+async fn an_app_that_is_switched_off_does_nothing_in_the_persons_name() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let list = || gate.call("ana", "notes", "list_notes", json!({}));
+    assert_eq!(list().await.status, 200);
+    let off = json!({ "app_id": "notes" });
+    let done = post(&gate, "ana", "/v1/me/extensions/disable", off.clone()).await;
+    assert_eq!((done.status, &done.body["enabled"]), (200, &json!(false)), "{done:?}");
+    let key = gate.api_key("ana", &["notes:read"]);
+    let by_key = gate.request(Method::POST, "/v1/extensions/notes/call").header("x-api-key", &key);
+    let by_key = gate.send(by_key.json(&json!({ "function": "list_notes", "params": {} }))).await;
+    for refused in [list().await, by_key] {
+        assert_eq!(
+            (refused.status, refused.rules()),
+            (403, vec!["apps/switched-off"]),
+            "{refused:?}"
+        );
+    }
+    let shown = gate.get_as("ana", "/v1/me/extensions").await;
+    let notes = json!({ "app_id": "notes", "name": shown.body[0]["name"], "enabled": false });
+    assert_eq!(shown.body, json!([notes]), "{shown:?}");
+    assert_eq!(
+        gate.call("amy", "notes", "list_notes", json!({})).await.status,
+        200,
+        "others go on"
+    );
+    let on = delete(&gate, "ana", "/v1/me/extensions/disable/notes").await;
+    assert_eq!(on.status, 200, "{on:?}");
+    assert_eq!(list().await.status, 200);
+
+    let ana = gate.user_id("ana");
+    let by_admin = format!("/v1/users/{ana}/extensions/disable");
+    assert_eq!(post(&gate, "ben", &by_admin, off.clone()).await.status, 403);
+    assert_eq!(post(&gate, "gil", &by_admin, off.clone()).await.code(), "NOT_FOUND");
+    assert_eq!(post(&gate, "max", &by_admin, off).await.status, 200);
+    assert_eq!(list().await.rules(), ["apps/switched-off"]);
+    gate.wait_for_admin("user.app_off", &ana).await;
+    let own = post(&gate, "ana", "/v1/me/extensions/disable", json!({ "app_id": "account" })).await;
+    assert_eq!((own.status, own.code()), (409, "CONFLICT"), "{own:?}");
+}

@@ -27,6 +27,7 @@ mod agencies;
 mod change;
 mod confirmations;
 mod device_codes;
+mod disabled_apps;
 mod error;
 mod external;
 mod follow;

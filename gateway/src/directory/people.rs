@@ -111,7 +111,7 @@ impl Directory {
         let version = writing.version;
         sqlx::query(
             "UPDATE users SET email = $1, password_hash = NULL, attributes = '{}', active = 0, \
-             nickname = NULL, cases_user_id = NULL, removed_ms = $2, version = $3 WHERE id = $4",
+             nickname = NULL, disabled_apps = '[]', cases_user_id = NULL, removed_ms = $2, version = $3 WHERE id = $4",
         )
         .bind(format!("{id}@removed.invalid"))
         .bind(now_ms())

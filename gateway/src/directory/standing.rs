@@ -161,7 +161,7 @@ impl Directory {
             "SELECT u.id, u.tenant_id, u.email, u.active, u.version AS user_version, \
              r.name AS role, COALESCE(u.pinned_scopes, r.default_scopes) AS role_scopes, \
              r.confirmation_policy, r.version AS role_version, \
-             t.active AS tenant_active, t.version AS tenant_version, \
+             t.active AS tenant_active, t.version AS tenant_version, u.agency_id, u.disabled_apps, \
              s.confirmation_enabled, s.confirmation_actions \
              FROM users u JOIN roles r ON r.id = u.role_id JOIN tenants t ON t.id = u.tenant_id \
              LEFT JOIN user_settings s ON s.user_id = u.id WHERE u.id = $1",
@@ -217,7 +217,7 @@ impl Directory {
         if let Some(user) = &token.user_id {
             let owner = self.load_user(user).await?;
             let scopes = common(&owner.principal.scopes, &token.scopes);
-            let principal = service(&token, scopes);
+            let principal = service(&token, scopes, Some(&owner.principal));
             let (version, app) = (version.max(owner.version), Some(token.app));
             return Ok(Standing { principal: Arc::new(principal), version, app, ..owner });
         }
@@ -225,13 +225,13 @@ impl Directory {
             return Err(DirectoryError::Inactive { what: "tenant" });
         }
         let (scopes, user_id) = (token.scopes.clone(), format!("__{}__", token.purpose));
-        let principal = Arc::new(service(&token, scopes));
+        let principal = Arc::new(service(&token, scopes, None));
         Ok(Standing { principal, version, user_id, email: String::new(), app: Some(token.app) })
     }
 }
 
 /// What the rules see of an app's service. Each token is a principal of its own: no other has its scopes.
-fn service(token: &ServiceToken, scopes: Vec<String>) -> Principal {
+fn service(token: &ServiceToken, scopes: Vec<String>, owner: Option<&Principal>) -> Principal {
     Principal {
         kind: PrincipalKind::Service,
         id: token.id.clone(),
@@ -242,6 +242,8 @@ fn service(token: &ServiceToken, scopes: Vec<String>) -> Principal {
         // A service answers no questions.
         confirm_writes: false,
         strength: Strength::default(),
+        agency: owner.and_then(|owner| owner.agency.clone()),
+        disabled_apps: owner.map(|owner| owner.disabled_apps.clone()).unwrap_or_default(),
         // The values of people's secrets are for code that a call of theirs started, not for a service.
         extension: None,
     }
@@ -267,6 +269,8 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
         scopes,
         confirm_writes: confirm_writes(row)?,
         strength: Strength::default(),
+        agency: row.optional_text("agency_id")?,
+        disabled_apps: row.json("disabled_apps")?,
         extension: None,
     };
     let version = versions.into_iter().max().unwrap_or_default();

@@ -166,6 +166,27 @@ pub fn own_settings() -> Route {
     settings()
 }
 
+/// `/v1/users/{id}/extensions` and `/v1/me/extensions`
+pub fn extensions() -> Route {
+    verb!(on_get, ListExtensions)
+}
+
+/// `/v1/users/{id}/extensions/disable` and `/v1/me/extensions/disable`
+pub fn disable_extension() -> Route {
+    verb!(on_post, DisableExtension)
+}
+
+/// `/v1/users/{id}/extensions/disable/{app}` and `/v1/me/extensions/disable/{app}`: switched off no longer.
+pub fn enable_extension() -> Route {
+    on_delete(
+        |gateway: State<Arc<Gateway>>, at: RawPathParams, _: RawQuery, door: AtDoor| async move {
+            let app = at.iter().find(|(name, _)| *name == "app").map(|(_, app)| Value::from(app));
+            let change = Map::from_iter([("app_id".to_owned(), app.unwrap_or_default())]);
+            ask(gateway.0, Verb::EnableExtension, at, Ok(change), door.knock).await
+        },
+    )
+}
+
 /// `/v1/me/nickname`
 pub fn nickname() -> Route {
     verb!(on_get, ReadNickname).merge(verb!(on_put, SetNickname))
@@ -226,8 +247,9 @@ async fn answer(
     change: Result<Map<String, Value>, Refusal>,
     mut knock: Knock,
 ) -> Answer {
-    let own = if matches!(verb, Verb::ReadSettings | Verb::UpdateSettings) { "me" } else { "" };
-    let target = at.iter().next().map_or(own, |(_, id)| id).to_owned();
+    let own = if verb.is_of_one_person() { "me" } else { "" };
+    let named = at.iter().find(|(name, _)| *name == "id");
+    let target = named.map_or(own, |(_, id)| id).to_owned();
     let wanted = change.and_then(|mut change| {
         knock.hints.merge(Hints { user: None, tenant: tenant_hint(verb, &mut change)? });
         let password = password_of(verb, &mut change)?;

@@ -109,6 +109,12 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("PATCH", "/v1/me/settings", Effect::Pipeline),
     ("GET", "/v1/me/grants", Effect::Pipeline),
     ("DELETE", "/v1/me/grants/{id}", Effect::Pipeline),
+    ("GET", "/v1/users/{id}/extensions", Effect::Pipeline),
+    ("POST", "/v1/users/{id}/extensions/disable", Effect::Pipeline),
+    ("DELETE", "/v1/users/{id}/extensions/disable/{app}", Effect::Pipeline),
+    ("GET", "/v1/me/extensions", Effect::Pipeline),
+    ("POST", "/v1/me/extensions/disable", Effect::Pipeline),
+    ("DELETE", "/v1/me/extensions/disable/{app}", Effect::Pipeline),
     ("GET", "/v1/me/nickname", Effect::Pipeline),
     ("PUT", "/v1/me/nickname", Effect::Pipeline),
     ("POST", "/v1/auth/register", Effect::Own),
@@ -188,6 +194,14 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/internal/extcache/{app}/{user}/{model}/{key}", cached::one())
         .route("/v1/internal/skeleton/{app}/{user}/{section}", get(cached::section))
         .route("/v1/me/settings", manage::own_settings())
+        .route("/v1/me/grants", manage::grants())
+        .route("/v1/me/grants/{id}", manage::grant())
+        .route("/v1/users/{id}/extensions", manage::extensions())
+        .route("/v1/users/{id}/extensions/disable", manage::disable_extension())
+        .route("/v1/users/{id}/extensions/disable/{app}", manage::enable_extension())
+        .route("/v1/me/extensions", manage::extensions())
+        .route("/v1/me/extensions/disable", manage::disable_extension())
+        .route("/v1/me/extensions/disable/{app}", manage::enable_extension())
         .route("/v1/me/nickname", manage::nickname())
         .route("/v1/auth/register", post(account::register))
         .route("/v1/auth/logout", post(account::logout))

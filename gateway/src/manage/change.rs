@@ -22,6 +22,7 @@ pub enum Change {
     NewUser(NewUserBody),
     User(UserBody),
     Settings(SettingsBody),
+    Extension(ExtensionBody),
     NewRole(String, RoleBody),
     Role(RoleBody),
     Scopes(ScopeQuery),
@@ -93,6 +94,13 @@ pub struct SettingsBody {
     pub(super) max_tool_rounds: Option<Option<u32>>,
     #[serde(deserialize_with = "given")]
     pub(super) max_response_tokens: Option<Option<u32>>,
+}
+
+/// An app to be switched off or on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtensionBody {
+    pub(super) app_id: AppId,
 }
 
 /// Which actions ask: by name, or a list of those that do (wire-contract.md 5.4).
@@ -196,6 +204,7 @@ impl Change {
             Verb::CreateUser => Self::NewUser(typed(body)?),
             Verb::UpdateUser => Self::User(typed(body)?),
             Verb::UpdateSettings => Self::Settings(typed(body)?),
+            Verb::DisableExtension | Verb::EnableExtension => Self::Extension(typed(body)?),
             Verb::CreateRole => Self::NewRole(named(&mut body, "name")?, typed(body)?),
             Verb::UpdateRole => Self::Role(typed(body)?),
             Verb::ListScopes => Self::Scopes(typed(body)?),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_kernel_adapter::{Class, Outcome};
-use portcullis_policies::TenantId;
+use portcullis_policies::{AppId, TenantId};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -70,6 +70,7 @@ impl Deed<'_> {
             (_, Change::NewUser(new)) => self.create_user(new, password).await?,
             (_, Change::User(body)) => self.update_user(body).await?,
             (_, Change::Settings(body)) => self.update_settings(body).await?,
+            (verb, Change::Extension(body)) => self.switch_app(verb, &body.app_id).await?,
             (_, Change::NewRole(name, body)) => self.create_role(name, body).await?,
             (_, Change::Role(body)) => self.update_role(body).await?,
             (_, Change::Scopes(query)) => {
@@ -100,6 +101,25 @@ impl Deed<'_> {
         })
     }
 
+    /// The apps of the catalogue, and which of them are switched off for the person.
+    async fn list_extensions(&self) -> Result<Value, Undone> {
+        let off = self.directory.disabled_apps(&self.target).await?;
+        let catalogue = self.gateway.rules.current().map(|now| now.catalogue.clone());
+        let apps = catalogue.iter().flat_map(|catalogue| catalogue.apps());
+        // An app that belongs to another tenant is none of this person's.
+        let own = apps.filter(|app| app.tenant.as_ref().is_none_or(|of| *of == self.tenant));
+        Ok(Value::from_iter(own.map(|app| {
+            let id = app.id.as_str();
+            json!({ "app_id": id, "name": app.name, "enabled": !off.contains(&app.id) })
+        })))
+    }
+
+    async fn switch_app(&self, verb: Verb, app: &AppId) -> Result<Value, Undone> {
+        let on = verb == Verb::EnableExtension;
+        self.directory.switch_app(&self.target, app, on, &self.by).await?;
+        Ok(json!({ "app_id": app, "enabled": on }))
+    }
+
     /// Verbs that take nothing but a target.
     async fn plain(&self, verb: Verb) -> Result<Value, Undone> {
         let (directory, tenant, target) = (self.directory, &self.tenant, self.target.as_str());
@@ -115,6 +135,7 @@ impl Deed<'_> {
             }
             Verb::EffectiveScopes => json!(directory.effective_scopes(target).await?),
             Verb::ReadSettings => shape::settings(&directory.settings(target).await?),
+            Verb::ListExtensions => self.list_extensions().await?,
             Verb::ListRoles => {
                 Value::from_iter(directory.roles(tenant).await?.iter().map(shape::role))
             }

@@ -111,7 +111,10 @@ async fn seen(
         | Verb::ResetTotp
         | Verb::EffectiveScopes
         | Verb::ReadSettings
-        | Verb::UpdateSettings => {
+        | Verb::UpdateSettings
+        | Verb::ListExtensions
+        | Verb::DisableExtension
+        | Verb::EnableExtension => {
             seen.tenant = directory.present_user(target).await.map_err(not_there)?.tenant;
             seen.holds = directory.effective_scopes(target).await.map_err(not_there)?.scopes;
         }
@@ -178,7 +181,7 @@ async fn is_own_agency(
 /// `me` is the caller, and what is one's own names nobody.
 fn target_of(verb: Verb, target: String, caller: &Caller) -> Result<String, Refusal> {
     let own = matches!(verb, Verb::ReadNickname | Verb::SetNickname)
-        || (target == "me" && matches!(verb, Verb::ReadSettings | Verb::UpdateSettings));
+        || (target == "me" && verb.is_of_one_person());
     let target = if own { caller.user_id().to_owned() } else { target };
     // wire-contract.md 0.12: ids stand in paths as they are.
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-.:".contains(&b);

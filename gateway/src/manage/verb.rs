@@ -18,6 +18,9 @@ pub enum Verb {
     EffectiveScopes,
     ReadSettings,
     UpdateSettings,
+    ListExtensions,
+    DisableExtension,
+    EnableExtension,
     ListRoles,
     CreateRole,
     UpdateRole,
@@ -47,7 +50,7 @@ pub enum Verb {
 }
 
 /// Every verb with the name of its function.
-const NAMES: [(Verb, &str); 35] = [
+const NAMES: [(Verb, &str); 38] = [
     (Verb::ListUsers, "list_users"),
     (Verb::ReadUser, "read_user"),
     (Verb::CreateUser, "create_user"),
@@ -57,6 +60,9 @@ const NAMES: [(Verb, &str); 35] = [
     (Verb::EffectiveScopes, "effective_scopes"),
     (Verb::ReadSettings, "read_settings"),
     (Verb::UpdateSettings, "update_settings"),
+    (Verb::ListExtensions, "list_extensions"),
+    (Verb::DisableExtension, "disable_extension"),
+    (Verb::EnableExtension, "enable_extension"),
     (Verb::ListRoles, "list_roles"),
     (Verb::CreateRole, "create_role"),
     (Verb::UpdateRole, "update_role"),
@@ -107,6 +113,9 @@ impl Verb {
             Self::EffectiveScopes
             | Self::ReadSettings
             | Self::UpdateSettings
+            | Self::ListExtensions
+            | Self::DisableExtension
+            | Self::EnableExtension
             | Self::ReadAgency
             | Self::ListRoles
             | Self::ListScopes
@@ -124,16 +133,33 @@ impl Verb {
     pub fn thing(self) -> Option<&'static str> {
         match self {
             Self::ReadUser
+            | Self::ResetTotp
             | Self::UpdateUser
             | Self::RemoveUser
             | Self::EffectiveScopes
             | Self::ReadSettings
             | Self::UpdateSettings
+            | Self::ListExtensions
+            | Self::DisableExtension
+            | Self::EnableExtension
             | Self::CreateServiceToken => Some("user"),
             Self::UpdateRole | Self::DeleteRole => Some("role"),
             Self::UpdateScope | Self::DeleteScope => Some("scope"),
             _ => None,
         }
+    }
+
+    /// Whether it is about one person, whose own it is when nobody is named.
+    #[must_use]
+    pub fn is_of_one_person(self) -> bool {
+        matches!(
+            self,
+            Self::ReadSettings
+                | Self::UpdateSettings
+                | Self::ListExtensions
+                | Self::DisableExtension
+                | Self::EnableExtension
+        )
     }
 
     /// Whether the whole tenant may see it: then it is everybody's own.

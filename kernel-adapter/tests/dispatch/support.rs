@@ -68,6 +68,8 @@ impl House {
             scopes: vec!["*".into()],
             confirm_writes: false,
             strength: Strength::default(),
+            agency: None,
+            disabled_apps: Vec::new(),
             extension: None,
         };
         let input: Value = serde_json::from_slice(call.args()).unwrap();

@@ -77,14 +77,16 @@ impl Rulebook {
         let attributes = [
             ("tenant", Value::from(principal.tenant.as_str())),
             ("scopes", self.universe.expand(&principal.scopes)),
+            ("disabledApps", engine::strings(principal.disabled_apps.iter().map(String::as_str))),
             ("confirmWrites", Value::from(principal.confirm_writes)),
             ("mfa", Value::from(principal.strength.mfa())),
             ("amr", engine::strings(principal.strength.amr.iter().map(String::as_str))),
         ];
         let acr = principal.strength.acr.as_ref().map(|acr| ("acr", Value::from(acr.as_str())));
+        let agency = principal.agency.as_ref().map(|id| ("agency", Value::from(id.as_str())));
         let extension =
             principal.extension.as_ref().map(|app| ("extension", Value::from(app.as_str())));
-        let attributes = attributes.into_iter().chain(acr).chain(extension);
+        let attributes = attributes.into_iter().chain(acr).chain(agency).chain(extension);
         let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {
             principal: principal.clone(),

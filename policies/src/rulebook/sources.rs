@@ -58,6 +58,7 @@ impl RuleSources {
                 "rules/account.cedar",
                 "rules/action-type.cedar",
                 "rules/cache.cedar",
+                "rules/apps.cedar",
                 "rules/confirmation.cedar",
                 "rules/directory.cedar",
                 "rules/rbac.cedar",

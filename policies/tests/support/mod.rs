@@ -33,6 +33,8 @@ pub fn user(scopes: &[&str]) -> Principal {
         scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
         confirm_writes: false,
         strength: Strength::default(),
+        agency: None,
+        disabled_apps: Vec::new(),
         extension: None,
     }
 }

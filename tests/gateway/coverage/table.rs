@@ -24,9 +24,13 @@ fn the_decision_table_is_the_one_that_was_reviewed() {
         foreign(column("foreign admin", &["*"], false)),
     ];
     let table = decision_table(&rulebook, &columns);
+    if std::env::var_os("WRITE_TABLES").is_some() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tables/decisions.txt");
+        std::fs::write(file, &table).unwrap();
+    }
     assert_eq!(
         table, CHECKED_IN,
-        "if this is meant, put it into tests/tables/decisions.txt:\n{table}"
+        "if this is meant, run it with WRITE_TABLES=1 and read the diff of tests/tables/decisions.txt:\n{table}"
     );
 }
 
@@ -56,6 +60,8 @@ fn column(label: &str, scopes: &[&str], confirm_writes: bool) -> Column {
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         confirm_writes,
         strength: Strength::default(),
+        agency: None,
+        disabled_apps: Vec::new(),
         extension: None,
     };
     Column { label: label.to_owned(), principal, target_tenant: tenant("imp_t_acme") }
