@@ -283,7 +283,7 @@ pub fn resolve(
 
 /// A write without the words of what failed in this session a moment ago.
 fn no_error_words(gateway: &Gateway, caller: &Caller, call: ToolCall) -> Result<ToolCall, Refusal> {
-    let failed = gateway.turns.failed(caller.session());
+    let failed = gateway.turns.failed(&guard::turn_of(caller.session(), caller.user_id()));
     guard::of_write(call.tool.spec.action_type, &failed, &call.args.value)?;
     Ok(call)
 }

@@ -281,6 +281,9 @@ pub struct Strength {
     pub auth_time: Option<i64>,
 }
 
+/// By how many seconds the clock of who signed somebody in may be ahead.
+const CLOCKS_DIFFER: i64 = 60;
+
 impl Strength {
     /// True when nobody signed in.
     pub fn is_empty(&self) -> bool {
@@ -292,10 +295,11 @@ impl Strength {
         self.amr.iter().any(|method| method == "mfa")
     }
 
-    /// Whole seconds since the sign-in at a time in Unix milliseconds; a sign-in that lies ahead was just now, because
-    /// clocks differ. `None` without a sign-in.
+    /// Whole seconds since the sign-in at a time in Unix milliseconds; a sign-in that lies a little ahead was just now,
+    /// because clocks differ, and one that lies further ahead is none. `None` without a sign-in.
     pub(crate) fn age(&self, time_ms: i64) -> Option<i64> {
-        Some(time_ms.div_euclid(1_000).saturating_sub(self.auth_time?).max(0))
+        let age = time_ms.div_euclid(1_000).saturating_sub(self.auth_time?);
+        (age >= -CLOCKS_DIFFER).then(|| age.max(0))
     }
 }
 

@@ -75,6 +75,12 @@ pub(super) enum CommandError {
         "`portcullis key signing list` shows the keys; --at-once does not wait, and calls may fail"
     ))]
     Rotation(#[from] crate::identify::RotationError),
+    /// No such issuer.
+    #[error("no issuer `{0}` is configured")]
+    #[diagnostic(help(
+        "`[identity.issuers.NAME]` in the configuration names them; name the file by --config"
+    ))]
+    NoIssuer(String),
     /// No such app.
     #[error("no app `{0}` is configured")]
     #[diagnostic(help(

@@ -7,8 +7,11 @@ use clap::{Args, Subcommand};
 use portcullis_policies::TenantId;
 
 use super::Deployment;
-use super::records::{CommandError, Shown, activity, read_password, with_directory};
-use crate::directory::{Actor, Directory, ExternalIdentity, NewUser, User, UserFilter};
+use super::records::{CommandError, Shown, activity, read_password, with_deployment};
+use crate::config::Settings;
+use crate::directory::{
+    Actor, Directory, ExternalIdentity, ExternalSubject, NewUser, User, UserFilter,
+};
 use crate::identify::Passwords;
 
 /// Arguments of `portcullis user`.
@@ -140,12 +143,17 @@ struct Create {
 /// Runs `portcullis user`.
 #[must_use]
 pub fn run(args: UserArgs) -> ExitCode {
-    with_directory(&args.deployment, args.json, async |directory, by| {
-        answer(args.verb, directory, by).await
+    with_deployment(&args.deployment, args.json, async |settings, directory, by| {
+        answer(args.verb, settings, directory, by).await
     })
 }
 
-async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, CommandError> {
+async fn answer(
+    verb: Verb,
+    settings: &Settings,
+    directory: &Directory,
+    by: &Actor,
+) -> Result<Shown, CommandError> {
     let changed = match verb {
         Verb::List(list) => return users(&directory.users(&filter(list)).await?),
         Verb::Create(new) => return users(&[create(new, directory, by).await?]),
@@ -153,7 +161,10 @@ async fn answer(verb: Verb, directory: &Directory, by: &Actor) -> Result<Shown, 
             return identities(&directory.external_identities(&user).await?);
         }
         Verb::Link { user, issuer, subject } => {
-            directory.link_external(&user, (&issuer, &subject), by).await?;
+            let known = settings.identity.issuers.iter().find(|known| known.name == issuer);
+            let url = &known.ok_or_else(|| CommandError::NoIssuer(issuer.clone()))?.url;
+            let who = ExternalSubject { issuer: &issuer, url, subject: &subject };
+            directory.link_external(&user, who, by).await?;
             user
         }
         Verb::Unlink { user, issuer } => {

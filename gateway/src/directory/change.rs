@@ -149,6 +149,11 @@ impl Writing {
         Ok(())
     }
 
+    /// Commits what changes nobody's rights and needs no record.
+    pub(crate) async fn quietly(self) -> Result<(), DirectoryError> {
+        Ok(self.transaction.commit().await?)
+    }
+
     /// Writes the note and commits a change after which everybody may do what they could before. A stranger can
     /// cause some of these, and must not be able to empty the cache of standings.
     pub(crate) async fn finish_beside_standings(

@@ -61,7 +61,7 @@ pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};
 pub use device_codes::{DeviceCode, DeviceState, NewDeviceCode, PendingDevice};
 pub use error::DirectoryError;
-pub use external::ExternalIdentity;
+pub use external::{ExternalIdentity, ExternalSubject};
 pub use keys::{ApiKey, NewApiKey};
 pub use leases::{CARRY, Lease};
 pub use oauth_clients::OAuthClient;

@@ -260,6 +260,23 @@ impl Directory {
         writing.finish(self, note).await
     }
 
+    /// Stores the same password under today's parameters; whoever is signed in stays so.
+    pub async fn renew_password_hash(
+        &self,
+        id: &str,
+        hash: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let note = self.note_on_user(by, "user.renew_password_hash", id).await?;
+        let mut writing = self.write().await?;
+        sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2")
+            .bind(hash)
+            .bind(id)
+            .execute(writing.connection())
+            .await?;
+        writing.finish(self, note).await
+    }
+
     /// Stores a new argon2id string for a user.
     pub async fn set_password_hash(
         &self,

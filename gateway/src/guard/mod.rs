@@ -18,7 +18,7 @@ pub mod taxonomy;
 mod turns;
 
 pub use feedback::{Attempt, Feedback};
-pub use turns::Turns;
+pub use turns::{Turns, turn_of};
 
 use portcullis_policies::ActionType;
 use serde_json::Value;

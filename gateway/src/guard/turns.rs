@@ -3,7 +3,7 @@
 //! Kept in this process only: a replica that dies forgets how often a model tried, and nothing else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 use serde_json::Value;
@@ -17,10 +17,17 @@ const TURN: Duration = Duration::from_secs(300);
 /// Sessions, and tools of sessions, that are kept; beyond that the oldest are forgotten.
 const KEPT: u64 = 50_000;
 
+/// Names a session of one user: one key or service token may act for many, whose failures are their own.
+#[must_use]
+pub fn turn_of(session: &str, user: &str) -> String {
+    format!("{session}\n{user}")
+}
+
 /// The latest failures of all sessions.
 #[derive(Debug)]
 pub struct Turns {
-    failed: Cache<String, Vec<&'static str>>,
+    /// Each code with when it was met last.
+    failed: Cache<String, Vec<(&'static str, Instant)>>,
     attempts: Cache<(String, String), u32>,
     unknown: AtomicU64,
 }
@@ -36,10 +43,11 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Codes of the taxonomy with which calls of this session failed lately.
+    /// Codes of the taxonomy with which calls of this session ([`turn_of`]) failed lately.
     #[must_use]
     pub fn failed(&self, session: &str) -> Vec<&'static str> {
-        self.failed.get(session).unwrap_or_default()
+        let met = self.failed.get(session).unwrap_or_default();
+        met.into_iter().filter(|(_, at)| at.elapsed() < TURN).map(|(code, _)| code).collect()
     }
 
     /// How many calls named an app or a function that is not there, since start.
@@ -81,9 +89,8 @@ impl Turns {
         if let Some(entry) = code.and_then(taxonomy::find) {
             self.failed.entry_by_ref(session).and_upsert_with(|known| {
                 let mut codes = known.map(|known| known.into_value()).unwrap_or_default();
-                if !codes.contains(&entry.code) {
-                    codes.push(entry.code);
-                }
+                codes.retain(|(code, at)| *code != entry.code && at.elapsed() < TURN);
+                codes.push((entry.code, Instant::now()));
                 codes
             });
         }

@@ -70,8 +70,6 @@ pub struct Rotation<'a> {
     pub directory: &'a Directory,
     /// What seals a new one.
     pub sealer: &'a dyn Sealer,
-    /// How long an access token lives.
-    pub token_lifetime: Duration,
     /// Whom the ledger will name.
     pub by: &'a Actor,
 }
@@ -127,7 +125,8 @@ impl Rotation<'_> {
         let wait = match row.state {
             SigningKeyState::Prepared => JWKS_CACHED + SEEN_AFTER,
             SigningKeyState::Retiring => {
-                self.token_lifetime.min(MAX_ACCESS_TOKEN_LIFETIME) + JWKS_CACHED + SEEN_AFTER
+                // Not the lifetime that is configured now: it may have been longer when the last token was made.
+                MAX_ACCESS_TOKEN_LIFETIME + JWKS_CACHED + SEEN_AFTER
             }
             SigningKeyState::Signing | SigningKeyState::Retired => return None,
         };
@@ -185,7 +184,7 @@ mod tests {
 
         let early = rotation.retire(&first.kid, Haste::Patient).await.unwrap_err();
         assert!(matches!(&early, RotationError::TooSoon { next: "be retired", .. }), "{early}");
-        f.age_signing_key(&first.kid, rotation.token_lifetime + JWKS_CACHED).await;
+        f.age_signing_key(&first.kid, MAX_ACCESS_TOKEN_LIFETIME + JWKS_CACHED).await;
         assert!(rotation.retire(&first.kid, Haste::Patient).await.is_err(), "a replica's ring");
         f.age_signing_key(&first.kid, SEEN_AFTER).await;
         rotation.retire(&first.kid, Haste::Patient).await.unwrap();

@@ -131,7 +131,7 @@ impl Identity {
         };
         if rehash {
             let hash = self.passwords.hash(attempt.password).await?;
-            self.directory.set_password_hash(&user.id, &hash, &Actor::gateway()).await?;
+            self.directory.renew_password_hash(&user.id, &hash, &Actor::gateway()).await?;
         }
         self.directory.note_login(&user.id).await?;
         self.logins.succeeded(attempt.source, &account);

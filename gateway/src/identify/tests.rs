@@ -119,7 +119,7 @@ impl Fixture {
     pub(super) fn rotation<'a>(&'a self, by: &'a Actor) -> Rotation<'a> {
         let sealer = self.identity.keys.sealer.as_ref();
         let directory = self.identity.directory();
-        Rotation { directory, sealer, token_lifetime: ACCESS_TOKEN_LIFETIME, by }
+        Rotation { directory, sealer, by }
     }
 
     async fn prepared(&self) -> String {

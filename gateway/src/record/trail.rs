@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::log_of;
 use crate::answer::{Answer, Told};
 use crate::gateway::Gateway;
-use crate::guard::Turns;
+use crate::guard::{Turns, turn_of};
 use crate::identify::Caller;
 use crate::knock::{Knock, Wanted};
 use crate::refusal::Refusal;
@@ -200,9 +200,9 @@ impl Trail {
 
     /// Keeps for the session's next calls how this one ended, and counts it where arguments did not fit.
     pub fn ended(&self, turns: &Turns, told: &mut Result<Told, Refusal>) {
-        if let Some(session) = &self.who.session {
+        if let (Some(session), Some(user)) = (&self.who.session, &self.user) {
             let tool = self.tool_name().or_else(|| self.asked.clone());
-            turns.ended(session, &tool.unwrap_or_default(), told);
+            turns.ended(&turn_of(session, user), &tool.unwrap_or_default(), told);
         }
     }
 

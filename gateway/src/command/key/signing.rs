@@ -57,8 +57,7 @@ pub(super) async fn answer(
     by: &Actor,
 ) -> Result<Shown, CommandError> {
     let keys = DeploymentKeys::new(open_vault(settings, Absent::Refuse).await?.vault);
-    let token_lifetime = settings.identity.token_lifetime;
-    let rotation = Rotation { directory, sealer: &keys, token_lifetime, by };
+    let rotation = Rotation { directory, sealer: &keys, by };
     match args.verb {
         Verb::List => list(&rotation).await,
         Verb::Rotate => rotate(&rotation).await,

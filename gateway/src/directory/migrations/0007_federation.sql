@@ -1,11 +1,15 @@
 -- Who is who at the identity providers of others; see 0001 for the forms.
 
--- Issuer (by its configured name) and subject to user. `provisioned`: the user was made because of it.
+-- Issuer (by its configured name and its address: a name that comes to stand for another provider links nobody) and
+-- subject to user. `provisioned`: the user was made because of it. `role_iat`: when the newest token was issued that gave
+-- the role, in Unix seconds; an older one changes nothing.
 CREATE TABLE external_identities (
     issuer      TEXT NOT NULL,
+    issuer_url  TEXT NOT NULL,
     subject     TEXT NOT NULL,
     user_id     TEXT NOT NULL REFERENCES users (id),
     provisioned BIGINT NOT NULL,
+    role_iat    BIGINT NOT NULL,
     linked_ms   BIGINT NOT NULL,
     PRIMARY KEY (issuer, subject)
 );

@@ -74,7 +74,10 @@ impl KeyKind {
 }
 
 /// The keys of one issuer.
-pub(crate) struct IssuerKeys {
+#[derive(Clone)]
+pub(crate) struct IssuerKeys(Arc<Source>);
+
+struct Source {
     issuer: String,
     name: String,
     fetch: Fetch,
@@ -98,32 +101,36 @@ impl Keys {
 
 impl IssuerKeys {
     pub(crate) fn new(issuer: &ExternalIssuer) -> Result<Self, IdentityError> {
-        Ok(Self {
+        Ok(Self(Arc::new(Source {
             issuer: issuer.url.clone(),
             name: issuer.name.clone(),
             fetch: Fetch::new(issuer)?,
             set: ArcSwap::default(),
             asking: tokio::sync::Mutex::default(),
-        })
+        })))
     }
 
     /// Whether a key still counts.
     pub(crate) fn has(&self, kid: &str) -> bool {
-        let set = self.set.load();
+        let set = self.0.set.load();
         set.is_younger_than(STALE_AFTER) && set.keys.contains_key(kid)
     }
 
     /// The key of this id.
     pub(crate) async fn key(&self, kid: &str) -> Option<ExternalKey> {
-        let set = self.set.load_full();
+        let set = self.0.set.load_full();
         if let Some(key) = set.keys.get(kid).filter(|_| set.is_younger_than(STALE_AFTER)) {
             return Some(key.clone());
         }
-        self.ask_again().await;
-        let set = self.set.load_full();
+        // In a task of its own: whoever hangs up must not take the answer away from all others.
+        let source = Arc::clone(&self.0);
+        tokio::spawn(async move { source.ask_again().await }).await.ok();
+        let set = self.0.set.load_full();
         set.keys.get(kid).filter(|_| set.is_younger_than(DEAD_AFTER)).cloned()
     }
+}
 
+impl Source {
     pub(super) fn fetch(&self) -> &Fetch {
         &self.fetch
     }
@@ -149,6 +156,8 @@ impl IssuerKeys {
                 tracing::warn!(issuer = %self.name, %why, "an issuer's keys could not be read");
             }
         }
+        // From its end: an issuer that is slow to answer is not asked without a pause.
+        *asked = Some(Instant::now());
     }
 
     async fn read(&self) -> Result<Keys, NoAnswer> {

@@ -82,10 +82,18 @@ impl Mapping {
         Ok(Self { entries: file.map })
     }
 
-    /// The role that the claims give; the first entry with a role that fits.
+    /// The role that the claims give in `tenant`: the first entry with a role that fits and is about that tenant. One
+    /// that names none is about the issuer's `own`: a group of one tenant gives nothing in another.
     #[must_use]
-    pub fn role<'a>(&'a self, claims: &'a Map<String, Value>) -> Option<&'a str> {
-        self.fitting(claims).find_map(|entry| entry.role.as_deref())
+    pub fn role<'a>(
+        &'a self,
+        claims: &'a Map<String, Value>,
+        own: &TenantId,
+        tenant: &TenantId,
+    ) -> Option<&'a str> {
+        self.fitting(claims)
+            .filter(|entry| entry.tenant.as_ref().unwrap_or(own) == tenant)
+            .find_map(|entry| entry.role.as_deref())
     }
 
     /// The tenant that the claims give; the first entry with a tenant that fits.
@@ -131,10 +139,14 @@ tenant = "imp_t_globex"
     #[test]
     fn the_first_entry_that_fits_counts_for_texts_and_lists() {
         let mapping = Mapping::parse(FILE).unwrap();
+        let own: TenantId = "imp_t_acme".parse().unwrap();
         let both = claims(json!({"groups": ["staff", "admins"], "org": "globex"}));
-        assert_eq!(mapping.role(&both), Some("admin"));
-        assert_eq!(mapping.tenant(&both).unwrap().as_str(), "imp_t_globex");
-        assert_eq!(mapping.role(&claims(json!({"groups": "staff"}))), Some("editor"));
+        assert_eq!(mapping.role(&both, &own, &own), Some("admin"));
+        let globex = mapping.tenant(&both).unwrap();
+        assert_eq!(globex.as_str(), "imp_t_globex");
+        assert_eq!(mapping.role(&both, &own, globex), None, "an admin here is none there");
+        let staff = claims(json!({"groups": "staff"}));
+        assert_eq!(mapping.role(&staff, &own, &own), Some("editor"));
         for other in [
             json!({}),
             json!({"groups": ["Staff"]}),
@@ -142,7 +154,7 @@ tenant = "imp_t_globex"
             json!({"groups": "admins,staff"}),
             json!({"groups": [["admins"]]}),
         ] {
-            assert_eq!(mapping.role(&claims(other.clone())), None, "{other}");
+            assert_eq!(mapping.role(&claims(other.clone()), &own, &own), None, "{other}");
         }
     }
 

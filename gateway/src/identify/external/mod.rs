@@ -127,8 +127,10 @@ impl Identity {
         let claims = &verified.claims;
         let user = self.linked_user(&issuer.settings, claims).await?;
         let standing = self.directory.principal(&user).await?;
-        let jti =
-            claims.jti.clone().unwrap_or_else(|| format!("{}:{}", claims.sub, claims.iat_or_exp()));
+        let jti = claims.jti.clone().unwrap_or_else(|| {
+            // Records name the session, and nobody by the name that others know them by.
+            format!("{}:{}", link::short_digest(&claims.sub), claims.iat_or_exp())
+        });
         let session = format!("{}/{jti}", issuer.settings.name);
         Ok(Caller::signed_in(standing, Proof::ExternalToken { session }, claims.strength()))
     }

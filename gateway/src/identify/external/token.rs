@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::ExternalAlgorithm;
 use super::keys::{ExternalKey, MAX_KID};
 use crate::edge::{JsonLimits, StrictJson};
-use crate::identify::TokenFault;
 use crate::identify::credential::MAX_TOKEN_BYTES;
+use crate::identify::{TokenFault, now_seconds};
 
 /// How far clocks may differ, in seconds.
 const SKEW: i64 = 5;
@@ -210,8 +210,10 @@ impl ExternalClaims {
         // The classes of the gateway's own sign-in are its own to give.
         let ours = |acr: &String| acr.starts_with("urn:portcullis:");
         let acr = self.all.get("acr").and_then(word).filter(|acr| !ours(acr));
-        let auth_time = self.all.get("auth_time").and_then(Value::as_i64);
-        Strength { amr: amr.unwrap_or_default(), acr, auth_time: auth_time.filter(|at| *at > 0) }
+        // A sign-in that lies ahead would be fresh for ever.
+        let past = |at: &i64| (1..=now_seconds().saturating_add(SKEW)).contains(at);
+        let auth_time = self.all.get("auth_time").and_then(Value::as_i64).filter(past);
+        Strength { amr: amr.unwrap_or_default(), acr, auth_time }
     }
 
     /// The email that the provider has verified.

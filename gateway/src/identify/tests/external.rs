@@ -16,6 +16,7 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::directory::ExternalSubject;
 use crate::identify::{
     ExternalAlgorithm, ExternalClient, ExternalIssuer, Mapping, SignInReturned, SignInWish,
 };
@@ -157,8 +158,13 @@ impl Provider {
 async fn trusting(provider: &Provider) -> Fixture {
     let f = Fixture::trusting(vec![provider.settings("corp")]).await;
     let directory = f.identity.directory();
-    directory.link_external(&f.user.id, ("corp", "subject-1"), &by()).await.unwrap();
+    directory.link_external(&f.user.id, corp(provider, "subject-1"), &by()).await.unwrap();
     f
+}
+
+/// Somebody at a provider that is configured as `corp`.
+fn corp<'a>(provider: &'a Provider, subject: &'a str) -> ExternalSubject<'a> {
+    ExternalSubject { issuer: "corp", url: &provider.url, subject }
 }
 
 async fn refused(f: &Fixture, token: &str) -> &'static str {
@@ -202,8 +208,8 @@ async fn an_email_alone_links_nobody() {
 async fn the_key_of_another_issuer_verifies_nothing() {
     let (a, b) = (Provider::start(Key::ed(), "k1").await, Provider::start(Key::ed(), "k1").await);
     let f = Fixture::trusting(vec![a.settings("a"), b.settings("b")]).await;
-    for issuer in ["a", "b"] {
-        let link = (issuer, "subject-1");
+    for (issuer, provider) in [("a", &a), ("b", &b)] {
+        let link = ExternalSubject { issuer, ..corp(provider, "subject-1") };
         f.identity.directory().link_external(&f.user.id, link, &by()).await.unwrap();
     }
     assert_eq!(refused(&f, &a.token("EdDSA", "k1", &a.claims())).await, "accepted");
@@ -463,14 +469,16 @@ async fn people_are_made_once_at_first_sight_and_claims_give_their_role() {
         ..provider.settings("corp")
     };
     let f = Arc::new(Fixture::trusting(vec![settings]).await);
-    let claims = |groups: Value| {
+    let now = now_seconds();
+    let claims = |groups: Value, ago: i64| {
         let mut claims = provider.claims();
+        claims["iat"] = json!(now - ago);
         claims["sub"] = json!("new-one");
         claims["email"] = json!("new@example.org");
         claims["groups"] = groups;
         provider.token("EdDSA", "k1", &claims)
     };
-    let admin = claims(json!(["admins"]));
+    let admin = claims(json!(["admins"]), 60);
     let tries: Vec<_> = (0..4)
         .map(|_| {
             let (f, token) = (Arc::clone(&f), admin.clone());
@@ -487,12 +495,60 @@ async fn people_are_made_once_at_first_sight_and_claims_give_their_role() {
         (caller.email(), caller.principal().roles.as_slice()),
         ("new@example.org", ["admin".to_owned()].as_slice())
     );
-    let plain = f.bearer(&claims(json!([]))).await.unwrap();
-    assert_eq!(plain.principal().roles, ["user"], "a claim that is gone takes its role along");
+    let roles = async |token: String| f.bearer(&token).await.unwrap().principal().roles.clone();
+    let plain = claims(json!([]), 30);
+    assert_eq!(roles(plain.clone()).await, ["user"], "a claim that is gone takes its role along");
+    assert_eq!(roles(admin.clone()).await, ["user"], "an older token does not bring it back");
+    assert_eq!(roles(claims(json!(["admins"]), 40)).await, ["user"], "nor one between");
+    // A token that changed nothing counts as the newest all the same.
+    assert_eq!(roles(claims(json!([]), 20)).await, ["user"]);
+    assert_eq!(roles(claims(json!(["admins"]), 25)).await, ["user"]);
+    assert_eq!(roles(plain).await, ["user"]);
     let notes = f.identity.directory().unrecorded(1_000).await.unwrap();
     let by_issuer = notes.iter().filter(|note| note.actor == "issuer:corp");
     let actions: Vec<&str> = by_issuer.map(|note| note.action.as_str()).collect();
     assert_eq!(actions, ["user.create", "user.set_role"]);
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_another_provider_links_nobody() {
+    let (before, after) =
+        (Provider::start(Key::ed(), "k1").await, Provider::start(Key::ed(), "k1").await);
+    let f = Fixture::trusting(vec![after.settings("corp")]).await;
+    let directory = f.identity.directory();
+    directory.link_external(&f.user.id, corp(&before, "subject-1"), &by()).await.unwrap();
+    let token = after.token("EdDSA", "k1", &after.claims());
+    assert_eq!(refused(&f, &token).await, "identity_not_linked");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_lies_ahead_is_no_sign_in() {
+    let provider = Provider::start(Key::ed(), "k1").await;
+    let f = trusting(&provider).await;
+    for ahead in [json!(now_seconds() + 3_600), json!(now_seconds() * 1_000)] {
+        let mut claims = provider.claims();
+        claims["auth_time"] = ahead;
+        let caller = f.bearer(&provider.token("EdDSA", "k1", &claims)).await.unwrap();
+        assert_eq!(caller.strength().auth_time, None, "it would be fresh for ever");
+    }
+}
+
+#[tokio::test]
+async fn who_hangs_up_takes_nobody_elses_answer_along() {
+    let provider = Provider::start(Key::ed(), "k1").await;
+    let f = Arc::new(trusting(&provider).await);
+    let token = provider.token("EdDSA", "k1", &provider.claims());
+    {
+        let asking = f.bearer(&token);
+        tokio::pin!(asking);
+        // Polled once: the question is on its way when its asker goes.
+        let begun = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(std::future::Future::poll(asking.as_mut(), cx).is_pending())
+        });
+        begun.await;
+    }
+    assert_eq!(refused(&f, &token).await, "accepted");
+    assert_eq!(provider.asked(), 1, "and it was not asked again");
 }
 
 #[tokio::test]
@@ -511,7 +567,7 @@ async fn an_issuer_vouches_for_nobody_of_another_tenant() {
         agency_id: None,
     };
     let gil = f.identity.directory().create_user(gil, &by()).await.unwrap();
-    f.identity.directory().link_external(&gil.id, ("corp", "gil"), &by()).await.unwrap();
+    f.identity.directory().link_external(&gil.id, corp(&provider, "gil"), &by()).await.unwrap();
     let mut claims = provider.claims();
     claims["sub"] = json!("gil");
     let token = provider.token("EdDSA", "k1", &claims);
@@ -539,7 +595,7 @@ async fn an_id_token_for_another_question_or_another_client_signs_nobody_in() {
     let settings = ExternalIssuer { client: Some(client), ..provider.settings("corp") };
     let f = Fixture::trusting(vec![settings]).await;
     let directory = f.identity.directory();
-    directory.link_external(&f.user.id, ("corp", "subject-1"), &by()).await.unwrap();
+    directory.link_external(&f.user.id, corp(&provider, "subject-1"), &by()).await.unwrap();
     let callback = "http://127.0.0.1:1/v1/auth/callback/corp";
     let none: Change = |_| {};
     let cases: [(&str, Change, &str); 9] = [
