@@ -104,10 +104,7 @@ impl Directory {
         if done.rows_affected() == 0 {
             return Err(DirectoryError::NotFound { what: "linked identity" });
         }
-        sqlx::query("UPDATE refresh_tokens SET state = 'ended' WHERE user_id = $1")
-            .bind(user_id)
-            .execute(writing.connection())
-            .await?;
+        super::refresh::end_sessions(writing.connection(), user_id).await?;
         super::users::touch_user(&mut writing, user_id).await?;
         writing.finish(self, note).await
     }

@@ -294,10 +294,7 @@ impl Directory {
             .execute(writing.connection())
             .await?;
         // Who knew the old password may hold a session; a new password ends them all.
-        sqlx::query("UPDATE refresh_tokens SET state = 'ended' WHERE user_id = $1")
-            .bind(id)
-            .execute(writing.connection())
-            .await?;
+        super::refresh::end_sessions(writing.connection(), id).await?;
         super::oauth_grants::end_all(&mut writing, id).await?;
         writing.finish(self, note).await
     }

@@ -46,15 +46,16 @@ impl Identity {
     /// Spends a refresh token for a new pair.
     pub async fn refresh(&self, token: &SecretString) -> Result<Issued, RefreshRefused> {
         let digest = sha256(token.expose_secret().as_bytes());
-        let used = self.directory.use_refresh_token(digest).await.map_err(unavailable)?;
-        let (user_id, family, strength) = match used {
-            RefreshUse::First { user_id, family, strength } => (user_id, family, strength),
+        let next = fresh_token()?;
+        let kept = (sha256(next.expose_secret().as_bytes()), expiry());
+        let used = self.directory.use_refresh_token(digest, kept).await.map_err(unavailable)?;
+        // The sign-in of the family: what is refreshed gets neither fresher nor stronger.
+        let (user_id, strength) = match used {
+            RefreshUse::First { user_id, strength, .. } => (user_id, strength),
             RefreshUse::Reused => return Err(RefreshRefused::Ended { reused: true }),
             RefreshUse::Unknown => return Err(RefreshRefused::Ended { reused: false }),
         };
         let standing = self.directory.principal(&user_id).await.map_err(unavailable)?;
-        // The sign-in of the family: what is refreshed gets neither fresher nor stronger.
-        let next = self.keep_refresh_token(&user_id, &family, &strength).await?;
         let issued = self.issue(standing, next, strength, |jti| Proof::RefreshToken { jti }).await;
         issued.map_err(unavailable)
     }
@@ -108,15 +109,23 @@ impl Identity {
         family: &str,
         strength: &Strength,
     ) -> Result<SecretString, RefreshRefused> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|_| unavailable(SignInRefused::Unavailable(None)))?;
-        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-        let expires_ms = now_ms().saturating_add(LIFETIME_MS);
-        let digest = sha256(token.as_bytes());
+        let token = fresh_token()?;
+        let digest = sha256(token.expose_secret().as_bytes());
+        let expires_ms = expiry();
         let new = NewRefreshToken { sha256: digest, user_id, family, expires_ms, strength };
         self.directory.keep_refresh_token(new).await.map_err(unavailable)?;
-        Ok(token.into())
+        Ok(token)
     }
+}
+
+fn fresh_token() -> Result<SecretString, RefreshRefused> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|_| unavailable(SignInRefused::Unavailable(None)))?;
+    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)).into())
+}
+
+fn expiry() -> i64 {
+    now_ms().saturating_add(LIFETIME_MS)
 }
 
 /// What ends a sign-in ends a session; what is nobody's fault passes.
