@@ -7,6 +7,7 @@
 //! Errors are sorted by *whose fault and what to do next*: the caller's credential, the caller's
 //! request, the rules, a limit, the ledger, or the app behind us.
 
+mod from;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -455,41 +456,6 @@ fn oauth_face(fault: OAuthFault) -> FaceRow {
             (400, "unsupported_grant_type", "errors.oauth.grant_type")
         }
         OAuthFault::InvalidRequest(_) => (400, "invalid_request", "errors.oauth.invalid_request"),
-    }
-}
-
-impl From<OAuthFault> for Refusal {
-    fn from(fault: OAuthFault) -> Self {
-        Self::OAuth(fault)
-    }
-}
-
-impl From<Unidentified> for Refusal {
-    fn from(fault: Unidentified) -> Self {
-        match fault {
-            Unidentified::Missing => Self::MissingCredential,
-            Unidentified::Ambiguous { .. } | Unidentified::InQuery => Self::AmbiguousCredential,
-            Unidentified::HintDiffers { hint } => Self::HintMismatch(hint),
-            Unidentified::Unavailable(fault) => Self::Unavailable(fault.to_string()),
-            Unidentified::NoReplayGuard => Self::Unavailable("replay guard".into()),
-            other => Self::InvalidCredential(other.code()),
-        }
-    }
-}
-
-impl From<Overloaded> for Refusal {
-    fn from(overloaded: Overloaded) -> Self {
-        Self::Busy { retry_after: Duration::from_secs(overloaded.retry_after) }
-    }
-}
-
-impl From<portcullis_policies::Refusal> for Refusal {
-    fn from(refusal: portcullis_policies::Refusal) -> Self {
-        let portcullis_policies::Refusal { rules, reasons, errored, step_up } = refusal;
-        match step_up {
-            Some(needs) => Self::StepUp { rules, reasons, needs },
-            None => Self::Denied { rules, reasons, errored },
-        }
     }
 }
 

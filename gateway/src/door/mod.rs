@@ -236,8 +236,6 @@ fn oauth() -> Router<Arc<Gateway>> {
         .route("/v1/auth/cli/device/authorize", post(device::authorize))
         .route("/v1/auth/cli/device/token", post(device::token))
         .route("/device", get(pages::device::show).post(pages::device::decide))
-        .route("/v1/me/grants", manage::grants())
-        .route("/v1/me/grants/{id}", manage::grant())
         .route("/.well-known/oauth-protected-resource", get(oauth::metadata::gateway))
         .route("/.well-known/oauth-protected-resource/mcp", get(oauth::metadata::mcp))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata::server))

@@ -63,6 +63,7 @@ fn body(method: &str, path: &str) -> Value {
         ("POST", "/v1/auth/me/change-password") => {
             json!({ "current_password": "no password", "new_password": "12345678" })
         }
+        ("POST", path) if path.ends_with("/extensions/disable") => json!({ "app_id": "notes" }),
         ("PUT", "/v1/me/nickname") => json!({ "nickname": "nick{n}" }),
         _ => Value::Null,
     }

@@ -122,28 +122,32 @@ impl IssuerKeys {
         if let Some(key) = set.keys.get(kid).filter(|_| set.is_younger_than(STALE_AFTER)) {
             return Some(key.clone());
         }
-        // In a task of its own: whoever hangs up must not take the answer away from all others.
-        let source = Arc::clone(&self.0);
-        tokio::spawn(async move { source.ask_again().await }).await.ok();
+        self.ask_again().await;
         let set = self.0.set.load_full();
         set.keys.get(kid).filter(|_| set.is_younger_than(DEAD_AFTER)).cloned()
     }
-}
 
-impl Source {
     pub(super) fn fetch(&self) -> &Fetch {
-        &self.fetch
+        &self.0.fetch
     }
 
     /// What the issuer says of itself.
     pub(super) async fn discovery(&self) -> Option<Discovery> {
-        if !self.set.load().is_younger_than(STALE_AFTER) {
+        if !self.0.set.load().is_younger_than(STALE_AFTER) {
             self.ask_again().await;
         }
-        let set = self.set.load_full();
+        let set = self.0.set.load_full();
         set.discovery.clone().filter(|_| set.is_younger_than(DEAD_AFTER))
     }
 
+    /// In a task of its own: whoever hangs up must not take the answer away from all others.
+    async fn ask_again(&self) {
+        let source = Arc::clone(&self.0);
+        tokio::spawn(async move { source.ask_again().await }).await.ok();
+    }
+}
+
+impl Source {
     async fn ask_again(&self) {
         let mut asked = self.asking.lock().await;
         if asked.is_some_and(|at| at.elapsed() < AGAIN_AFTER) {
