@@ -160,7 +160,6 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
         wanted => resolve::resolve(gateway, &in_force, &caller, &knock.hints, wanted)?,
     };
     trail.call(&call);
-    gateway.limits.call(&caller, &call).await?;
     if let Some(secret) = call.own_secret() {
         trail.secret(secret);
     }
@@ -169,6 +168,10 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     let question = call.question(trail.op(), &principal, knock.request, confirmation);
     let (decision, capsule) = in_force.rulebook.decide_recorded(&question);
     trail.decision(&decision, capsule);
+    // Who may not call a tool uses up nobody's share of it.
+    if !matches!(decision.verdict, Verdict::Refusal(_)) {
+        gateway.limits.call(&caller, &call).await?;
+    }
     let permit = match decision.verdict {
         Verdict::Permit(permit) => permit,
         // A value that is typed is not kept for later: it is confirmed where it is typed.

@@ -14,6 +14,37 @@ async fn about_the_configuration_works() {
 }
 
 #[tokio::test]
+async fn about_who_is_asking_works() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let listed = gate.must(&["key", "signing", "list"]);
+    assert!(listed.contains("signing") && listed.contains("MAY GO ON"), "{listed}");
+    let asked = gate.call("ana", "notes", "delete_note", json!({ "note_id": "note-1" })).await;
+    let id = asked.confirmation();
+    let token = gate.token("ana").await;
+    let confirm = |more: &[&str]| {
+        let mut command = Command::new(harness::binary("portcullis"));
+        command.args(["confirm", "--gateway", gate.url()]).args(more);
+        let output = command.env("PORTCULLIS_TOKEN", &token).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (well, said) = confirm(&[]);
+    assert!(well && said.contains(&id) && said.contains("notes/delete_note"), "{said}");
+    // Nobody is at the terminal: it shows what would run and answers nothing.
+    let (well, said) = confirm(&[&id]);
+    assert!(!well && said.contains("note_id = note-1") && said.contains("--yes"), "{said}");
+    assert_eq!(upstream.seen().len(), 0);
+    let (well, said) = confirm(&[&id, "--yes"]);
+    assert!(well && said.contains("carried out: success"), "{said}");
+    assert_eq!(upstream.seen().len(), 1);
+    let (well, said) = confirm(&[&id, "--yes"]);
+    assert!(!well && said.contains("CONFIRMATION_USED"), "{said}");
+    let (well, said) = confirm(&["imp_c_none", "--no"]);
+    assert!(!well && said.contains("CONFIRMATION_UNKNOWN"), "{said}");
+}
+
+#[tokio::test]
 async fn about_the_ledger_works() {
     let upstream = Upstream::start();
     let gate = Deployment::builder().notes(&upstream).start().await;
