@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::guard::Turns;
 use crate::identify::{CallTokens, Identity, IdentityError, IdentitySettings, LoginLimits};
 use crate::limits::Limits;
+use crate::oauth::{MCP, base_url};
 use crate::pseudonym::Pseudonyms;
 use crate::record::{Bounded, STRANGERS_PER_SECOND};
 use crate::refresh::Freshness;
@@ -205,6 +206,7 @@ pub fn identity_settings(settings: &Settings) -> IdentitySettings {
     let identity = &settings.identity;
     IdentitySettings {
         issuer: identity.issuer.clone().unwrap_or_else(|| settings.ledger.deployment.clone()),
+        resource: base_url(&settings.server, None).map(|base| base + MCP),
         login_limits: LoginLimits::new(identity.login_attempts, identity.login_window),
         token_lifetime: identity.token_lifetime,
         issuers: identity.issuers.clone(),

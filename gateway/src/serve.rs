@@ -117,7 +117,7 @@ impl Running {
 }
 
 /// Every half minute: unwrapped keys that nobody used are wiped, limits forget who may do all again,
-/// questions that nobody answered expire,
+/// questions that nobody answered expire, codes and tokens that had their time go,
 /// and this replica says which version of the key-encryption key it wraps with.
 async fn keep_house(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(Duration::from_secs(30));
@@ -133,6 +133,9 @@ async fn keep_house(gateway: Arc<Gateway>) {
             tracing::warn!(%fault, "old confirmations could not be marked as expired");
         }
         confirm::close_abandoned(&gateway).await;
+        if let Err(fault) = gateway.directory.forget_spent().await {
+            tracing::warn!(%fault, "codes and tokens that had their time could not be deleted");
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 mod attacks;
 mod browser;
 mod client;
+mod fresh;
+mod limits;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -134,7 +136,15 @@ async fn gives_a_token_of_exactly_what_the_person_saw_and_holds() {
     let token = tokens.body["access_token"].as_str().unwrap();
     let claims = token.split('.').nth(1).unwrap();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
-    assert_eq!(claims.get("aud"), None, "clients of the contract refuse any: {claims}");
+    assert_eq!(claims["aud"], json!(format!("{}/mcp", gate.url())), "{claims}");
+    assert_eq!(claims["role"], json!(""), "a program has no role: {claims}");
+    // Services that trust our keys take the person's own token, and never the program's for it.
+    for (token, accepted) in [(token, false), (gate.token("ana").await.as_str(), true)] {
+        let said = python(&["clients/imperal_verifies.py", gate.url(), token], "").await;
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["accepted"], json!(accepted), "{said}");
+        assert!(accepted || said.to_string().contains("udience"), "{said}");
+    }
     assert_eq!(
         (&claims["scopes"], &claims["sub"]),
         (&json!(["notes:write"]), &json!(gate.user_id("ana")))

@@ -126,6 +126,9 @@ async fn loses_it_to_a_code_or_to_an_admin_and_each_change_is_in_the_ledger() {
     let request = gate.signed("max", Method::DELETE, &path).await;
     let reset = gate.send(request).await;
     assert_eq!(reset.status, 200, "{reset:?}");
+    let stale = gate.get_as("ana", "/v1/auth/me").await;
+    assert_eq!(stale.status, 401, "whoever had the factor may have the session: {stale:?}");
+    gate.forget_token("ana").await;
     assert_eq!(log_in(&gate, &person("ana").password(), None).await.status, 200);
     let old = json!({ "otp": codes[0] });
     let gone = as_ana(&gate, Method::DELETE, "/v1/auth/me/totp", old).await;

@@ -25,6 +25,11 @@ impl<'a> Walker<'a> {
         Self { gate, cookie }
     }
 
+    /// The session of an access token.
+    pub(crate) fn with(gate: &'a Deployment, token: &str) -> Self {
+        Self { gate, cookie: format!("portcullis_session={token}") }
+    }
+
     /// Opens a page.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.gate.send(self.request(Method::GET, path)).await

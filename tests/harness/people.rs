@@ -94,6 +94,11 @@ impl Deployment {
         token
     }
 
+    /// Lets the next call of a person sign in again.
+    pub async fn forget_token(&self, name: &str) {
+        self.tokens.lock().await.remove(name);
+    }
+
     /// `POST /v1/auth/login`, with any password.
     pub async fn log_in(&self, person: &Person, password: &str) -> Answer {
         let body = json!({

@@ -68,10 +68,7 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
 
 fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Server> {
     let listen = listen(c, &at.key("listen"), written.listen);
-    let public_url = written.public_url.map(|text| {
-        let url = c.url(&at.key("public_url"), &text);
-        url.map(|_| text.trim_end_matches('/').to_owned())
-    });
+    let public_url = written.public_url.map(|text| c.origin(&at.key("public_url"), &text));
     let replica = name(c, &at.key("replica"), written.replica, Server::default().replica);
     let tls = written.tls.map(|files| tls(c, &at.key("tls"), files));
     let limits = limits(c, &at.key("limits"), &written.limits);

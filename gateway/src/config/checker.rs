@@ -126,10 +126,38 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// An http or https address of a host and nothing below it, as browsers write an origin; without a final slash.
+    pub(super) fn origin(&mut self, at: &At, text: &str) -> Option<String> {
+        let help = "write how browsers name the gateway and nothing more, such as \
+                    `https://gate.example.org`";
+        let uri = self.address(at, text, help)?;
+        let origin = text.strip_suffix('/').unwrap_or(text);
+        let bare = uri.authority().is_some_and(|host| {
+            let default = match uri.scheme_str() {
+                Some("https") => ":443",
+                _ => ":80",
+            };
+            let (scheme, host) = (uri.scheme_str().unwrap_or_default(), host.as_str());
+            origin == format!("{scheme}://{host}")
+                && !host.bytes().any(|b| b.is_ascii_uppercase())
+                && !host.ends_with(default)
+        });
+        if bare {
+            return Some(origin.to_owned());
+        }
+        let message = format!("`{at}` must be a bare origin in lower case, without path or query");
+        self.wrong(Kind::Value, at, message, help);
+        None
+    }
+
     /// An http or https address without user and password.
     pub(super) fn url(&mut self, at: &At, text: &str) -> Option<Uri> {
         let help =
             "write an address such as `http://127.0.0.1:9000` or `https://api.example.org/v2`";
+        self.address(at, text, help)
+    }
+
+    fn address(&mut self, at: &At, text: &str, help: &'static str) -> Option<Uri> {
         let uri: Uri = match text.parse() {
             Ok(uri) => uri,
             Err(why) => {

@@ -106,6 +106,34 @@ fn a_key_that_is_broken_is_not_called_missing_as_well() {
 }
 
 #[test]
+fn the_public_address_is_a_bare_origin_and_no_help_suggests_more() {
+    let settings = |url: &str| format!("[server]\npublic_url = \"{url}\"\n");
+    for (wrong, kind) in [
+        ("https://gate.example.org/portcullis", Kind::Value),
+        ("https://gate.example.org//", Kind::Value),
+        ("https://gate.example.org?x=y", Kind::Value),
+        ("https://gate.example.org#x", Kind::Value),
+        ("https://user@gate.example.org", Kind::Secret),
+        ("https://Gate.example.org", Kind::Value),
+        ("HTTPS://gate.example.org", Kind::Value),
+        ("https://gate.example.org:443", Kind::Value),
+        ("gate.example.org", Kind::Value),
+    ] {
+        let reports = mistakes(&settings(wrong)).reports();
+        let kinds: Vec<Kind> = reports.iter().map(|report| report.kind).collect();
+        assert_eq!(kinds, [kind], "{wrong}");
+        assert!(!rendered(&mistakes(&settings(wrong))).contains("/v2"), "{wrong}");
+    }
+    for right in
+        ["https://gate.example.org", "https://gate.example.org:8443/", "http://127.0.0.1:1"]
+    {
+        let loaded = parse("p.toml", &settings(right), Path::new("/nonexistent"));
+        let url = loaded.unwrap().settings.server.public_url;
+        assert_eq!(url.as_deref(), Some(right.trim_end_matches('/')));
+    }
+}
+
+#[test]
 fn no_report_shows_a_secret_that_was_written_down() {
     let text = r#"[apps.a1]
 mcp = { url = "http://a", headers = { x-any = "hunter2-a" } }

@@ -70,7 +70,7 @@ pub(super) struct Server {
     /// Address and port to listen on, such as `127.0.0.1:8080` or `[::]:8443`.
     #[schemars(extend("default" = "127.0.0.1:8080"))]
     pub(super) listen: Option<String>,
-    /// How callers name the gateway, such as `https://gate.example.org`.
+    /// How callers name the gateway, such as `https://gate.example.org`: an origin, without a path.
     pub(super) public_url: Option<String>,
     /// Name of this replica in ledger records.
     #[schemars(extend("default" = "local"))]

@@ -26,6 +26,7 @@ mod accepted;
 mod agencies;
 mod change;
 mod confirmations;
+mod credentials;
 mod device_codes;
 mod disabled_apps;
 mod error;
@@ -47,6 +48,7 @@ mod service_tokens;
 mod settings;
 mod sign_in_states;
 mod signing;
+mod spent;
 mod standing;
 mod tenants;
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct OAuthRefresh {
     pub grant_id: String,
     /// For whom it was made.
     pub client_id: String,
+    /// Who granted it.
+    pub user_id: String,
     /// Whether it was spent before.
     pub is_spent: bool,
 }
@@ -203,7 +205,7 @@ impl Directory {
     /// What is known of a refresh token of a grant.
     pub async fn oauth_refresh(&self, sha256: [u8; 32]) -> Result<OAuthRefresh, DirectoryError> {
         let row = sqlx::query(
-            "SELECT r.grant_id, g.client_id, r.state FROM oauth_refresh_tokens r \
+            "SELECT r.grant_id, g.client_id, g.user_id, r.state FROM oauth_refresh_tokens r \
              JOIN oauth_grants g ON g.id = r.grant_id WHERE r.sha256 = $1",
         )
         .bind(hex::encode(sha256))
@@ -214,6 +216,7 @@ impl Directory {
         Ok(OAuthRefresh {
             grant_id: row.text("grant_id")?,
             client_id: row.text("client_id")?,
+            user_id: row.text("user_id")?,
             is_spent: row.text("state")? == "spent",
         })
     }

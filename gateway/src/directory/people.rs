@@ -76,6 +76,9 @@ impl Directory {
         let note = noted(Note::new(by, "user.update", &user.tenant).on(id), &patch);
         let mut writing = self.write().await?;
         update_columns(&mut writing, id, role.map(|role| role.id), &patch).await?;
+        if patch.active == Some(false) {
+            super::credentials::deny_devices(&mut writing, id).await?;
+        }
         if let Some(scopes) = &patch.scopes {
             replace_scopes(&mut writing, &user, scopes, by).await?;
         }
@@ -135,6 +138,7 @@ impl Directory {
             sqlx::query(sql).bind(id).execute(writing.connection()).await?;
         }
         super::oauth_grants::end_all(&mut writing, id).await?;
+        super::credentials::renew(&mut writing, id).await?;
         writing.finish(self, note).await
     }
 

@@ -40,6 +40,8 @@ pub struct Standing {
     pub email: String,
     /// The app whose code or service acts.
     pub app: Option<AppId>,
+    /// Unix milliseconds since which the user's credentials are what they are; our tokens from before do not count.
+    pub credentials_ms: i64,
 }
 
 /// Whom a standing is about.
@@ -65,7 +67,7 @@ impl StandingCache {
         Self { generation: AtomicU64::new(0), entries }
     }
 
-    fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
@@ -158,7 +160,7 @@ impl Directory {
 
     async fn load_user(&self, id: &str) -> Result<Standing, DirectoryError> {
         let row = sqlx::query(
-            "SELECT u.id, u.tenant_id, u.email, u.active, u.version AS user_version, \
+            "SELECT u.id, u.tenant_id, u.email, u.active, u.credentials_ms, u.version AS user_version, \
              r.name AS role, COALESCE(u.pinned_scopes, r.default_scopes) AS role_scopes, \
              r.confirmation_policy, r.version AS role_version, \
              t.active AS tenant_active, t.version AS tenant_version, u.agency_id, u.disabled_apps, \
@@ -226,7 +228,8 @@ impl Directory {
         }
         let (scopes, user_id) = (token.scopes.clone(), format!("__{}__", token.purpose));
         let principal = Arc::new(service(&token, scopes, None));
-        Ok(Standing { principal, version, user_id, email: String::new(), app: Some(token.app) })
+        let (email, app) = (String::new(), Some(token.app));
+        Ok(Standing { principal, version, user_id, email, app, credentials_ms: 0 })
     }
 }
 
@@ -280,6 +283,7 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
         user_id: id,
         email: row.text("email")?,
         app: None,
+        credentials_ms: row.int("credentials_ms")?,
     })
 }
 

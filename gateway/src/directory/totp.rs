@@ -164,7 +164,8 @@ impl Directory {
         Ok(true)
     }
 
-    /// Takes the second factor of a user away, with its recovery codes. `NotFound` when there is none.
+    /// Takes the second factor of a user away, with its recovery codes. `NotFound` when there is none. Whoever else than
+    /// the user does it, does it because the factor may be in other hands: sessions and tokens from before end.
     pub async fn remove_totp(&self, user_id: &str, by: &Actor) -> Result<(), DirectoryError> {
         let note: Note = self.note_on_user(by, "user.totp_remove", user_id).await?;
         let mut writing = self.write().await?;
@@ -179,6 +180,14 @@ impl Directory {
             .bind(user_id)
             .execute(writing.connection())
             .await?;
+        if *by != Actor::user(user_id) {
+            sqlx::query("UPDATE refresh_tokens SET state = 'ended' WHERE user_id = $1")
+                .bind(user_id)
+                .execute(writing.connection())
+                .await?;
+            super::oauth_grants::end_all(&mut writing, user_id).await?;
+            super::credentials::renew(&mut writing, user_id).await?;
+        }
         writing.finish(self, note).await
     }
 }

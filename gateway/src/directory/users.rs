@@ -234,6 +234,9 @@ impl Directory {
             .bind(id)
             .execute(writing.connection())
             .await?;
+        if !active {
+            super::credentials::deny_devices(&mut writing, id).await?;
+        }
         writing.finish(self, note).await
     }
 
@@ -296,6 +299,7 @@ impl Directory {
         // Who knew the old password may hold a session; a new password ends them all.
         super::refresh::end_sessions(writing.connection(), id).await?;
         super::oauth_grants::end_all(&mut writing, id).await?;
+        super::credentials::renew(&mut writing, id).await?;
         writing.finish(self, note).await
     }
 

@@ -11,12 +11,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::auth::{issued, token_response};
+use super::device::PAGE as DEVICE;
 use super::entry::AtDoor;
+use super::oauth::AUTHORIZE;
 use super::pages::external as pages;
 use crate::answer::refusal_response;
 use crate::gateway::Gateway;
 use crate::identify::{ExternalRefused, SignInReturned, SignInWish};
 use crate::refusal::Refusal;
+
+/// How many seconds ago people may have signed in at a provider who are about to give a program something.
+const LATELY: u32 = 3_000;
 
 /// Longest wish for context classes.
 const MAX_ACR: usize = 512;
@@ -96,6 +101,12 @@ fn callback_of(gateway: &Gateway, issuer: &str) -> Result<String, Refusal> {
     Ok(format!("{published}/v1/auth/callback/{issuer}"))
 }
 
+/// Whether a page gives programs something.
+fn gives(page: &str) -> bool {
+    let path = page.split('?').next().unwrap_or_default();
+    [DEVICE, AUTHORIZE].contains(&path)
+}
+
 fn wish(query: &str) -> Result<SignInWish, Refusal> {
     let malformed = |what: &str| Refusal::MalformedRequest(format!("`{what}` is not acceptable"));
     let mut wish = SignInWish { next: pages::next(query)?, ..SignInWish::default() };
@@ -111,6 +122,11 @@ fn wish(query: &str) -> Result<SignInWish, Refusal> {
             other => return Err(malformed(&other.chars().take(32).collect::<String>())),
         }
     }
+    // A page that gives programs something wants a sign-in of the last hour, and a provider has to tell when it was
+    // only where it is asked for an age.
+    if wish.next.as_deref().is_some_and(gives) {
+        wish.max_age = Some(wish.max_age.unwrap_or(LATELY).min(LATELY));
+    }
     Ok(wish)
 }
 
@@ -125,5 +141,23 @@ impl From<ExternalRefused> for Refusal {
             ExternalRefused::Unidentified(fault) => fault.into(),
             ExternalRefused::SignIn(refused) => refused.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_gives_programs_something_asks_the_provider_for_a_fresh_sign_in() {
+        let age = |query: &str| wish(query).unwrap().max_age;
+        assert_eq!(age("next=%2Fdevice%3Fuser_code%3Dx"), Some(LATELY));
+        assert_eq!(
+            age("next=%2Fv1%2Foauth%2Fauthorize%3Fclient_id%3Dx&max_age=9999"),
+            Some(LATELY)
+        );
+        assert_eq!(age("max_age=60&next=%2Fdevice"), Some(60));
+        assert_eq!(age("next=%2Fext%2Fnotes%2Fsecrets"), None);
+        assert_eq!(age(""), None);
     }
 }

@@ -12,6 +12,8 @@
 //! 5. the [`Caller`] comes out, which nobody else can make.
 //!
 //! INVARIANT: a token proves who, never what (`a_new_role_counts_although_the_old_token_still_lives`).
+//! INVARIANT: a token does not outlive the password that it came from
+//! (`a_token_from_before_a_new_password_is_refused_and_one_from_after_counts`).
 //! INVARIANT: only the platform's own service names the user for whom it acts, and only one of its tenant
 //! (`manages::a_service_of_the_platform_acts_for_people_of_its_tenant_only`).
 //! INVARIANT: of our own tokens only RS256 with a published key verifies (`tokens_an_attacker_sends_are_refused`).
@@ -101,6 +103,8 @@ pub const MAX_ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 pub struct IdentitySettings {
     /// `iss` of the tokens that this deployment makes; others are refused.
     pub issuer: String,
+    /// What programs call this deployment: `aud` of the tokens that people grant them.
+    pub resource: Option<String>,
     /// How long access tokens live; longer than a day counts as a day.
     pub token_lifetime: Duration,
     /// Size of new signing keys.
@@ -115,6 +119,7 @@ impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
             issuer: "portcullis".to_owned(),
+            resource: None,
             token_lifetime: ACCESS_TOKEN_LIFETIME,
             key_size: KeySize::Rsa2048,
             login_limits: LoginLimits::default(),
@@ -177,7 +182,7 @@ impl Identity {
             logins: LoginLimiter::new(settings.login_limits),
             devices: DeviceLimits::new(),
             key_uses: KeyUses::new(),
-            terms: TokenTerms::new(settings.issuer, settings.token_lifetime),
+            terms: TokenTerms::new(settings.issuer, settings.resource, settings.token_lifetime),
             calls: CallTokens::new(&[]),
             once: Once::new(None),
         })
@@ -281,6 +286,7 @@ impl Identity {
         if standing.principal.tenant.as_str() != claims.tenant_id {
             return Err(Unidentified::Token(TokenFault::Claims));
         }
+        token::since(&claims, standing.credentials_ms)?;
         let jti = claims.jti.clone();
         Ok(match (&claims.grant, &claims.ext_id) {
             (Some(_), _) => Caller::new(standing, Proof::Grant { jti }),

@@ -1,8 +1,9 @@
 //! Tokens of a grant: what a person consented to give a program (OAuth 2.1, authorization code with PKCE).
 //!
 //! An access token of a grant is one of ours with the claim `grant`: it verifies like any other, and what it may do
-//! is asked of the directory with every call, as the person's scopes of now within those of the consent. It has no
-//! `aud`, which clients of the contract refuse (wire-contract 1.1): that it is for this gateway is said by `iss`.
+//! is asked of the directory with every call, as the person's scopes of now within those of the consent. It has the
+//! `aud` of this gateway and no role. Services that trust our keys refuse any `aud` (wire-contract 1.1), and they
+//! should: they would take the program for its person (RFC 9068 section 2.2, RFC 8707).
 //!
 //! INVARIANT: a code or refresh token that comes twice ends its grant
 //! (`mcp_oauth::attacks::a_code_that_comes_twice_ends_its_grant`,
@@ -101,6 +102,19 @@ impl Identity {
         self.issue_of_grant(&code.grant_id, refresh).await
     }
 
+    /// Who granted what a refresh token belongs to that was not spent yet.
+    ///
+    /// # Errors
+    /// See [`OAuthRefused`].
+    pub async fn grant_user(&self, token: &SecretString) -> Result<Option<String>, OAuthRefused> {
+        match self.directory.oauth_refresh(digest(token)).await {
+            Ok(shown) if shown.is_spent => Ok(None),
+            Ok(shown) => Ok(Some(shown.user_id)),
+            Err(DirectoryError::NotFound { .. }) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
     /// Spends a refresh token of a grant for a new pair. `scopes` are those that the program asks for, none for all.
     ///
     /// # Errors
@@ -184,6 +198,9 @@ impl Identity {
         let mut claims = self.claims_of(&standing);
         claims.actor_kind = ActorKind::User;
         claims.grant = Some(grant.to_owned());
+        claims.aud = Some(self.terms.resource().to_owned());
+        // The role is the person's; a program has none.
+        claims.role = String::new();
         let ring = self.keys.current().await;
         let token = sign(ring.signer(), &claims).ok_or(SignInRefused::Unavailable(None))?;
         Ok(Issued {

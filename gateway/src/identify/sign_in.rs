@@ -172,7 +172,7 @@ impl Identity {
     }
 
     pub(super) fn claims_of(&self, standing: &Standing) -> AccessClaims {
-        let (iat, exp) = self.terms.life_from(now_seconds());
+        let (iat, exp) = self.terms.life_from(now_seconds(), standing.credentials_ms);
         let principal = &standing.principal;
         AccessClaims {
             sub: standing.user_id.clone(),
@@ -191,6 +191,7 @@ impl Identity {
             auth_time: None,
             ext_id: None,
             grant: None,
+            aud: None,
         }
     }
 }

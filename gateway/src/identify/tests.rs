@@ -1,6 +1,7 @@
 //! Claims about identification as a whole; tokens of attackers are in `tests/attacks.rs`.
 
 mod attacks;
+mod credentials;
 mod external;
 mod totp;
 

@@ -1,7 +1,7 @@
 //! Access tokens: JWS compact form, RS256 and nothing else (wire-contract 1.1, RFC 7515, RFC 8725).
 //!
-//! Header and claims are closed shapes: an unknown member (`jku`, `x5u`, `jwk`, `x5c`, `crit`, `aud`) or
-//! a member that comes twice is refused before any key is touched. General JWT libraries let both
+//! Header and claims are closed shapes: an unknown member (`jku`, `x5u`, `jwk`, `x5c`, `crit`) or
+//! a member that comes twice is refused before any key is touched; `aud` is there exactly when `grant` is. General JWT libraries let both
 //! pass, which is why the shape is read here; the signature itself is aws-lc-rs's.
 
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub enum TokenFault {
     /// Its time has not come.
     #[error("the token is not valid yet")]
     NotYet,
+    /// It is from before its user's password or second factor was changed.
+    #[error("the token is from before a change of password")]
+    Ended,
 }
 
 impl TokenFault {
@@ -63,6 +66,7 @@ impl TokenFault {
             Self::Claims => "token_claims",
             Self::Expired => "token_expired",
             Self::NotYet => "token_not_yet",
+            Self::Ended => "token_ended",
         }
     }
 }
@@ -110,6 +114,10 @@ pub struct AccessClaims {
     /// What a person granted a program; on tokens of programs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
+    /// For whom the token is; on tokens of programs only. Services that trust our keys refuse any (wire-contract 1.1),
+    /// so that none takes a program for its person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
 }
 
 /// Whom a token speaks for.
@@ -135,12 +143,20 @@ struct Header {
 #[derive(Debug, Clone)]
 pub(crate) struct TokenTerms {
     issuer: String,
+    resource: String,
     lifetime: Duration,
 }
 
 impl TokenTerms {
-    pub(crate) fn new(issuer: String, lifetime: Duration) -> Self {
-        Self { issuer, lifetime: lifetime.min(MAX_ACCESS_TOKEN_LIFETIME) }
+    /// `resource` is what programs call this deployment; nobody can grant anything where it is not known.
+    pub(crate) fn new(issuer: String, resource: Option<String>, lifetime: Duration) -> Self {
+        let resource = resource.unwrap_or_else(|| issuer.clone());
+        Self { issuer, resource, lifetime: lifetime.min(MAX_ACCESS_TOKEN_LIFETIME) }
+    }
+
+    /// `aud` of the tokens of programs.
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -152,11 +168,23 @@ impl TokenTerms {
         self.lifetime.as_secs()
     }
 
-    /// `iat` and `exp` of a token made at `now` (Unix seconds).
-    pub(crate) fn life_from(&self, now: i64) -> (i64, i64) {
+    /// `iat` and `exp` of a token made at `now` (Unix seconds) for somebody whose credentials are that old.
+    pub(crate) fn life_from(&self, now: i64, credentials_ms: i64) -> (i64, i64) {
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(0);
-        (now.saturating_sub(ISSUED_EARLIER_SECONDS), now.saturating_add(lifetime))
+        // The second of the change is shared with tokens from before it, so that later ones count from the next.
+        let next_second = credentials_ms.saturating_add(999) / 1_000;
+        let issued = now.max(next_second.min(now.saturating_add(CLOCK_SKEW_SECONDS)));
+        (issued.saturating_sub(ISSUED_EARLIER_SECONDS), now.saturating_add(lifetime))
     }
+}
+
+/// Whether a token was made since its user's credentials are what they are (Unix milliseconds).
+///
+/// # Errors
+/// [`TokenFault::Ended`].
+pub(crate) fn since(claims: &AccessClaims, credentials_ms: i64) -> Result<(), TokenFault> {
+    let issued = claims.iat.saturating_add(ISSUED_EARLIER_SECONDS);
+    if issued.saturating_mul(1_000) < credentials_ms { Err(TokenFault::Ended) } else { Ok(()) }
 }
 
 /// A token whose header was read and whose signature was not checked yet.
@@ -208,6 +236,8 @@ impl Unverified<'_> {
             serde_json::from_slice(&decode(self.payload)?).map_err(|_| TokenFault::Claims)?;
         let whole = (claims.actor_kind == ActorKind::Extension) == claims.ext_id.is_some();
         let whole = whole && !(claims.grant.is_some() && claims.ext_id.is_some());
+        let audience = claims.grant.as_ref().map(|_| terms.resource());
+        let whole = whole && claims.aud.as_deref() == audience;
         let ours = claims.iss == terms.issuer && has_our_lifetime(&claims);
         if !ours || !whole || claims.sub.is_empty() {
             return Err(TokenFault::Claims);

@@ -28,8 +28,7 @@ impl RedirectUri {
         let url = url.flatten().ok_or(OAuthFault::InvalidRedirectUri)?;
         // The parser writes the empty path as `/`.
         let one_spelling = url.as_str() == text || url.as_str() == format!("{text}/");
-        let is_https =
-            url.scheme() == "https" && url.host_str().is_some_and(|host| !host.is_empty());
+        let is_https = url.scheme() == "https" && url.host_str().is_some_and(is_plain_host);
         let allowed = is_https || is_loopback(&url);
         let bare =
             url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
@@ -99,6 +98,13 @@ impl RedirectUri {
     }
 }
 
+/// A name of letters, digits, dots and hyphens, or this machine by IPv6. What else a parser lets into a host (`*`, `;`,
+/// `,`) has a meaning in a content security policy, which names the host.
+fn is_plain_host(host: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    host == "[::1]" || (!host.is_empty() && host.bytes().all(plain))
+}
+
 fn is_loopback(url: &Url) -> bool {
     url.scheme() == "http" && matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
 }
@@ -138,6 +144,13 @@ mod tests {
             "http://2130706433/cb",
             "http://0.0.0.0/cb",
             "cursor://callback",
+            "https://*/cb",
+            "https://*.example/cb",
+            "https://a;script-src=x.example/cb",
+            "https://a,b.example/cb",
+            "https://a_b.example/cb",
+            "https://a$b.example/cb",
+            "https://[2001:db8::1]/cb",
         ] {
             assert!(RedirectUri::parse(evil).is_err(), "{evil:?}");
         }

@@ -145,6 +145,8 @@ async fn a_code_is_worth_nothing_to_anybody_else() {
     let page = client.ask(&ana, &[]).await;
     let code = client.approved(&ana, &page).await;
     let other = "A".repeat(43);
+    let twice = [("client_id", client.id.as_str()), ("code", &code), ("client_id", &client.id)];
+    let twice = client.send_token(&twice).await;
     let another_server = ("resource", "https://other.example/mcp");
     for (answer, error) in [
         (thief.redeem(&code, &[]).await, "invalid_grant"),
@@ -162,15 +164,30 @@ async fn a_code_is_worth_nothing_to_anybody_else() {
         (client.redeem(&code, &[another_server]).await, "invalid_target"),
         (client.redeem(&code, &[("grant_type", "password")]).await, "unsupported_grant_type"),
         (client.redeem("imp_oa_none", &[]).await, "invalid_grant"),
-        (client.redeem(&code, &[("client_id", "imp_oc_none")]).await, "invalid_request"),
+        (client.redeem(&code, &[("client_id", "")]).await, "invalid_request"),
+        (client.redeem(&code, &[("client_id", "imp_oc_none")]).await, "invalid_client"),
+        // A second one of the same name is refused whatever it says.
+        (twice, "invalid_request"),
     ] {
         assert_eq!((answer.status, answer.code()), (400, error), "{answer:?}");
         assert!(answer.body["error_description"].is_string(), "{answer:?}");
     }
-    // A code that was injected into the thief's own flow: its verifier is another one.
-    let injected = thief.ask(&ana, &[("code_challenge", &challenge_of(&other))]).await;
-    assert_eq!(injected.status, 200);
-    assert_eq!(client.tokens(&code).await.status, 200, "its own program still gets its token");
+    // Her code, injected into a flow that another person began with the same program: the program redeems what comes
+    // back with the verifier of that flow (RFC 9700 section 4.5).
+    let ben = Walker::sign_in(&gate, "ben").await;
+    let page = client.ask(&ben, &[("code_challenge", &challenge_of(&other))]).await;
+    let his = client.approved(&ben, &page).await;
+    for (code, verifier) in [(&code, other.as_str()), (&his, VERIFIER)] {
+        let injected = client.redeem(code, &[("code_verifier", verifier)]).await;
+        assert_eq!((injected.status, injected.code()), (400, "invalid_grant"), "{injected:?}");
+    }
+    for (code, verifier, name) in [(&code, VERIFIER, "ana"), (&his, other.as_str(), "ben")] {
+        let own = client.redeem(code, &[("code_verifier", verifier)]).await;
+        assert_eq!(own.status, 200, "its own flow still gets its token: {own:?}");
+        let me = gate.request(Method::GET, "/v1/auth/me");
+        let me = gate.send(me.bearer_auth(own.body["access_token"].as_str().unwrap())).await;
+        assert_eq!(me.body["imperal_id"], gate.user_id(name), "{me:?}");
+    }
 }
 
 #[tokio::test]

@@ -88,8 +88,12 @@ impl<'a> Client<'a> {
     }
 
     pub(super) async fn token(&self, fields: &[(&str, &str)]) -> Answer {
-        let fields = [&[("client_id", self.id.as_str())], fields].concat();
-        self.gate.send(filled(self.gate.request(Method::POST, "/v1/oauth/token"), &fields)).await
+        self.send_token(&[&[("client_id", self.id.as_str())], fields].concat()).await
+    }
+
+    /// Exactly these fields.
+    pub(super) async fn send_token(&self, fields: &[(&str, &str)]) -> Answer {
+        self.gate.send(filled(self.gate.request(Method::POST, "/v1/oauth/token"), fields)).await
     }
 
     /// Redeems a code.
@@ -100,13 +104,14 @@ impl<'a> Client<'a> {
     /// The same with other parameters.
     pub(super) async fn redeem(&self, code: &str, change: &[(&str, &str)]) -> Answer {
         let mut fields = BTreeMap::from([
+            ("client_id", self.id.as_str()),
             ("grant_type", "authorization_code"),
             ("code", code),
             ("code_verifier", VERIFIER),
             ("redirect_uri", CALLBACK),
         ]);
         fields.extend(change.iter().copied());
-        self.token(&fields.into_iter().collect::<Vec<_>>()).await
+        self.send_token(&fields.into_iter().collect::<Vec<_>>()).await
     }
 
     /// The tokens of a whole grant.

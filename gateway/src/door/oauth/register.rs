@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::refusal_response;
-use crate::directory::{DirectoryError, OAuthClient};
+use crate::directory::OAuthClient;
 use crate::door::auth::{private_json, read, to_the_end};
 use crate::door::entry::AtDoor;
 use crate::gateway::Gateway;
@@ -50,7 +50,7 @@ pub async fn register(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respon
             let source = source.to_canonical().to_string();
             let uris = &metadata.redirect_uris;
             let client = gateway.directory.register_client(&name, uris, &source).await;
-            client.map_err(refused)
+            client.map_err(|fault| Refusal::Unavailable(fault.to_string()))
         };
         match registered.await {
             Ok(client) => Ok(client),
@@ -106,15 +106,6 @@ fn told(client: &OAuthClient) -> Value {
         "response_types": ["code"],
         "token_endpoint_auth_method": "none",
     })
-}
-
-fn refused(fault: DirectoryError) -> Refusal {
-    match fault {
-        DirectoryError::Conflict { .. } => {
-            Refusal::Busy { retry_after: std::time::Duration::from_secs(3_600) }
-        }
-        other => Refusal::Unavailable(other.to_string()),
-    }
 }
 
 #[cfg(test)]

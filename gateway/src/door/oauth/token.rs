@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use crate::answer::refusal_response;
+use crate::config::Rule;
 use crate::door::auth::{issued, private_json, to_the_end};
 use crate::door::device::Said;
 use crate::door::entry::AtDoor;
@@ -80,6 +81,10 @@ async fn granted(gateway: &Gateway, base: &str, fields: &mut Form) -> Result<Iss
             let token = secret(fields, "refresh_token")?;
             let scopes = text(fields, "scope").unwrap_or_default();
             let scopes: Vec<&str> = scopes.split(' ').filter(|scope| !scope.is_empty()).collect();
+            // Counted before it is spent: who is over the limit keeps the grant.
+            if let Some(user) = gateway.identity.grant_user(&token).await? {
+                gateway.limits.check(Rule::Refresh, &user).await?;
+            }
             Ok(gateway.identity.renew_grant(&client_id, &token, &scopes).await?)
         }
         _ => Err(OAuthFault::UnsupportedGrantType.into()),

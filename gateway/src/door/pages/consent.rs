@@ -15,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use super::consent_view::{self, Shown};
 use super::entry::AtPage;
 use super::form::Form;
-use super::{html, not_let_in, recorded};
+use super::{html, not_let_in, recorded, sign_in_again, signed_in_lately};
 use crate::directory::{DirectoryError, OAuthClient, common};
 use crate::door::device::Said;
 use crate::door::oauth::AUTHORIZE;
@@ -53,6 +53,9 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, said: Said, at: AtPage) -
         Ok(visit) => visit,
         Err(refusal) => return not_let_in(&refusal, &here(&asked)),
     };
+    if !signed_in_lately(&visit.caller) {
+        return sign_in_again(&gateway, visit, &here(&asked)).await;
+    }
     match offered(&gateway, &visit.caller, &request) {
         Ok(scopes) => page(&gateway, &visit.caller, &asked, &known, &scopes),
         Err(refusal) => html::refused(&recorded(&gateway, visit, refusal).await, None),
@@ -93,6 +96,9 @@ pub async fn decide(State(gateway): State<Arc<Gateway>>, said: Said, at: AtPage)
                 Refusal::OAuth(fault) => html::see_other(&known.fault(fault)),
                 unrecorded => html::refused(&unrecorded, None),
             }
+        }
+        Ok((true, ..)) if !signed_in_lately(&visit.caller) => {
+            sign_in_again(&gateway, visit, &here(&asked)).await
         }
         Ok((true, true, scopes)) if !scopes.is_empty() => {
             approve(&gateway, visit, known, request, scopes).await

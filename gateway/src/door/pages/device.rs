@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 
 use super::entry::AtPage;
 use super::form::Form;
-use super::{device_view, html, not_let_in, recorded};
+use super::{device_view, html, not_let_in, recorded, sign_in_again, signed_in_lately};
 use crate::directory::{DirectoryError, PendingDevice};
 use crate::door::device::PAGE;
 use crate::gateway::Gateway;
@@ -36,6 +36,9 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, at: AtPage) -> Response<B
     };
     let email = visit.caller.email().to_owned();
     let Some(code) = code else { return device_view::ask(&email, said) };
+    if !signed_in_lately(&visit.caller) {
+        return sign_in_again(&gateway, visit, &here(Some(&code))).await;
+    }
     let found = match code {
         Ok(ref code) => look_up(&gateway, &visit.caller, &knock, code).await,
         Err(()) => Err(no_such_code()),
@@ -67,19 +70,31 @@ pub async fn decide(State(gateway): State<Arc<Gateway>>, at: AtPage) -> Response
         let (_, mut fields) =
             Form::signed(&gateway, &visit.caller, (own_origin, is_form, body), MAX_BODY).await?;
         let (code, approve) = decision(&mut fields)?;
+        if approve && !signed_in_lately(&visit.caller) {
+            return Ok(Decided::TooOld(code));
+        }
         look_up(&gateway, &visit.caller, &knock, &code).await?;
         let mac = gateway.forms.digest_of_code(&code.letters());
         let user = visit.caller.user_id();
         let strength = visit.caller.strength();
         let decided = gateway.directory.decide_device(mac, user, strength, approve).await;
         decided.map_err(not_waiting)?;
-        Ok(approve)
+        Ok(if approve { Decided::Approved } else { Decided::Denied })
     };
     match decided.await {
-        Ok(true) => html::see_other("/device?said=approved"),
-        Ok(false) => html::see_other("/device?said=denied"),
+        Ok(Decided::Approved) => html::see_other("/device?said=approved"),
+        Ok(Decided::TooOld(code)) => sign_in_again(&gateway, visit, &here(Some(&Ok(code)))).await,
+        Ok(Decided::Denied) => html::see_other("/device?said=denied"),
         Err(refusal) => device_view::refused(&email, &recorded(&gateway, visit, refusal).await),
     }
+}
+
+/// What came of a decision.
+enum Decided {
+    Approved,
+    Denied,
+    /// The sign-in is too old to approve anything.
+    TooOld(UserCode),
 }
 
 /// The code in a query and what the page says; a code that is none is told apart from no code.

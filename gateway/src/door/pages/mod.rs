@@ -14,6 +14,7 @@
 //!
 //! INVARIANT: the cookie opens pages only (`pages::the_cookie_opens_pages_only`).
 //! INVARIANT: what is shown is what runs (`confirm_page::a_person_confirms_in_a_real_browser`).
+//! INVARIANT: an old session gives programs nothing (`mcp_oauth::fresh::an_old_session_gives_programs_nothing`).
 //! INVARIANT: no value that was typed comes back (`pages::browser::a_person_keeps_secrets_in_a_real_browser`).
 //!
 //! Begin reading at [`secrets::show`].
@@ -38,8 +39,10 @@ mod view;
 
 use axum::body::Body;
 use http::Response;
+use portcullis_policies::StepUp;
 
 use crate::gateway::Gateway;
+use crate::identify::{Caller, now_seconds};
 use crate::pipeline::Visit;
 use crate::refusal::Refusal;
 
@@ -56,6 +59,27 @@ fn not_let_in(refusal: &Refusal, page: &str) -> Response<Body> {
             html::see_other(&next::Next::sign_in(page))
         }
         other => html::refused(other, None),
+    }
+}
+
+/// How many seconds ago a person signed in, at most, who gives a program something: a session may be refreshed for
+/// weeks by whoever stole it, and what it approved would outlive it.
+pub(super) const APPROVES_FOR: i64 = 3_600;
+
+/// Whether the caller signed in lately enough to give a program something.
+fn signed_in_lately(caller: &Caller) -> bool {
+    let signed_in = caller.strength().auth_time;
+    signed_in.is_some_and(|at| now_seconds().saturating_sub(at) <= APPROVES_FOR)
+}
+
+/// Leads somebody whose sign-in is too old to the sign-in, and back to a page. It is on record.
+async fn sign_in_again(gateway: &Gateway, visit: Visit, page: &str) -> Response<Body> {
+    let needs = StepUp { acr: None, max_age: Some(APPROVES_FOR) };
+    let reasons = vec!["who gives a program something signed in within the hour".to_owned()];
+    let refusal = Refusal::StepUp { rules: Vec::new(), reasons, needs };
+    match recorded(gateway, visit, refusal).await {
+        Refusal::StepUp { .. } => html::see_other(&next::Next::sign_in(page)),
+        unrecorded => html::refused(&unrecorded, None),
     }
 }
 

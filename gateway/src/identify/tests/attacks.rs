@@ -251,6 +251,8 @@ fn claims(f: &Forge) -> Vec<(&'static str, String, &'static str)> {
     let two_times = f.claims.to_string().replacen('{', r#"{"exp":9999999999,"#, 1);
     vec![
         ("aud text", f.with_claim("aud", json!("portcullis")), bad),
+        ("aud of programs", f.with_claim("aud", json!("http://127.0.0.1:8080/mcp")), bad),
+        ("aud null and a grant", f.with_claim("grant", json!("imp_g_none")), bad),
         ("aud list", f.with_claim("aud", json!(["portcullis", "other"])), bad),
         ("another issuer", f.with_claim("iss", json!("other")), bad),
         ("issuer with a suffix", f.with_claim("iss", json!("portcullis.attacker.example")), bad),

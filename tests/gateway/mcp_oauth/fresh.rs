@@ -1,0 +1,56 @@
+//! An old session, kept alive by refreshing, as a thief has it.
+
+use super::client::{Client, member};
+use super::*;
+
+/// A session of a person who signed in so many seconds ago, refreshed since.
+async fn aged<'a>(gate: &'a Deployment, name: &str, seconds: i64) -> Walker<'a> {
+    let user = gate.user_id(name);
+    let first = gate.log_in(&person(name), &person(name).password()).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let at = i64::try_from(now.as_secs()).unwrap() - seconds;
+    let directory = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let sql = "UPDATE refresh_tokens SET strength = json_set(strength, '$.auth_time', ?1) \
+               WHERE user_id = ?2 AND state = 'whole'";
+    assert!(directory.execute(sql, rusqlite::params![at, user]).unwrap() > 0);
+    let refresh = json!({ "refresh_token": first.body["refresh_token"] });
+    let answer = gate.send(gate.request(Method::POST, "/v1/auth/refresh").json(&refresh)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    Walker::with(gate, answer.body["access_token"].as_str().unwrap())
+}
+
+/// Device code and user code of a sign-in that waits.
+async fn waiting(gate: &Deployment) -> (String, String) {
+    let body = json!({ "code_challenge": challenge(), "code_challenge_method": "S256" });
+    let ask = gate.request(Method::POST, "/v1/auth/cli/device/authorize").json(&body);
+    let answer = gate.send(ask).await;
+    let word = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+    (word("device_code"), word("user_code"))
+}
+
+fn leads_to_the_sign_in(answer: &Answer, page: &str) {
+    let to = answer.header("location");
+    assert_eq!(answer.status, 303, "{answer:?}");
+    let next = member(&format!("http://gate{to}"), "next");
+    assert!(to.starts_with("/signin?") && next.starts_with(page), "{to}");
+}
+
+#[tokio::test]
+async fn an_old_session_gives_programs_nothing() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let (new, old) = (aged(&gate, "ana", 3_000).await, aged(&gate, "ana", 7_200).await);
+    let client = Client::register(&gate).await;
+    let (device_code, user_code) = waiting(&gate).await;
+    let at = format!("/device?user_code={user_code}");
+    leads_to_the_sign_in(&old.get(&at).await, &at);
+    leads_to_the_sign_in(&client.ask(&old, &[]).await, "/v1/oauth/authorize?");
+
+    // Nothing was given, and a sign-in of the last hour gives it, refreshed or not.
+    let poll = json!({ "device_code": device_code, "code_verifier": VERIFIER });
+    let poll = gate.request(Method::POST, "/v1/auth/cli/device/token").json(&poll);
+    let polled = gate.send(poll).await;
+    assert_eq!(polled.body.get("access_token"), None, "{polled:?}");
+    let page = client.ask(&new, &[]).await;
+    assert!(!client.approved(&new, &page).await.is_empty());
+}
