@@ -27,7 +27,10 @@ fn folder(extra: &str) -> TempDir {
 fn the_rules_of_the_binary_are_in_order_tested_and_proved() {
     let dir = tempfile::tempdir().unwrap();
     let checked = json(dir.path(), &["policy", "check"]);
-    assert_eq!((&checked["ok"], &checked["tools"]), (&json!(true), &json!(55)));
+    // The gateway's own tools, and those of the demo's apps.
+    let own = portcullis_policies::own_tools().unwrap().len();
+    assert_eq!(checked["ok"], true);
+    assert!(checked["tools"].as_u64().unwrap() > u64::try_from(own).unwrap(), "{checked}");
     assert_eq!(json(dir.path(), &["policy", "test"])["passed"], true);
     run(dir.path(), &["policy", "prove", "--receipt", "receipt.json"]).well();
     let receipt = std::fs::read_to_string(dir.path().join("receipt.json")).unwrap();
