@@ -57,8 +57,8 @@ impl RuleSources {
             platform: embedded![
                 "rules/account.cedar",
                 "rules/action-type.cedar",
-                "rules/cache.cedar",
                 "rules/apps.cedar",
+                "rules/cache.cedar",
                 "rules/confirmation.cedar",
                 "rules/directory.cedar",
                 "rules/rbac.cedar",
