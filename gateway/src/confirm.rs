@@ -113,7 +113,7 @@ pub async fn reopen(
         return Err(Refusal::ConfirmationForeign("somebody else must confirm it"));
     }
     still_open(&pending)?;
-    never_ran(gateway, pending.asked.op).await?;
+    not_ended(gateway, pending.asked.op).await?;
     let call = stored_call(gateway, in_force, caller, (&pending, stored)).await?;
     if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         return Err(decided_meanwhile(gateway, caller, id).await);
@@ -233,18 +233,27 @@ fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
     }
 }
 
+/// Refused answers are records of the operation too, and whoever sends many of them must not push the one that counts
+/// out of sight.
+const ALL_RECORDS: u64 = u32::MAX as u64;
+
 /// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
-/// hand, runs nothing twice.
-async fn never_ran(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
+/// hand, runs nothing twice and nothing that was cancelled.
+async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
     let settings = gateway.settings.clone();
     let told = tokio::task::spawn_blocking(move || {
-        let query = Query { op: Some(op), ..Query::default() };
+        let query = Query { op: Some(op), limit: Some(ALL_RECORDS), ..Query::default() };
         ledgers::reader(&settings)?.rows(&query).map_err(ledgers::LedgerError::from)
     });
     let rows = told.await.map_err(unavailable)?.map_err(unavailable)?;
-    match rows.iter().any(|row| row.record.kind == Kind::Intent) {
-        true => Err(Refusal::ConfirmationUsed(ConfirmationState::Executed.to_string())),
-        false => Ok(()),
+    let ended = rows.iter().find_map(|row| match row.record.kind {
+        Kind::Intent => Some(ConfirmationState::Executed),
+        _ if row.text(&["res", "status"]) == "cancelled" => Some(ConfirmationState::Cancelled),
+        _ => None,
+    });
+    match ended {
+        Some(end) => Err(Refusal::ConfirmationUsed(end.to_string())),
+        None => Ok(()),
     }
 }
 

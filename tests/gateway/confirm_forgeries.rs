@@ -88,6 +88,26 @@ async fn of_the_state_runs_nothing_twice() {
 }
 
 #[tokio::test]
+async fn of_the_state_brings_nothing_back_whatever_else_is_on_record() {
+    let (gate, upstream) = start().await;
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200);
+    // More refused answers than a question to the ledger shows when nobody says how many.
+    for _ in 0..110 {
+        assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_USED");
+    }
+    forge(&gate, &id, "state = 'pending', decided_by = NULL");
+    assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_USED");
+    assert_eq!(upstream.seen().len(), 1);
+
+    let id = ask(&gate, "ana", "note-2").await.confirmation();
+    assert_eq!(gate.decide("ana", &id, "cancel").await.status, 200);
+    forge(&gate, &id, "state = 'pending', decided_by = NULL");
+    assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_USED");
+    assert_eq!(upstream.seen().len(), 1, "what was cancelled stays cancelled");
+}
+
+#[tokio::test]
 async fn and_a_change_of_the_tool_is_a_change_of_what_was_shown() {
     let upstream = Upstream::start();
     let mut gate = Deployment::builder().notes(&upstream).start().await;
