@@ -1,14 +1,12 @@
 //! What would run is shown to a person on a page that works on a phone, without a script and by keyboard ...
 
 use std::path::Path;
-use std::process::Stdio;
 
 use harness::people::person;
 use harness::{Answer, Deployment, Upstream, Value, json};
 use reqwest::Method;
-use tokio::io::AsyncWriteExt as _;
 
-use crate::parts::{ours, part};
+use crate::parts::{browser, part};
 
 const COOKIE: &str = "portcullis_session";
 const MARKUP: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>";
@@ -19,19 +17,7 @@ async fn browse(gate: &Deployment, (width, height): (u32, u32), steps: Value) ->
         "module": part("npm/node_modules/playwright-core/package.json"), "profile": profile.path(),
         "viewport": { "width": width, "height": height }, "url": gate.url(), "steps": steps,
     });
-    let mut child = tokio::process::Command::new("node")
-        .arg(ours("clients/confirm_page.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(plan.to_string().as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON of the browser")
+    browser("clients/confirm_page.mjs", &plan).await
 }
 
 /// Where pictures of the pages go; set `PORTCULLIS_SHOTS` to a folder to keep and look at them.

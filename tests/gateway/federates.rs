@@ -8,9 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use harness::{Answer, Deployment, Upstream, Value, json};
 use reqwest::Method;
-use tokio::io::AsyncWriteExt as _;
 
-use crate::parts::{ours, part};
+use crate::parts::{browser, ours, part};
 
 const SECRET: &str = "planted-client-secret-of-the-gateway";
 
@@ -294,19 +293,7 @@ async fn sign_in_with_a_real_browser_and_come_to_a_page_of_the_gateway() {
         "profile": profile.path(), "url": gate.url(), "login": "staff-2",
         "begin": "/v1/auth/login/corp?next=/ext/notes/secrets",
     });
-    let mut child = tokio::process::Command::new("node")
-        .arg(ours("clients/oidc_sign_in.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(plan.to_string().as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let seen = browser("clients/oidc_sign_in.mjs", &plan).await;
     assert!(seen["between"]["text"].as_str().unwrap().contains("You are signed in"), "{seen}");
     // The session is the person's: the page is not the sign-in.
     let url = seen["url"].as_str().unwrap();

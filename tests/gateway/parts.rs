@@ -152,6 +152,23 @@ pub(crate) async fn python_of(venv: &str, args: &[&str], input: &str) -> String 
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs a script of this folder that drives a real browser by a plan; gives the JSON that it prints.
+pub(crate) async fn browser(script: &str, plan: &Value) -> Value {
+    let mut child = tokio::process::Command::new("node")
+        .arg(ours(script))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("node is installed");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(plan.to_string().as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON of the browser")
+}
+
 /// Waits for what must come.
 ///
 /// Panics with `what` when it does not.

@@ -1,11 +1,7 @@
 //! The consent and the sign-in of a program in Debian's chromium, by keyboard only.
 
-use std::process::Stdio;
-
-use tokio::io::AsyncWriteExt as _;
-
 use super::*;
-use crate::parts::{free_port, ours, part};
+use crate::parts::{browser, free_port, part};
 
 const EVIL_NAME: &str = "<img src=x onerror=alert(1)><h1>Approved</h1><script>alert(2)</script>";
 
@@ -33,19 +29,7 @@ async fn walk(
         "viewport": viewport, "open": open, "port": port, "shot": first,
         "steps": [{ "keys": sign_in, "shot": second }, { "keys": decision, "shot": third }],
     });
-    let mut child = tokio::process::Command::new("node")
-        .arg(ours("clients/consent_page.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(plan.to_string().as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON of the browser");
+    let said = browser("clients/consent_page.mjs", &plan).await;
     assert_eq!(said["complaints"], json!([]), "the browser complains of nothing");
     for step in said["seen"].as_array().unwrap() {
         assert_eq!(step["scrolls"], false, "{}", step["url"]);

@@ -1,16 +1,14 @@
 //! The same pages in Debian's chromium, through Playwright.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use harness::people::person;
 use harness::{Deployment, Value, json};
 use reqwest::Method;
-use tokio::io::AsyncWriteExt as _;
 
 use super::{CANARY, COOKIE, PAGE, gate, hides_the_canary};
-use crate::parts::{ours, part};
+use crate::parts::{browser, part};
 
 /// Takes steps in a fresh browser; see `tests/clients/secrets_page.mjs`.
 async fn browse(gate: &Deployment, javascript: bool, viewport: Value, steps: Value) -> Value {
@@ -20,19 +18,7 @@ async fn browse(gate: &Deployment, javascript: bool, viewport: Value, steps: Val
         "profile": profile.path(), "javascript": javascript, "viewport": viewport,
         "url": gate.url(), "steps": steps,
     });
-    let mut child = tokio::process::Command::new("node")
-        .arg(ours("clients/secrets_page.mjs"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("node is installed");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(plan.to_string().as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON of the browser")
+    browser("clients/secrets_page.mjs", &plan).await
 }
 
 fn sign_in() -> Value {
