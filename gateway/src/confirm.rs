@@ -21,11 +21,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
-use portcullis_audit::{Kind, Query};
+use portcullis_audit::{Kind, Query, crash_point};
 use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::answer::{Asked, Told};
@@ -84,6 +85,7 @@ pub async fn ask(
     let stored = Stored { facts: facts(&new), args: BASE64.encode(call.bytes()), forward };
     new.sealed_args = seal(gateway, &id, &new, &stored).await?;
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
+    crash_point!("confirm_after_question");
     trail.confirmation(&id);
     record::asked(gateway, trail).await?;
     let pending = directory::Confirmation::fresh(id, new);
@@ -115,10 +117,12 @@ pub async fn reopen(
     still_open(&pending)?;
     not_ended(gateway, pending.asked.op).await?;
     let call = stored_call(gateway, in_force, caller, (&pending, stored)).await?;
+    crash_point!("confirm_before_claim");
     if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         return Err(decided_meanwhile(gateway, caller, id).await);
     }
     trail.claimed();
+    crash_point!("confirm_after_claim");
     Ok((call, Confirmation { given: true, by_other: false }))
 }
 
@@ -131,6 +135,7 @@ pub async fn settle(gateway: &Gateway, trail: &Trail) {
         // It stays `executing`, which nobody can claim again: it can't run twice.
         tracing::error!(%id, %fault, "a confirmation could not be settled");
     }
+    crash_point!("confirm_after_settle");
 }
 
 /// Cancels a pending confirmation of the caller's own.
@@ -151,6 +156,7 @@ pub async fn cancel(
     still_open(&pending)?;
     match gateway.directory.cancel_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         true => {
+            crash_point!("confirm_after_cancel");
             record::cancelled(gateway, trail).await?;
             Ok(Told::Cancelled(id.to_owned()))
         }
@@ -237,15 +243,21 @@ fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
 /// out of sight.
 const ALL_RECORDS: u64 = u32::MAX as u64;
 
+/// How many look into the ledger at once: each has a connection of its own while it looks, and a crowd that answers one
+/// question must not use up those of the database.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+
 /// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
-/// hand, runs nothing twice and nothing that was cancelled.
+/// hand, runs nothing twice, nothing that was cancelled and nothing of which no record says that it was asked.
 async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
     let settings = gateway.settings.clone();
+    let place = LOOKS.acquire().await.map_err(unavailable)?;
     let told = tokio::task::spawn_blocking(move || {
         let query = Query { op: Some(op), limit: Some(ALL_RECORDS), ..Query::default() };
         ledgers::reader(&settings)?.rows(&query).map_err(ledgers::LedgerError::from)
     });
     let rows = told.await.map_err(unavailable)?.map_err(unavailable)?;
+    drop(place);
     let ended = rows.iter().find_map(|row| match row.record.kind {
         Kind::Intent => Some(ConfirmationState::Executed),
         _ if row.text(&["res", "status"]) == "cancelled" => Some(ConfirmationState::Cancelled),
@@ -253,7 +265,8 @@ async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
     });
     match ended {
         Some(end) => Err(Refusal::ConfirmationUsed(end.to_string())),
-        None => Ok(()),
+        None if rows.iter().any(|row| row.text(&["res", "status"]) == "asked") => Ok(()),
+        None => Err(Refusal::ConfirmationChanged("the record of the question")),
     }
 }
 

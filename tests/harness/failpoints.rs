@@ -13,6 +13,21 @@ pub const PLACES: [&str; 9] = [
     "after_outcome_before_reply",
 ];
 
+/// Every crash point at a change of state of a confirmation, in its order; the last one is when it is cancelled.
+pub const CONFIRMATION: [&str; 11] = [
+    "confirm_after_question",
+    "confirm_before_claim",
+    "confirm_after_claim",
+    "before_intent",
+    "after_intent_before_dispatch",
+    "dispatch_before_send",
+    "dispatch_after_send_before_reply",
+    "after_dispatch_before_outcome",
+    "after_outcome_before_reply",
+    "confirm_after_settle",
+    "confirm_after_cancel",
+];
+
 /// Every crash point on the way of a rotation of the key-encryption key, in its order.
 pub const ROTATION: [&str; 4] = [
     "vault_rotate_made",

@@ -94,6 +94,14 @@ impl Deployment {
         token
     }
 
+    /// Takes over a person with the session of another replica of the same deployment.
+    pub async fn adopt(&self, other: &Self, name: &str) {
+        let token = other.token(name).await;
+        self.tokens.lock().await.insert(name.to_owned(), token);
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        members.insert(name.to_owned(), other.user_id(name));
+    }
+
     /// Lets the next call of a person sign in again.
     pub async fn forget_token(&self, name: &str) {
         self.tokens.lock().await.remove(name);
