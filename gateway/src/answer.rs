@@ -87,6 +87,9 @@ pub struct Asked {
     /// For a proxied call: method, target, and length and SHA-256 of the body that would be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Value>,
+    /// JSON pointers into the arguments: what the tool's schema says is a secret, which no screen shows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// SHA-256 (hex) over tool name and exact argument bytes.
     pub hash: String,
     /// RFC 3339, UTC.

@@ -13,8 +13,9 @@
 
 mod card;
 
-pub use card::{Line, Lines};
+pub use card::{Line, Lines, secrets_of};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,7 +23,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
 use portcullis_audit::{Kind, Query, crash_point};
-use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, Wants};
+use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, ToolName, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -89,7 +90,8 @@ pub async fn ask(
     trail.confirmation(&id);
     record::asked(gateway, trail).await?;
     let pending = directory::Confirmation::fresh(id, new);
-    let asked = shown(&pending, call.bytes(), request)?;
+    let mut asked = shown(&pending, call.bytes(), request)?;
+    asked.secrets = secrets_of(&call.tool().spec.input_schema, call.args());
     Ok(Told::AskFirst(Box::new(asked)))
 }
 
@@ -357,7 +359,18 @@ async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<A
     let stored = open(gateway, &found).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
-    shown(&found, &args, request)
+    let mut asked = shown(&found, &args, request)?;
+    asked.secrets = secrets(gateway, &found.asked.tool, &asked.arguments);
+    Ok(asked)
+}
+
+/// Where the tool says that secrets are; of one that is gone nothing is known.
+fn secrets(gateway: &Gateway, name: &ToolName, arguments: &Value) -> Vec<String> {
+    let (app, function) = (name.app().as_str(), name.function());
+    let own = gateway.own.tool(app, function).map(|(_, tool)| Arc::clone(tool));
+    let tool =
+        own.or_else(|| gateway.in_force().ok().and_then(|now| now.catalogue.tool(name).cloned()));
+    tool.map(|tool| secrets_of(&tool.spec.input_schema, arguments)).unwrap_or_default()
 }
 
 fn shown(
@@ -385,6 +398,7 @@ fn shown(
         arguments: serde_json::from_slice(args).map_err(unavailable)?,
         arguments_text: String::from_utf8(args.to_vec()).map_err(unavailable)?,
         request,
+        secrets: Vec::new(),
         hash: hex::encode(asked.args_digest),
         created_at: time(found.created_ms)?,
         expires_at: time(asked.expires_ms)?,

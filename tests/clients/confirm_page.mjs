@@ -40,11 +40,13 @@ async function take(step) {
   for (const key of step.press ?? []) await page.keyboard.press(key);
   await page.waitForLoadState("load");
   if (step.shot) await page.screenshot({ path: step.shot, fullPage: true });
+  const values = [];
+  for (const value of (await page.locator(".values dd").all()).slice(0, 40)) values.push(await value.boundingBox());
   const box = page.viewportSize();
   const width = await page.locator("html").evaluate((html) => html.scrollWidth).catch(() => box.width);
   return {
     url: page.url(), text: await page.locator("body").innerText(), html: await page.content(),
-    tree: await page.locator("body").ariaSnapshot(), focus: await focused(), scrolls: width > box.width,
+    tree: await page.locator("body").ariaSnapshot(), focus: await focused(), scrolls: width > box.width, values,
   };
 }
 

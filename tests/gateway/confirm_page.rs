@@ -171,3 +171,68 @@ async fn a_framed_forged_or_foreign_answer_is_refused() {
     assert!(again.header("location").ends_with("?refused=CONFIRMATION_USED"), "{again:?}");
     assert_eq!(upstream.seen().len(), 1, "once");
 }
+
+/// A tool that takes any values, one of which it calls a secret.
+async fn waiting_with(values: Value) -> (Deployment, Upstream, Answer) {
+    let upstream = Upstream::start();
+    let mut manifest: Value = serde_json::from_str(harness::MANIFEST).unwrap();
+    let tool = manifest["tools"].as_array_mut().unwrap().last_mut().unwrap();
+    tool["params_schema"] = json!({
+        "type": "object", "properties": { "answer": { "type": "string", "writeOnly": true } },
+    });
+    let gate = Deployment::builder().notes(&upstream).file("notes.json", &manifest.to_string());
+    let gate = gate.start().await;
+    let asked = gate.call("ana", "notes", "delete_note", values).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    (gate, upstream, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_pushes_a_value_out_of_sight() {
+    let name = "n".repeat(180);
+    let (gate, _upstream, asked) = waiting_with(json!({
+        name: "filler", "w".repeat(2_000): "filler", "to": "mallory", "amount": 9_999, "password": "hunter2",
+        "answer": "forty-two",
+    }))
+    .await;
+    let steps = json!([{ "open": format!("/confirm/{}", asked.confirmation()) }, sign_in("ana"),
+        { "shot": shot(&gate, "confirm-wide-name.png") }]);
+    for size in [(390, 800), (1280, 900)] {
+        let said = browse(&gate, size, steps.clone()).await;
+        let seen = &said["seen"][2];
+        assert_eq!(seen["scrolls"], false, "{size:?}");
+        let values = seen["values"].as_array().unwrap();
+        assert_eq!(values.len(), 6, "{seen}");
+        for value in values {
+            let (x, width) = (value["x"].as_f64().unwrap(), value["width"].as_f64().unwrap());
+            assert!(
+                x >= 0.0 && width > 100.0 && x + width <= f64::from(size.0),
+                "{size:?} {value}"
+            );
+        }
+        let text = seen["text"].as_str().unwrap();
+        for wanted in
+            ["\"mallory\"", "9999", "hidden: 7 characters", "hidden: 9 characters", "Show it"]
+        {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(!text.contains("hunter2"), "it is there for who opens it, and not before: {text}");
+        let html = seen["html"].as_str().unwrap();
+        assert!(html.contains("hunter2") && !html.contains("forty-two"), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_shown_whole_is_not_offered_to_be_confirmed() {
+    let mut values: Vec<(String, Value)> =
+        (0..500).map(|n| (format!("filler{n}"), json!(n))).collect();
+    values.push(("to".to_owned(), json!("mallory")));
+    let (gate, _upstream, asked) = waiting_with(values.into_iter().collect()).await;
+    let shown = page(&gate, "ana", &format!("/confirm/{}", asked.confirmation())).await.text();
+    assert!(shown.contains("And 1 more values"), "{shown}");
+    assert!(
+        shown.contains("can't be confirmed here") && !shown.contains("value=\"confirm\""),
+        "{shown}"
+    );
+    assert!(shown.contains("value=\"cancel\""), "{shown}");
+}

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::client::{Client, Credential};
 use super::{block_on, print, records};
-use crate::confirm::Lines;
+use crate::confirm::{Line, Lines};
 
 /// Arguments of `portcullis confirm`.
 #[derive(Debug, Args)]
@@ -66,6 +66,8 @@ struct Pending {
     arguments_text: String,
     #[serde(default)]
     request: Option<Value>,
+    #[serde(default)]
+    secrets: Vec<String>,
     hash: String,
     expires_at: String,
     rules: Vec<String>,
@@ -97,6 +99,12 @@ enum ConfirmError {
     #[error("the gateway's answer is none that this program knows")]
     #[diagnostic(help("is it a gateway of the same version?"))]
     Unknown(#[source] serde_json::Error),
+    /// Too many values.
+    #[error("not all values are shown, so nobody can say yes to them here")]
+    #[diagnostic(help(
+        "ask for it with fewer values at a time, or let a program that has read all of them confirm it by the API"
+    ))]
+    NotAllShown,
     /// Nobody can be asked.
     #[error("there is no terminal to ask at")]
     #[diagnostic(help("add --yes or --no"))]
@@ -121,8 +129,10 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
     if !hash_is_right {
         return Err(ConfirmError::Hash);
     }
+    let lines = Lines::with_secrets(pending.arguments_text.as_bytes(), &pending.secrets)
+        .map_err(ConfirmError::Unknown)?;
     if !args.json {
-        show(&pending)?;
+        show(&pending, &lines);
     }
     let waits = pending.state == "pending";
     let verb = match (args.yes, args.no) {
@@ -139,6 +149,9 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
     if verb.is_empty() {
         print::line("nothing was answered");
         return Ok(ExitCode::SUCCESS);
+    }
+    if verb == "confirm" && lines.more > 0 {
+        return Err(ConfirmError::NotAllShown);
     }
     let path = format!("/v1/confirmations/{}/{verb}", client::segment(id));
     told(&client.post(&path, &json!({})).await?, args.json)
@@ -180,7 +193,7 @@ async fn list(client: &Client, json: bool) -> Result<ExitCode, ConfirmError> {
 
 /// Every value, with what a screen would hide shown by its number; nothing that the gateway says reaches the terminal
 /// otherwise.
-fn show(pending: &Pending) -> Result<(), ConfirmError> {
+fn show(pending: &Pending, lines: &Lines) {
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let line = |what: &str, value: &str| print::line(format_args!("{what:<12}{}", plain(value)));
     line("what", &format!("{}/{} ({})", pending.app, pending.function, pending.action_type));
@@ -190,14 +203,8 @@ fn show(pending: &Pending) -> Result<(), ConfirmError> {
     if let Some(request) = &pending.request {
         line("request", &request.to_string());
     }
-    let lines = Lines::of(pending.arguments_text.as_bytes()).map_err(ConfirmError::Unknown)?;
     for one in &lines.lines {
-        let name = if one.name.is_empty() { "(all)" } else { &one.name };
-        let shown = one.shown.replace('\n', "\n            ");
-        print::line(format_args!("  {name} = {shown}"));
-        if let Some(note) = &one.note {
-            print::line(format_args!("            ({note})"));
-        }
+        print::line(told_of(one));
     }
     if lines.more > 0 {
         print::line(format_args!("  and {} more values that are not shown", lines.more));
@@ -206,7 +213,14 @@ fn show(pending: &Pending) -> Result<(), ConfirmError> {
     if pending.by_other {
         print::line("somebody else has to confirm this");
     }
-    Ok(())
+}
+
+/// One value; the lines of a text begin with a bar, so that none looks like another value.
+fn told_of(line: &Line) -> String {
+    let name = if line.name.is_empty() { "(all)" } else { &line.name };
+    let note = line.note.iter().map(|note| format!("\n            ({note})"));
+    let shown = line.shown.replace('\n', "\n            | ");
+    format!("  {name} = {shown}{}", note.collect::<String>())
 }
 
 fn hash(pending: &Pending) -> Option<String> {
@@ -259,6 +273,7 @@ mod tests {
             action_type: "destructive".into(),
             arguments_text: text.into(),
             request: None,
+            secrets: vec![],
             hash: hex::encode(digest),
             expires_at: String::new(),
             rules: vec![],
@@ -267,5 +282,15 @@ mod tests {
         assert_eq!(hash(&pending).as_ref(), Some(&pending.hash));
         pending.arguments_text = text.replace("note-1", "note-2");
         assert_ne!(hash(&pending).as_ref(), Some(&pending.hash));
+    }
+
+    #[test]
+    fn no_value_looks_like_another_one_in_a_terminal() {
+        let forged = br#"{"a\n  to = \"ana\"":"x\n  amount = 1\r\u001b[2K"}"#;
+        let lines = Lines::of(forged).unwrap().lines;
+        assert_eq!(
+            told_of(&lines[0]),
+            "  \"a\\n  to = \\\"ana\\\"\" = \"x\\n\n            |   amount = 1\\r\\u{1b}[2K\""
+        );
     }
 }

@@ -1,38 +1,35 @@
 //! What a person is shown of the bytes that would run: every value readable, in the order and the spelling that was
 //! sent, and nothing that looks like something else.
 //!
-//! Read from the exact bytes, not from a parsed value: `1e2` stays `1e2`, and 2^53 + 1 keeps its last digit. A text
-//! shows the characters that a screen would hide or turn around by their numbers. What looks like a secret is hidden
-//! and what is very long is cut; the hash of the call covers both whole.
+//! Read from the exact bytes, not from a parsed value: `1e2` stays `1e2`, and 2^53 + 1 keeps its last digit. Texts stand
+//! between quotes, and so do names that are no plain words; what a screen would hide or turn around is shown by its
+//! number ([`spelled`]). A text that holds JSON is shown value by value like the rest. Secrets are hidden behind their
+//! length and the beginning of their SHA-256 ([`masked`]); what is very long is cut and hashed. The hash of the call
+//! covers all of it.
 //!
-//! INVARIANT: no two different byte strings of one call have the same hash and none is shown as another
-//! (`what_hides_or_turns_text_is_shown_by_its_number`, `numbers_keep_their_spelling`).
+//! INVARIANT: two different calls of one tool are never shown alike (`no_two_values_are_shown_alike`).
+//! INVARIANT: what is shown is bounded, and so is the work for what is not (`what_is_not_shown_costs_nothing`).
+
+mod masked;
+mod spelled;
 
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+
+pub use masked::secrets_of;
 
 /// Lines that are shown; a call with more says how many there are.
 const MAX_LINES: usize = 500;
 /// Characters of a value that are shown.
 const MAX_SHOWN: usize = 2_000;
-/// Parts of names whose values are hidden.
-const SECRET_WORDS: [&str; 11] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "credential",
-    "private_key",
-    "authorization",
-    "pin_code",
-];
+/// How deep values may be in each other; the door for calls lets in less.
+const MAX_DEPTH: usize = 100;
+/// Hex digits of a hidden value's SHA-256 that are shown: enough to see that two are the same.
+const MASK_DIGITS: usize = 16;
 
 /// One value, as a person reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,9 +38,12 @@ pub struct Line {
     pub name: String,
     /// What is shown of it.
     pub shown: String,
-    /// Why not all of it is shown, with what there is to compare it by.
+    /// Why not all of it is shown, with what there is to compare it by; and what looks like something else in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What only its name hides, for who asks to see it.
+    #[serde(skip)]
+    pub hidden: Option<String>,
 }
 
 /// All values of the arguments, as many as are shown, and how many more there are.
@@ -51,7 +51,7 @@ pub struct Line {
 pub struct Lines {
     /// In the order in which they were sent.
     pub lines: Vec<Line>,
-    /// How many are not shown.
+    /// How many are not shown; then nobody can say yes to what they see.
     pub more: usize,
 }
 
@@ -61,100 +61,224 @@ impl Lines {
     /// # Errors
     /// When they are not.
     pub fn of(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut lines = Self::default();
-        lines.add(String::new(), serde_json::from_slice(bytes)?)?;
-        Ok(lines)
+        Self::with_secrets(bytes, &[])
     }
 
-    fn add(&mut self, name: String, raw: &RawValue) -> Result<(), serde_json::Error> {
+    /// The values in these bytes, of which the tool says which are secrets, by JSON pointers as [`secrets_of`] gives.
+    ///
+    /// # Errors
+    /// When the bytes are no JSON.
+    pub fn with_secrets(bytes: &[u8], secrets: &[String]) -> Result<Self, serde_json::Error> {
+        let mut secrets = secrets.to_vec();
+        secrets.sort();
+        let mut walk = Walk { secrets: &secrets, ..Walk::default() };
+        walk.value(serde_json::from_slice(bytes)?, Mask::None, 0)?;
+        Ok(walk.told)
+    }
+}
+
+/// Why a value is hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mask {
+    None,
+    ByName,
+    BySchema,
+}
+
+#[derive(Default)]
+struct Walk<'s> {
+    told: Lines,
+    /// The name of where it is, spelled.
+    path: String,
+    /// The same as a JSON pointer; kept only where there are any.
+    pointer: String,
+    secrets: &'s [String],
+}
+
+impl Walk<'_> {
+    fn value(&mut self, raw: &RawValue, mask: Mask, depth: usize) -> Result<(), serde_json::Error> {
+        if depth > MAX_DEPTH {
+            return Err(serde_json::Error::custom("nested too deeply"));
+        }
+        let mask = if self.is_secret_place() { Mask::BySchema } else { mask };
         let text = raw.get();
         match text.as_bytes().first() {
             Some(b'{') => {
                 let members: Members<'_> = serde_json::from_str(text)?;
                 if members.0.is_empty() {
-                    self.push(name, "{} (nothing)".to_owned(), None);
-                    return Ok(());
+                    self.push(|| "{} (nothing)".to_owned(), None);
                 }
-                for (member, value) in members.0 {
-                    let member = visible(&member);
-                    let name = if name.is_empty() { member } else { format!("{name}.{member}") };
-                    self.add(name, value)?;
-                }
+                self.members(members, mask, depth)
             }
             Some(b'[') => {
                 let items: Items<'_> = serde_json::from_str(text)?;
                 if items.0.is_empty() {
-                    self.push(name, "[] (empty list)".to_owned(), None);
-                    return Ok(());
+                    self.push(|| "[] (empty list)".to_owned(), None);
                 }
-                for (index, item) in items.0.into_iter().enumerate() {
-                    self.add(format!("{name}[{index}]"), item)?;
-                }
+                self.items(items, mask, depth)
+            }
+            Some(b'"') if self.is_full() => {
+                self.told.more = self.told.more.saturating_add(1);
+                Ok(())
             }
             Some(b'"') => {
                 let value: String = serde_json::from_str(text)?;
-                let (shown, note) = shown(&name, &value);
-                self.push(name, shown, note);
+                if mask == Mask::None && self.inner_json(&value, depth) {
+                    return Ok(());
+                }
+                self.text(&value, mask);
+                Ok(())
             }
             // Numbers, `true`, `false` and `null`, as they were written.
             _ => {
-                let (shown, note) = shown(&name, text);
-                self.push(name, shown, note);
+                self.literal(text, mask);
+                Ok(())
             }
+        }
+    }
+
+    fn members(
+        &mut self,
+        all: Members<'_>,
+        mask: Mask,
+        depth: usize,
+    ) -> Result<(), serde_json::Error> {
+        for (member, value) in all.0 {
+            let mask = match mask {
+                Mask::None if masked::is_secret_name(&member) => Mask::ByName,
+                mask => mask,
+            };
+            let before = (self.path.len(), self.pointer.len());
+            self.enter(|path| {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&spelled::name(&member));
+            });
+            self.step(|| masked::step(&member));
+            self.value(value, mask, depth.saturating_add(1))?;
+            self.leave(before);
         }
         Ok(())
     }
 
-    fn push(&mut self, name: String, shown: String, note: Option<String>) {
-        if self.lines.len() < MAX_LINES {
-            self.lines.push(Line { name, shown, note });
-        } else {
-            self.more += 1;
+    fn items(&mut self, all: Items<'_>, mask: Mask, depth: usize) -> Result<(), serde_json::Error> {
+        for (index, item) in all.0.into_iter().enumerate() {
+            let before = (self.path.len(), self.pointer.len());
+            self.enter(|path| path.push_str(&format!("[{index}]")));
+            self.step(|| index.to_string());
+            self.value(item, mask, depth.saturating_add(1))?;
+            self.leave(before);
+        }
+        Ok(())
+    }
+
+    /// Shows a text that holds JSON value by value, so that what it hides is hidden and what it says is read; the hash
+    /// stands for its spelling.
+    fn inner_json(&mut self, value: &str, depth: usize) -> bool {
+        if !value.trim_start().starts_with(['{', '[']) {
+            return false;
+        }
+        let Ok(inner) = serde_json::from_str::<&RawValue>(value) else { return false };
+        let (lines, more, before) =
+            (self.told.lines.len(), self.told.more, (self.path.len(), self.pointer.len()));
+        let shown = || format!("JSON text, {} characters, as follows", value.chars().count());
+        self.push(shown, Some(format!("SHA-256 of the text {}", sha256(value))));
+        self.enter(|path| path.push_str("(text)"));
+        self.step(|| "(text)".to_owned());
+        let read = self.value(inner, Mask::None, depth.saturating_add(1));
+        self.leave(before);
+        if read.is_err() {
+            self.told.lines.truncate(lines);
+            self.told.more = more;
+        }
+        read.is_ok()
+    }
+
+    fn text(&mut self, value: &str, mask: Mask) {
+        if mask != Mask::None {
+            return self.hidden(value, mask, spelled::quoted(spelled::head(value, MAX_SHOWN)));
+        }
+        let count = value.chars().count();
+        let looks = spelled::looks(value);
+        if count <= MAX_SHOWN {
+            return self.push(|| spelled::quoted(value), looks);
+        }
+        let cut = format!("{MAX_SHOWN} of {count} characters; SHA-256 of all {}", sha256(value));
+        let note = looks.map_or_else(|| cut.clone(), |looks| format!("{cut}; {looks}"));
+        self.push(|| spelled::open_quoted(spelled::head(value, MAX_SHOWN)), Some(note));
+    }
+
+    fn literal(&mut self, text: &str, mask: Mask) {
+        if mask == Mask::BySchema {
+            return self.hidden(text, mask, String::new());
+        }
+        let count = text.chars().count();
+        if count <= MAX_SHOWN {
+            return self.push(|| text.to_owned(), None);
+        }
+        let note = format!("{MAX_SHOWN} of {count} digits; SHA-256 of all {}", sha256(text));
+        self.push(|| format!("{}…", spelled::head(text, MAX_SHOWN)), Some(note));
+    }
+
+    fn hidden(&mut self, value: &str, mask: Mask, spelled: String) {
+        let hash = sha256(value);
+        let hash = spelled::head(&hash, MASK_DIGITS);
+        let shown = format!("hidden: {} characters, SHA-256 {hash}…", value.chars().count());
+        let (why, spelled) = match mask {
+            Mask::BySchema => ("the app says that it is a secret", None),
+            _ => ("hidden because of its name", Some(spelled)),
+        };
+        self.push(|| shown, Some(why.to_owned()));
+        if let (Some(spelled), Some(line)) = (spelled, self.told.lines.last_mut()) {
+            line.hidden = Some(spelled);
         }
     }
-}
 
-fn shown(name: &str, value: &str) -> (String, Option<String>) {
-    let count = value.chars().count();
-    if is_secret(name) {
-        // No hash of its own: a short secret could be guessed by it.
-        return ("hidden".to_owned(), Some(format!("{count} characters; part of the hash below")));
-    }
-    if count <= MAX_SHOWN {
-        return (visible(value), None);
-    }
-    let cut: String = value.chars().take(MAX_SHOWN).collect();
-    let hash = hex::encode(Sha256::digest(value.as_bytes()));
-    (visible(&cut), Some(format!("{MAX_SHOWN} of {count} characters; SHA-256 of all {hash}")))
-}
-
-/// Whether the last name of the path says that its value is a secret.
-fn is_secret(path: &str) -> bool {
-    let last = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase().replace('-', "_");
-    SECRET_WORDS.iter().any(|word| last.contains(word))
-}
-
-/// The text with every character by its number that a screen hides, or by which it shows others elsewhere.
-fn visible(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if is_hidden(c) {
-            shown.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
-        } else {
-            shown.push(c);
+    /// Shows one more value; beyond the bound it is only counted, and nothing is made for it.
+    fn push(&mut self, shown: impl FnOnce() -> String, note: Option<String>) {
+        if self.is_full() {
+            self.told.more = self.told.more.saturating_add(1);
+            return;
         }
-        shown
-    })
+        let name = spelled::path(&self.path);
+        let cut = spelled::is_cut(&name)
+            .then(|| "the name is cut; ~ is followed by its SHA-256".to_owned());
+        let looks = spelled::looks(&name).map(|looks| format!("in the name, {looks}"));
+        let notes: Vec<String> = [note, cut, looks].into_iter().flatten().collect();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        self.told.lines.push(Line { name, shown: shown(), note, hidden: None });
+    }
+
+    fn is_full(&self) -> bool {
+        self.told.lines.len() >= MAX_LINES
+    }
+
+    fn is_secret_place(&self) -> bool {
+        self.secrets.binary_search(&self.pointer).is_ok()
+    }
+
+    fn enter(&mut self, part: impl FnOnce(&mut String)) {
+        if !self.is_full() {
+            part(&mut self.path);
+        }
+    }
+
+    fn step(&mut self, part: impl FnOnce() -> String) {
+        if !self.is_full() && !self.secrets.is_empty() {
+            self.pointer.push('/');
+            self.pointer.push_str(&part());
+        }
+    }
+
+    fn leave(&mut self, (path, pointer): (usize, usize)) {
+        self.path.truncate(path);
+        self.pointer.truncate(pointer);
+    }
 }
 
-/// Controls but line breaks and tabs, and what Unicode calls format characters: direction, joiners, tags, fillers.
-fn is_hidden(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 /// The members of an object in the order in which they were sent.
@@ -207,70 +331,4 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(json: &str) -> Vec<(String, String)> {
-        let lines = Lines::of(json.as_bytes()).unwrap();
-        lines.lines.into_iter().map(|line| (line.name, line.shown)).collect()
-    }
-
-    fn pairs(json: &str) -> Vec<String> {
-        lines(json).into_iter().map(|(name, shown)| format!("{name}={shown}")).collect()
-    }
-
-    #[test]
-    fn values_stand_in_the_order_in_which_they_were_sent() {
-        assert_eq!(
-            pairs(r#"{"z": 1, "a": {"y": [true, null], "b": "x"}, "e": {}, "l": []}"#),
-            ["z=1", "a.y[0]=true", "a.y[1]=null", "a.b=x", "e={} (nothing)", "l=[] (empty list)"]
-        );
-        assert_eq!(pairs("[1]"), ["[0]=1"]);
-        assert_eq!(pairs("{}"), ["={} (nothing)"]);
-    }
-
-    #[test]
-    fn numbers_keep_their_spelling() {
-        assert_eq!(
-            pairs(r#"{"a":1e2,"b":100,"c":9007199254740993,"d":1.10,"e":-0}"#),
-            ["a=1e2", "b=100", "c=9007199254740993", "d=1.10", "e=-0"]
-        );
-    }
-
-    #[test]
-    fn what_hides_or_turns_text_is_shown_by_its_number() {
-        assert_eq!(
-            pairs("{\"to\":\"a\\u202eb\",\"b\":\"x\\u0000\\u200b\",\"c\":\"two\\nlines\"}"),
-            ["to=a\\u{202e}b", "b=x\\u{0}\\u{200b}", "c=two\nlines"]
-        );
-        assert_eq!(pairs("{\"a\\u2066b\":1}"), ["a\\u{2066}b=1"]);
-        assert_eq!(
-            pairs("{\"t\":\"\\udb40\\udc41\"}"),
-            ["t=\\u{e0041}"],
-            "tags spell unseen words"
-        );
-        assert_eq!(pairs(r#"{"n":"né 日本 🙂"}"#), ["n=né 日本 🙂"]);
-    }
-
-    #[test]
-    fn what_looks_like_a_secret_is_hidden_and_what_is_long_is_cut() {
-        let json = r#"{"password":"hunter2","auth":{"X-Api-Key":"k"},"tokens":["t"],"note":"n"}"#;
-        let shown = pairs(json);
-        assert_eq!(
-            shown,
-            ["password=hidden", "auth.X-Api-Key=hidden", "tokens[0]=hidden", "note=n"]
-        );
-        let long = format!("{{\"text\":\"{}\"}}", "é".repeat(MAX_SHOWN + 1));
-        let line = Lines::of(long.as_bytes()).unwrap().lines.remove(0);
-        assert_eq!(line.shown.chars().count(), MAX_SHOWN);
-        let hash = hex::encode(Sha256::digest("é".repeat(MAX_SHOWN + 1)));
-        assert!(line.note.unwrap().ends_with(&hash));
-    }
-
-    #[test]
-    fn a_great_many_values_are_counted_and_not_all_shown() {
-        let json = serde_json::json!({ "a": vec![0; MAX_LINES + 7] }).to_string();
-        let lines = Lines::of(json.as_bytes()).unwrap();
-        assert_eq!((lines.lines.len(), lines.more), (MAX_LINES, 7));
-    }
-}
+mod tests;

@@ -110,7 +110,7 @@ pub(super) fn card(
     asked: &Asked,
     said: Said,
 ) -> Result<Response<Body>, Refusal> {
-    let lines = Lines::of(asked.arguments_text.as_bytes())
+    let lines = Lines::with_secrets(asked.arguments_text.as_bytes(), &asked.secrets)
         .map_err(|_| Refusal::ConfirmationChanged("the stored bytes"))?;
     let content = html! {
         (said.notice(asked.state))
@@ -121,7 +121,7 @@ pub(super) fn card(
             (arguments(&lines))
             @if let Some(request) = &asked.request { (proxied(request)) }
             p.soft { "Hash of the call (SHA-256):" br; code { (asked.hash) } }
-            (answers(token, asked))
+            (answers(token, asked, lines.more == 0))
         }
         p { a href="/confirm" { "All that waits for you" } }
     };
@@ -167,7 +167,7 @@ fn arguments(lines: &Lines) -> Markup {
             @for line in &lines.lines { (value(line)) }
         }
         @if lines.more > 0 {
-            p.bad { "And " (lines.more) " more values, which this page does not show. Confirm only what you know." }
+            p.bad { "And " (lines.more) " more values, which this page does not show." }
         }
     }
 }
@@ -175,7 +175,11 @@ fn arguments(lines: &Lines) -> Markup {
 fn value(line: &Line) -> Markup {
     html! {
         dt { @if line.name.is_empty() { "(all)" } @else { (line.name) } }
-        dd { pre { (line.shown) } @if let Some(note) = &line.note { small { (note) } } }
+        dd {
+            pre { (line.shown) }
+            @if let Some(note) = &line.note { small { (note) } }
+            @if let Some(hidden) = &line.hidden { details { summary { "Show it" } pre { (hidden) } } }
+        }
     }
 }
 
@@ -194,15 +198,19 @@ fn proxied(request: &serde_json::Value) -> Markup {
     }
 }
 
-fn answers(token: &str, asked: &Asked) -> Markup {
+/// The form; nobody says yes to what they do not see.
+fn answers(token: &str, asked: &Asked, all_is_shown: bool) -> Markup {
     if asked.state != ConfirmationState::Pending {
         return html! {};
     }
     html! {
         @if asked.by_other { p.warn { "Somebody else has to confirm this." } }
+        @if !all_is_shown {
+            p.warn { "This can't be confirmed here, because not all of it is shown. Ask for it with fewer values at a time, or let a program that has read all of them confirm it by the API." }
+        }
         form.answers method="post" action={ "/confirm/" (asked.confirmation_id) } {
             input type="hidden" name="csrf" value=(token);
-            @if !asked.by_other { button name="answer" value="confirm" { "Confirm: do this once" } }
+            @if all_is_shown && !asked.by_other { button name="answer" value="confirm" { "Confirm: do this once" } }
             button.danger name="answer" value="cancel" { "Cancel" }
         }
     }
