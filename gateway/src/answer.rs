@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::confirm::{Asker, ShownRequest};
 use crate::directory::ConfirmationState;
 use crate::limits::OverLimit;
 use crate::refusal::Refusal;
@@ -72,6 +73,11 @@ pub struct Asked {
     pub user_id: String,
     /// The asker's tenant.
     pub tenant_id: String,
+    /// On whose things it would work.
+    pub target_tenant: String,
+    /// The credential that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<Asker>,
     /// What would run, in one line.
     pub summary: String,
     /// The app.
@@ -84,9 +90,12 @@ pub struct Asked {
     pub arguments: Value,
     /// The exact argument bytes, which are what runs.
     pub arguments_text: String,
-    /// For a proxied call: method, target, and length and SHA-256 of the body that would be sent.
+    /// For a proxied call: what would be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<Value>,
+    pub request: Option<ShownRequest>,
+    /// SHA-256 (hex) over all of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<String>,
     /// JSON pointers into the arguments: what the tool's schema says is a secret, which no screen shows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,

@@ -11,9 +11,13 @@
 //! INVARIANT: who can write to the database can make nothing run that was not shown, and nothing twice
 //! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`).
 
+mod asker;
 mod card;
+mod request;
 
-pub use card::{Line, Lines, secrets_of};
+pub use asker::Asker;
+pub use card::{Line, Lines, secrets_of, spelled};
+pub use request::{ShownBody, ShownRequest};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +53,12 @@ struct Stored {
     args: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forward: Option<resolve::StoredRequest>,
+    /// Hash of that request, as it was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_hash: Option<String>,
+    /// With which credential it was asked, and by which door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asker: Option<Asker>,
 }
 
 /// Stores the call and gives the question that the caller is shown.
@@ -65,6 +75,8 @@ pub async fn ask(
     let id = directory::fresh_confirmation_id();
     let forward = call.store_forward(gateway.settings.server.limits.body_bytes).await?;
     let request = forward.as_ref().map(resolve::StoredRequest::shown);
+    let request_hash = request.as_ref().map(ShownRequest::hash);
+    let asker = Asker::of(gateway, caller, trail.channel()).await;
     let expires_ms = expiry(gateway, caller).await?;
     let mut new = NewConfirmation {
         op: trail.op(),
@@ -81,17 +93,20 @@ pub async fn ask(
         args_digest: *call.digest(),
         sealed_args: Vec::new(),
         summary: call.summary(),
+        created_ms: Timestamp::now().as_millisecond(),
         expires_ms,
     };
-    let stored = Stored { facts: facts(&new), args: BASE64.encode(call.bytes()), forward };
+    let (facts, args) = (facts(&new), BASE64.encode(call.bytes()));
+    let stored = Stored { facts, args, forward, request_hash, asker: Some(asker) };
     new.sealed_args = seal(gateway, &id, &new, &stored).await?;
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
     crash_point!("confirm_after_question");
     trail.confirmation(&id);
-    record::asked(gateway, trail).await?;
+    record::asked(gateway, trail, (&new.args_digest, stored.request_hash.as_deref())).await?;
     let pending = directory::Confirmation::fresh(id, new);
     let mut asked = shown(&pending, call.bytes(), request)?;
     asked.secrets = secrets_of(&call.tool().spec.input_schema, call.args());
+    asked.asked_by = stored.asker;
     Ok(Told::AskFirst(Box::new(asked)))
 }
 
@@ -307,6 +322,10 @@ async fn stored_call(
     if *call.digest() != pending.asked.args_digest {
         return Err(Refusal::ConfirmationChanged("the stored bytes"));
     }
+    // Another app's tenant, or another one of the asker's: the person was shown other things.
+    if *call.target_tenant() != pending.asked.target_tenant {
+        return Err(Refusal::ConfirmationChanged("the tenant"));
+    }
     if let Some(forward) = stored.forward {
         call.restore_forward(forward)?;
     }
@@ -324,6 +343,10 @@ async fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<St
     let stored: Stored = lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)?;
     if stored.facts != facts(asked) {
         return Err(Refusal::ConfirmationChanged("the stored question"));
+    }
+    let request_hash = stored.forward.as_ref().map(|forward| forward.shown().hash());
+    if stored.request_hash != request_hash {
+        return Err(Refusal::ConfirmationChanged("the stored request"));
     }
     Ok(stored)
 }
@@ -348,6 +371,9 @@ fn facts(asked: &NewConfirmation) -> Value {
         "tool_digest": hex::encode(asked.tool_digest),
         "action_type": asked.action_type,
         "target_tenant": asked.target_tenant.to_string(),
+        "target_id": asked.target_id,
+        "policy_digest": asked.policy_digest,
+        "created_ms": asked.created_ms,
         "wants": asked.wants,
         "rules": asked.rules,
         "args_digest": hex::encode(asked.args_digest),
@@ -360,6 +386,7 @@ async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<A
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
     let mut asked = shown(&found, &args, request)?;
+    asked.asked_by = stored.asker;
     asked.secrets = secrets(gateway, &found.asked.tool, &asked.arguments);
     Ok(asked)
 }
@@ -376,7 +403,7 @@ fn secrets(gateway: &Gateway, name: &ToolName, arguments: &Value) -> Vec<String>
 fn shown(
     found: &directory::Confirmation,
     args: &[u8],
-    request: Option<Value>,
+    request: Option<ShownRequest>,
 ) -> Result<Asked, Refusal> {
     let asked = &found.asked;
     let late = asked.expires_ms <= Timestamp::now().as_millisecond();
@@ -391,16 +418,20 @@ fn shown(
         state,
         user_id: asked.user_id.clone(),
         tenant_id: asked.tenant.to_string(),
-        summary: asked.summary.clone(),
+        target_tenant: asked.target_tenant.to_string(),
+        asked_by: None,
+        // Made from what the seal binds, and not from the column of that name.
+        summary: resolve::summary(&asked.tool, asked.action_type),
         app: asked.tool.app().to_string(),
         function: asked.tool.function().to_owned(),
         action_type: asked.action_type,
         arguments: serde_json::from_slice(args).map_err(unavailable)?,
         arguments_text: String::from_utf8(args.to_vec()).map_err(unavailable)?,
+        request_hash: request.as_ref().map(ShownRequest::hash),
         request,
         secrets: Vec::new(),
         hash: hex::encode(asked.args_digest),
-        created_at: time(found.created_ms)?,
+        created_at: time(asked.created_ms)?,
         expires_at: time(asked.expires_ms)?,
         rules: asked.rules.clone(),
         by_other: asked.wants == wants_word(Wants::ConfirmationByOther),

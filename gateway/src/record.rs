@@ -241,12 +241,18 @@ pub async fn secret_use(
     ledger.append(entry).await.map(|_| ()).map_err(audit_unavailable)
 }
 
-/// Records that the rules ask first; the question is released only when this is durable.
+/// Records that the rules ask first, and the hashes that are shown; the question is released only when this is durable.
 ///
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; the question then expires unseen.
-pub async fn asked(gateway: &Gateway, trail: &mut Trail) -> Result<(), Refusal> {
-    let record = decision(gateway, trail, "asked").await?;
+pub async fn asked(
+    gateway: &Gateway,
+    trail: &mut Trail,
+    (hash, request_hash): (&[u8; 32], Option<&str>),
+) -> Result<(), Refusal> {
+    let mut shown = vec![("shown_hash", hex::encode(hash))];
+    shown.extend(request_hash.map(|hash| ("shown_request_hash", hash.to_owned())));
+    let record = noted(gateway, trail, "asked", shown).await?;
     trail.recorded(&record);
     Ok(())
 }
@@ -276,7 +282,17 @@ pub async fn signed_out(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal>
 }
 
 async fn decision(gateway: &Gateway, trail: &Trail, status: &str) -> Result<Appended, Refusal> {
+    noted(gateway, trail, status, Vec::new()).await
+}
+
+async fn noted(
+    gateway: &Gateway,
+    trail: &Trail,
+    status: &str,
+    notes: Vec<(&str, String)>,
+) -> Result<Appended, Refusal> {
     let mut fields = trail.fields();
+    fields.note.extend(notes.into_iter().map(|(key, note)| (key.to_owned(), note)));
     fields.res = Some(ResultRef { status: status.to_owned(), error: None });
     let entry = Entry {
         tenant: trail.log(),

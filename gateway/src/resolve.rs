@@ -12,17 +12,19 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{HeaderName, Uri, header};
-use portcullis_kernel_adapter::{App, Catalogue, RouteRefusal, Tool, ToolState, call_digest};
+use http::{HeaderName, HeaderValue, Uri, header};
+use portcullis_kernel_adapter::{
+    App, Catalogue, RouteRefusal, Tool, ToolState, call_digest, only_for_upstream,
+};
 use portcullis_policies::{
-    AppId, Confirmation, PreparedPrincipal, Question, RequestFacts, TenantId, ToolName,
+    ActionType, AppId, Confirmation, PreparedPrincipal, Question, RequestFacts, TenantId, ToolName,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use sync_wrapper::SyncWrapper;
 use uuid::Uuid;
 
+use crate::confirm::ShownRequest;
 use crate::door::read_bytes;
 use crate::edge::StrictJson;
 use crate::gateway::Gateway;
@@ -165,31 +167,18 @@ pub enum Own {
 pub struct StoredRequest {
     method: String,
     target: String,
-    /// All that are no credential and no business of the connection; those the dispatcher filters.
+    /// Those that the service gets: no credential, and no business of the connection.
     headers: Vec<(String, String)>,
     body: String,
 }
 
-/// Headers that are never stored: they prove who asked, and who confirms proves that again.
-const NOT_STORED: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-];
-
 impl StoredRequest {
-    /// What the asker is shown of it.
+    /// What the asker is shown of it, and what its hash covers.
     #[must_use]
-    pub fn shown(&self) -> Value {
+    pub fn shown(&self) -> ShownRequest {
         let body = BASE64.decode(&self.body).unwrap_or_default();
-        json!({
-            "method": self.method,
-            "target": self.target,
-            "body_bytes": body.len(),
-            "body_sha256": hex::encode(Sha256::digest(&body)),
-        })
+        let line = (self.method.clone(), self.target.clone());
+        ShownRequest::new(line, self.headers.clone(), &body)
     }
 }
 
@@ -197,28 +186,28 @@ impl ToolCall {
     /// What would run, in one line.
     #[must_use]
     pub fn summary(&self) -> String {
-        let name = &self.tool.spec.name;
-        format!("{} of {} ({})", name.function(), name.app(), self.tool.spec.action_type)
+        summary(&self.tool.spec.name, self.tool.spec.action_type)
     }
 
     /// Reads the request of a proxied call whole, so that it can be stored; none for other calls.
     ///
     /// # Errors
-    /// [`Refusal::BodyTooLarge`]: what is confirmed has to be kept.
+    /// [`Refusal::BodyTooLarge`], and [`Refusal::MalformedRequest`] for a header that is no text: what is confirmed has
+    /// to be kept and shown.
     pub async fn store_forward(&mut self, limit: usize) -> Result<Option<StoredRequest>, Refusal> {
         let Some(request) = self.take_forward() else { return Ok(None) };
         let (parts, body) = request.into_parts();
         let body = read_bytes(body, limit).await?;
-        let kept = parts
-            .headers
-            .iter()
-            .filter(|(name, _)| !NOT_STORED.contains(*name) && name.as_str() != "x-api-key");
-        let headers = kept
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let mut kept = parts.headers;
+        let host = kept.remove(header::HOST);
+        only_for_upstream(&mut kept);
+        // The service gets it as the host that was asked.
+        let host = host.iter().map(|host| (&header::HOST, host));
+        let headers: Result<_, Refusal> = host.chain(&kept).map(kept_header).collect();
         Ok(Some(StoredRequest {
             method: parts.method.to_string(),
             target: parts.uri.to_string(),
-            headers: headers.collect(),
+            headers: headers?,
             body: BASE64.encode(&body),
         }))
     }
@@ -238,6 +227,21 @@ impl ToolCall {
         let request = request.body(axum::body::Body::from(body)).map_err(|_| changed())?;
         self.forward = Some(SyncWrapper::new(Box::new(request)));
         Ok(())
+    }
+}
+
+/// What would run, in one line, of a tool and its action type.
+#[must_use]
+pub fn summary(name: &ToolName, action: ActionType) -> String {
+    format!("{} of {} ({action})", name.function(), name.app())
+}
+
+fn kept_header((name, value): (&HeaderName, &HeaderValue)) -> Result<(String, String), Refusal> {
+    match value.to_str() {
+        Ok(value) => Ok((name.to_string(), value.to_owned())),
+        Err(_) => Err(Refusal::MalformedRequest(format!(
+            "this waits to be confirmed, and its header `{name}` can't be shown: send ASCII"
+        ))),
     }
 }
 

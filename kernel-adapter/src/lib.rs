@@ -81,5 +81,5 @@ pub use outcome::{Class, Outcome};
 pub use secret::{SecretDeclaration, SecretScope, WriteMode};
 pub use tool::{ActionSource, Tool, ToolDraft, ToolState};
 pub use transport::mcp::{DiscoverError, OnToolsChanged};
-pub use transport::proxy::{Exchange, Forwarded, Inbound, StreamEnd, Tally};
+pub use transport::proxy::{Exchange, Forwarded, Inbound, StreamEnd, Tally, only_for_upstream};
 pub use transport::{Body, BoxError};

@@ -41,6 +41,9 @@ async fn of_any_column_runs_nothing() {
         "target_tenant = 'imp_t_globex'".to_owned(),
         "rules = '[]'".to_owned(),
         "wants = 'nothing'".to_owned(),
+        "target_id = 'note-9'".to_owned(),
+        format!("policy_digest = '{}'", "00".repeat(32)),
+        "created_ms = created_ms - 60000".to_owned(),
     ] {
         let id = ask(&gate, "ana", "note-1").await.confirmation();
         forge(&gate, &id, &set);
@@ -119,6 +122,78 @@ async fn and_a_change_of_the_tool_is_a_change_of_what_was_shown() {
         before.replacen("\"action_type\": \"destructive\"", "\"action_type\": \"write\"", 1);
     assert_ne!(before, after);
     std::fs::write(&manifest, after).unwrap();
+    gate.restart().await;
+    let refused = gate.decide("ana", &id, "confirm").await;
+    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(upstream.seen().len(), 0);
+}
+
+/// What a forged column does is told of every column: a new one must find its place here.
+#[tokio::test]
+async fn of_what_is_not_bound_shows_nothing_else_either() {
+    let (gate, upstream) = start().await;
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    let path = format!("/v1/confirmations/{id}");
+    let before = gate.get_as("ana", &path).await.body;
+    let unread = [
+        "app = 'ledgers'",
+        "summary = 'Reads the weather'",
+        "decided_by = 'imp_u_x'",
+        "changed_ms = 7",
+    ];
+    for set in unread {
+        forge(&gate, &id, set);
+        assert_eq!(gate.get_as("ana", &path).await.body, before, "{set}");
+    }
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    let mut columns =
+        database.prepare("SELECT name FROM pragma_table_info('confirmations')").unwrap();
+    let columns: Vec<String> =
+        columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let unread = unread.map(|set| set.split(' ').next().unwrap());
+    for column in columns {
+        assert!(
+            unread.contains(&column.as_str()) || ELSEWHERE.contains(&column.as_str()),
+            "a forgery of `{column}` is tried by no test"
+        );
+    }
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200);
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+/// Columns that the other tests forge; the id and the tenant of the asker only find the row, and the seal binds them.
+const ELSEWHERE: [&str; 17] = [
+    "id",
+    "op",
+    "tenant_id",
+    "user_id",
+    "tool",
+    "target_tenant",
+    "target_id",
+    "wants",
+    "rules",
+    "policy_digest",
+    "args_digest",
+    "sealed_args",
+    "state",
+    "created_ms",
+    "expires_ms",
+    "tool_digest",
+    "action_type",
+];
+
+#[tokio::test]
+async fn and_a_change_of_the_apps_tenant_is_a_change_of_what_was_shown() {
+    let upstream = Upstream::start();
+    let mut gate = Deployment::builder().notes(&upstream).start().await;
+    gate.user_id("gil");
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    gate.stop();
+    let config = gate.dir().join("portcullis.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let after = before.replacen("[apps.notes]\n", "[apps.notes]\ntenant = \"imp_t_globex\"\n", 1);
+    assert_ne!(before, after);
+    std::fs::write(&config, after).unwrap();
     gate.restart().await;
     let refused = gate.decide("ana", &id, "confirm").await;
     assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");

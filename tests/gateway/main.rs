@@ -18,6 +18,7 @@ mod confirm_forgeries;
 mod confirm_kills;
 mod confirm_page;
 mod confirm_races;
+mod confirm_requests;
 mod confirms;
 mod coverage;
 mod device;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::client::{Client, Credential};
 use super::{block_on, print, records};
-use crate::confirm::{Line, Lines};
+use crate::confirm::{Asker, Line, Lines, ShownBody, ShownRequest, spelled};
 
 /// Arguments of `portcullis confirm`.
 #[derive(Debug, Args)]
@@ -65,7 +65,13 @@ struct Pending {
     action_type: String,
     arguments_text: String,
     #[serde(default)]
-    request: Option<Value>,
+    target_tenant: String,
+    #[serde(default)]
+    asked_by: Option<Asker>,
+    #[serde(default)]
+    request: Option<ShownRequest>,
+    #[serde(default)]
+    request_hash: Option<String>,
     #[serde(default)]
     secrets: Vec<String>,
     hash: String,
@@ -125,14 +131,17 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
     let Some(id) = &args.id else { return list(&client, args.json).await };
     let found = client.get(&format!("/v1/confirmations/{}", client::segment(id))).await?;
     let pending: Pending = serde_json::from_value(found).map_err(ConfirmError::Unknown)?;
-    let hash_is_right = hash(&pending).is_some_and(|hash| hash == pending.hash);
-    if !hash_is_right {
+    if !is_what_it_says(&pending) {
         return Err(ConfirmError::Hash);
     }
     let lines = Lines::with_secrets(pending.arguments_text.as_bytes(), &pending.secrets)
         .map_err(ConfirmError::Unknown)?;
+    let mut more = lines.more;
     if !args.json {
         show(&pending, &lines);
+    }
+    if let Some(request) = &pending.request {
+        more = more.saturating_add(sent(request, args.json));
     }
     let waits = pending.state == "pending";
     let verb = match (args.yes, args.no) {
@@ -150,7 +159,7 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
         print::line("nothing was answered");
         return Ok(ExitCode::SUCCESS);
     }
-    if verb == "confirm" && lines.more > 0 {
+    if verb == "confirm" && more > 0 {
         return Err(ConfirmError::NotAllShown);
     }
     let path = format!("/v1/confirmations/{}/{verb}", client::segment(id));
@@ -194,24 +203,58 @@ async fn list(client: &Client, json: bool) -> Result<ExitCode, ConfirmError> {
 /// Every value, with what a screen would hide shown by its number; nothing that the gateway says reaches the terminal
 /// otherwise.
 fn show(pending: &Pending, lines: &Lines) {
-    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
-    let line = |what: &str, value: &str| print::line(format_args!("{what:<12}{}", plain(value)));
     line("what", &format!("{}/{} ({})", pending.app, pending.function, pending.action_type));
     line("state", &pending.state);
     line("until", &pending.expires_at);
     line("rules", &pending.rules.join(", "));
-    if let Some(request) = &pending.request {
-        line("request", &request.to_string());
+    line("on", &format!("things of {}", pending.target_tenant));
+    if let Some(asker) = &pending.asked_by {
+        let name = asker.name.iter().map(|name| format!(" “{name}”")).collect::<String>();
+        line("asked by", &format!("{}{name} {}, by {}", asker.words(), asker.id, asker.channel));
     }
+    print_all(lines);
+    line("hash", &format!("{} (made here from these values)", pending.hash));
+    if pending.by_other {
+        print::line("somebody else has to confirm this");
+    }
+}
+
+/// What would be sent, and how many values of it are not shown.
+fn sent(request: &ShownRequest, json: bool) -> usize {
+    let (headers, body) = (request.header_lines(), request.body());
+    let more = match &body {
+        ShownBody::Values(lines) => headers.more.saturating_add(lines.more),
+        ShownBody::Nothing | ShownBody::Unreadable(_) => headers.more,
+    };
+    if json {
+        return more;
+    }
+    line("request", &format!("{} {}", request.method, request.target));
+    line("headers", "");
+    print_all(&headers);
+    let (bytes, kind) = (request.body_bytes, request.content_type());
+    line("body", &format!("{bytes} bytes of {kind}, SHA-256 {}", request.body_sha256));
+    match &body {
+        ShownBody::Values(lines) => print_all(lines),
+        ShownBody::Nothing => {}
+        ShownBody::Unreadable(why) => {
+            line("WARNING", &format!("what is sent can't be shown: {why}; know it by its hash"));
+        }
+    }
+    line("hash of it", &format!("{} (made here from this request)", request.hash()));
+    more
+}
+
+fn line(what: &str, value: &str) {
+    print::line(format_args!("{what:<12}{}", spelled(value)));
+}
+
+fn print_all(lines: &Lines) {
     for one in &lines.lines {
         print::line(told_of(one));
     }
     if lines.more > 0 {
         print::line(format_args!("  and {} more values that are not shown", lines.more));
-    }
-    line("hash", &format!("{} (made here from these values)", pending.hash));
-    if pending.by_other {
-        print::line("somebody else has to confirm this");
     }
 }
 
@@ -221,6 +264,14 @@ fn told_of(line: &Line) -> String {
     let note = line.note.iter().map(|note| format!("\n            ({note})"));
     let shown = line.shown.replace('\n', "\n            | ");
     format!("  {name} = {shown}{}", note.collect::<String>())
+}
+
+/// Whether the hashes that the gateway names are those of what it shows.
+fn is_what_it_says(pending: &Pending) -> bool {
+    let request_hash = pending.request.as_ref().map(ShownRequest::hash);
+    hash(pending).is_some_and(|hash| hash == pending.hash)
+        && request_hash == pending.request_hash
+        && pending.request.as_ref().is_none_or(ShownRequest::shows_its_own_body)
 }
 
 fn hash(pending: &Pending) -> Option<String> {
@@ -272,7 +323,10 @@ mod tests {
             function: "delete_note".into(),
             action_type: "destructive".into(),
             arguments_text: text.into(),
+            target_tenant: "imp_t_acme".into(),
+            asked_by: None,
             request: None,
+            request_hash: None,
             secrets: vec![],
             hash: hex::encode(digest),
             expires_at: String::new(),
@@ -281,7 +335,18 @@ mod tests {
         };
         assert_eq!(hash(&pending).as_ref(), Some(&pending.hash));
         pending.arguments_text = text.replace("note-1", "note-2");
-        assert_ne!(hash(&pending).as_ref(), Some(&pending.hash));
+        assert!(!is_what_it_says(&pending));
+        pending.arguments_text = text.into();
+        assert!(is_what_it_says(&pending));
+        let line = ("POST".to_owned(), "/invoices".to_owned());
+        let request = ShownRequest::new(line, vec![], b"ten coins");
+        pending.request_hash = Some(request.hash());
+        pending.request = Some(request.clone());
+        assert!(is_what_it_says(&pending));
+        pending.request = Some(ShownRequest { body_text: Some("one coins".into()), ..request });
+        assert!(!is_what_it_says(&pending), "another body than the hashed one");
+        pending.request = None;
+        assert!(!is_what_it_says(&pending), "a request that is not shown");
     }
 
     #[test]

@@ -77,6 +77,45 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Texts by their names, such as headers.
+    #[must_use]
+    pub fn of_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut walk = Walk::default();
+        for (name, value) in pairs {
+            walk.pair(name, value);
+        }
+        walk.told
+    }
+
+    /// The fields of a form; none when it is one of other than text.
+    #[must_use]
+    pub fn of_form(text: &str) -> Option<Self> {
+        let mut walk = Walk::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
+                return None;
+            }
+            walk.pair(&name, &value);
+        }
+        Some(walk.told)
+    }
+
+    /// One text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let mut walk = Walk::default();
+        walk.text(text, Mask::None);
+        walk.told
+    }
+}
+
+/// A short text of somebody else's, without quotes: every unseen character by its number.
+#[must_use]
+pub fn spelled(text: &str) -> String {
+    spelled::bare(text)
+}
+
 /// Why a value is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mask {
@@ -173,6 +212,14 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn pair(&mut self, name: &str, value: &str) {
+        let mask = if masked::is_secret_name(name) { Mask::ByName } else { Mask::None };
+        let before = (self.path.len(), self.pointer.len());
+        self.enter(|path| path.push_str(&spelled::name(name)));
+        self.text(value, mask);
+        self.leave(before);
+    }
+
     /// Shows a text that holds JSON value by value, so that what it hides is hidden and what it says is read; the hash
     /// stands for its spelling.
     fn inner_json(&mut self, value: &str, depth: usize) -> bool {
@@ -198,6 +245,9 @@ impl Walk<'_> {
     fn text(&mut self, value: &str, mask: Mask) {
         if mask != Mask::None {
             return self.hidden(value, mask, spelled::quoted(spelled::head(value, MAX_SHOWN)));
+        }
+        if self.is_full() {
+            return self.push(String::new, None);
         }
         let count = value.chars().count();
         let looks = spelled::looks(value);

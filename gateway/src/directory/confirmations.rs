@@ -74,6 +74,8 @@ pub struct NewConfirmation {
     pub sealed_args: Vec<u8>,
     /// What the user is shown; must not hold more of the arguments than the user may see.
     pub summary: String,
+    /// When it was asked, in Unix milliseconds.
+    pub created_ms: i64,
     /// Unix milliseconds.
     pub expires_ms: i64,
 }
@@ -89,8 +91,6 @@ pub struct Confirmation {
     pub state: ConfirmationState,
     /// Who answered.
     pub decided_by: Option<String>,
-    /// Unix milliseconds.
-    pub created_ms: i64,
     /// Unix milliseconds of the last change of state.
     pub changed_ms: i64,
 }
@@ -99,8 +99,8 @@ impl Confirmation {
     /// What was asked just now.
     #[must_use]
     pub fn fresh(id: String, asked: NewConfirmation) -> Self {
-        let (state, now) = (ConfirmationState::Pending, now_ms());
-        Self { id, asked, state, decided_by: None, created_ms: now, changed_ms: now }
+        let changed_ms = asked.created_ms;
+        Self { id, asked, state: ConfirmationState::Pending, decided_by: None, changed_ms }
     }
 }
 
@@ -138,7 +138,7 @@ impl Directory {
         .bind(hex::encode(new.args_digest))
         .bind(base64_encode(&new.sealed_args))
         .bind(&new.summary)
-        .bind(now_ms())
+        .bind(new.created_ms)
         .bind(new.expires_ms)
         .bind(hex::encode(new.tool_digest))
         .bind(new.action_type.to_string())
@@ -278,13 +278,13 @@ fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
             args_digest: row.digest("args_digest")?,
             sealed_args: row.sealed("sealed_args")?,
             summary: row.text("summary")?,
+            created_ms: row.int("created_ms")?,
             expires_ms: row.int("expires_ms")?,
             tool_digest: row.digest("tool_digest")?,
             action_type: row.parsed("action_type")?,
         },
         state: row.parsed("state")?,
         decided_by: row.optional_text("decided_by")?,
-        created_ms: row.int("created_ms")?,
         changed_ms: row.int("changed_ms")?,
     })
 }

@@ -59,6 +59,7 @@ impl Fixture {
             args_digest: [7; 32],
             sealed_args: vec![0, 159, 146, 150],
             summary: "delete note 7".to_owned(),
+            created_ms: now_ms(),
             expires_ms,
         };
         let id = fresh_confirmation_id();

@@ -212,6 +212,12 @@ impl Trail {
         self.op
     }
 
+    /// The door.
+    #[must_use]
+    pub fn channel(&self) -> &'static str {
+        self.channel
+    }
+
     /// Address of the peer.
     #[must_use]
     pub fn source(&self) -> IpAddr {

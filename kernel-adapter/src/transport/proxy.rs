@@ -26,6 +26,7 @@ use crate::lend::Borrower;
 use crate::outcome::{Class, Outcome};
 use metered::{Ending, Metered};
 
+pub use headers::only_for_upstream;
 pub use metered::Tally;
 
 /// Where the request came from, as the gateway saw it; it becomes `X-Forwarded-*`.

@@ -35,6 +35,13 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
+/// A text of one line, without quotes.
+pub(super) fn bare(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    spell(text, 0, &mut out);
+    out
+}
+
 /// The beginning of a text whose end is not shown: the quotes stay open.
 pub(super) fn open_quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len().saturating_add(2));

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::html;
 use super::view::{bar, time};
 use crate::answer::Asked;
-use crate::confirm::{Line, Lines};
+use crate::confirm::{Asker, Line, Lines, ShownBody, ShownRequest, spelled};
 use crate::directory::ConfirmationState;
 use crate::refusal::Refusal;
 
@@ -112,16 +112,27 @@ pub(super) fn card(
 ) -> Result<Response<Body>, Refusal> {
     let lines = Lines::with_secrets(asked.arguments_text.as_bytes(), &asked.secrets)
         .map_err(|_| Refusal::ConfirmationChanged("the stored bytes"))?;
+    let request =
+        asked.request.as_ref().map(|request| (request, request.header_lines(), request.body()));
+    let more = request.as_ref().map_or(0, |(_, headers, body)| match body {
+        ShownBody::Values(lines) => headers.more.saturating_add(lines.more),
+        ShownBody::Nothing | ShownBody::Unreadable(_) => headers.more,
+    });
+    let all_is_shown = lines.more == 0 && more == 0;
     let content = html! {
         (said.notice(asked.state))
         h1 { (heading(asked.state)) }
         section.card aria-labelledby="what" {
             div.head { h2 id="what" { (asked.app) "/" (asked.function) } (mark(asked)) }
             (facts(asked))
-            (arguments(&lines))
-            @if let Some(request) = &asked.request { (proxied(request)) }
+            h3 { "With these values" }
+            (values(&lines))
+            @if let Some((request, headers, body)) = &request { (proxied(request, headers, body)) }
             p.soft { "Hash of the call (SHA-256):" br; code { (asked.hash) } }
-            (answers(token, asked, lines.more == 0))
+            @if let Some(hash) = &asked.request_hash {
+                p.soft { "Hash of the request (SHA-256):" br; code { (hash) } }
+            }
+            (answers(token, asked, all_is_shown))
         }
         p { a href="/confirm" { "All that waits for you" } }
     };
@@ -155,14 +166,27 @@ fn facts(asked: &Asked) -> Markup {
             dt { "Asked" } dd { (time(seconds(&asked.created_at))) }
             dt { "Answer until" } dd { (time(seconds(&asked.expires_at))) }
             dt { "Asking rules" } dd { (asked.rules.join(", ")) }
+            @if let Some(asker) = &asked.asked_by { dt { "Asked by" } dd { (asked_by(asker)) } }
+            dt { "On things of" } dd {
+                code { (asked.target_tenant) }
+                @if asked.target_tenant != asked.tenant_id { " " b.bad { "another tenant" } }
+            }
             dt { "Operation" } dd { code { (asked.trace_id) } }
         }
     }
 }
 
-fn arguments(lines: &Lines) -> Markup {
+/// The credential that asked; its name was chosen by whoever made it.
+fn asked_by(asker: &Asker) -> Markup {
     html! {
-        h3 { "With these values" }
+        (asker.words()) ", by " (asker.channel) br;
+        @if let Some(name) = &asker.name { q { (spelled(name)) } " " }
+        code { (spelled(&asker.id)) }
+    }
+}
+
+fn values(lines: &Lines) -> Markup {
+    html! {
         dl.values {
             @for line in &lines.lines { (value(line)) }
         }
@@ -183,17 +207,24 @@ fn value(line: &Line) -> Markup {
     }
 }
 
-fn proxied(request: &serde_json::Value) -> Markup {
-    let text = |name: &str| match request.get(name) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
+fn proxied(request: &ShownRequest, headers: &Lines, body: &ShownBody) -> Markup {
     html! {
         h3 { "As this request" }
-        dl.values {
-            dt { "Request" } dd { pre { (text("method")) " " (text("target")) } }
-            dt { "Body" } dd { (text("body_bytes")) " bytes" small { "SHA-256 " (text("body_sha256")) } }
+        dl.values { dt { "Method and target" } dd { pre { (request.method) " " (spelled(&request.target)) } } }
+        @if !headers.lines.is_empty() { h3 { "With these headers" } (values(headers)) }
+        h3 { "With this body" }
+        @match body {
+            ShownBody::Nothing => p { "None." },
+            ShownBody::Values(lines) => (values(lines)),
+            ShownBody::Unreadable(why) => {
+                p.bad role="note" { "This page can't show what is sent: " (why) ". Confirm it only if you know it by its hash." }
+            }
+        }
+        @if request.body_bytes > 0 {
+            p.soft {
+                (request.body_bytes) " bytes of " (spelled(request.content_type())) ", SHA-256" br;
+                code { (request.body_sha256) }
+            }
         }
     }
 }

@@ -62,15 +62,10 @@ pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE) || named_by_connection(headers).any(|n| n == "upgrade")
 }
 
-/// The headers for the upstream.
-pub(super) fn to_upstream(
-    mut headers: HeaderMap,
-    credentials: Headers,
-    call: &ResolvedCall,
-    inbound: &Inbound,
-) -> Result<HeaderMap, String> {
-    remove_hop_by_hop(&mut headers);
-    remove(&mut headers, |name| {
+/// Takes away what an upstream never gets of a caller's headers; what is left, it gets.
+pub fn only_for_upstream(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    remove(headers, |name| {
         NEVER_TO_UPSTREAM.contains(&name)
             || NEVER_TO_UPSTREAM_PREFIXES.iter().any(|p| name.starts_with(p))
             // CGI and WSGI read `_` as `-`: `x_forwarded_for` would come back as ours.
@@ -78,6 +73,16 @@ pub(super) fn to_upstream(
     });
     // hyper answered "Expect: 100-continue" towards the caller already.
     headers.remove(header::EXPECT);
+}
+
+/// The headers for the upstream.
+pub(super) fn to_upstream(
+    mut headers: HeaderMap,
+    credentials: Headers,
+    call: &ResolvedCall,
+    inbound: &Inbound,
+) -> Result<HeaderMap, String> {
+    only_for_upstream(&mut headers);
     let mut set = |name: &'static str, value: &str| {
         let value = HeaderValue::from_str(value).map_err(|_| format!("{name} cannot be sent"))?;
         headers.insert(HeaderName::from_static(name), value);
