@@ -69,6 +69,9 @@ pub struct Asked {
     pub confirmation_id: String,
     /// Where it is: `pending`, `executing`, `executed`, `cancelled`, `expired`, `refused` or `unknown`.
     pub state: ConfirmationState,
+    /// How it ended, once it was carried out and the ledger says: `done`, `failed`, `refused` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
     /// Who asked.
     pub user_id: String,
     /// The asker's tenant.

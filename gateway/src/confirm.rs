@@ -13,6 +13,7 @@
 
 mod asker;
 mod card;
+mod outcome;
 mod request;
 
 pub use asker::Asker;
@@ -26,12 +27,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
-use portcullis_audit::{Kind, Query, crash_point};
+use portcullis_audit::{Kind, crash_point};
 use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, ToolName, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::answer::{Asked, Told};
@@ -39,10 +39,10 @@ use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
 use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
+use crate::manage;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 use crate::resolve::{self, ToolCall};
-use crate::{ledgers, manage};
 
 /// What is sealed: the argument bytes, and for a proxied call the request around them; and the facts of the question,
 /// so that nobody who can write to the database makes it wait longer, ask for less or name another tool.
@@ -256,25 +256,10 @@ fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
     }
 }
 
-/// Refused answers are records of the operation too, and whoever sends many of them must not push the one that counts
-/// out of sight.
-const ALL_RECORDS: u64 = u32::MAX as u64;
-
-/// How many look into the ledger at once: each has a connection of its own while it looks, and a crowd that answers one
-/// question must not use up those of the database.
-static LOOKS: Semaphore = Semaphore::const_new(4);
-
 /// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
 /// hand, runs nothing twice, nothing that was cancelled and nothing of which no record says that it was asked.
 async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
-    let settings = gateway.settings.clone();
-    let place = LOOKS.acquire().await.map_err(unavailable)?;
-    let told = tokio::task::spawn_blocking(move || {
-        let query = Query { op: Some(op), limit: Some(ALL_RECORDS), ..Query::default() };
-        ledgers::reader(&settings)?.rows(&query).map_err(ledgers::LedgerError::from)
-    });
-    let rows = told.await.map_err(unavailable)?.map_err(unavailable)?;
-    drop(place);
+    let rows = outcome::records(gateway, op).await?;
     let ended = rows.iter().find_map(|row| match row.record.kind {
         Kind::Intent => Some(ConfirmationState::Executed),
         _ if row.text(&["res", "status"]) == "cancelled" => Some(ConfirmationState::Cancelled),
@@ -387,6 +372,9 @@ async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<A
     let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
     let mut asked = shown(&found, &args, request)?;
     asked.asked_by = stored.asker;
+    if matches!(asked.state, ConfirmationState::Executed | ConfirmationState::Unknown) {
+        asked.outcome = outcome::of(gateway, asked.trace_id, &asked.app).await;
+    }
     asked.secrets = secrets(gateway, &found.asked.tool, &asked.arguments);
     Ok(asked)
 }
@@ -416,6 +404,7 @@ fn shown(
         status: if waits { "confirmation_required" } else { "decided" },
         confirmation_id: found.id.clone(),
         state,
+        outcome: None,
         user_id: asked.user_id.clone(),
         tenant_id: asked.tenant.to_string(),
         target_tenant: asked.target_tenant.to_string(),

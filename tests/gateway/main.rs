@@ -16,6 +16,7 @@ mod canaries;
 mod clocks;
 mod confirm_forgeries;
 mod confirm_kills;
+mod confirm_outcomes;
 mod confirm_page;
 mod confirm_races;
 mod confirm_requests;

@@ -14,7 +14,7 @@ use portcullis_policies::{TenantId, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::client::{Client, Credential};
+use self::client::{Client, Credential, Decided};
 use super::{block_on, print, records};
 use crate::confirm::{Asker, Line, Lines, ShownBody, ShownRequest, spelled};
 
@@ -163,7 +163,9 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
         return Err(ConfirmError::NotAllShown);
     }
     let path = format!("/v1/confirmations/{}/{verb}", client::segment(id));
-    told(&client.post(&path, &json!({})).await?, args.json)
+    let decided = client.decide(&path).await?;
+    let after = client.get(&format!("/v1/confirmations/{}", client::segment(id))).await?;
+    Ok(told(&decided, &after, args.json))
 }
 
 fn credential(args: &ConfirmArgs) -> Result<Credential, ConfirmError> {
@@ -193,7 +195,8 @@ async fn list(client: &Client, json: bool) -> Result<ExitCode, ConfirmError> {
     }
     let row = |one: &Pending| {
         let tool = format!("{}/{}", one.app, one.function);
-        vec![one.confirmation_id.clone(), tool, one.action_type.clone(), one.expires_at.clone()]
+        let cells = [&one.confirmation_id, &tool, &one.action_type, &one.expires_at];
+        cells.map(|cell| spelled(cell)).to_vec()
     };
     let rows: Vec<Vec<String>> = waiting.iter().map(row).collect();
     print::line(print::table(&["ID", "WHAT", "TYPE", "UNTIL"], &rows));
@@ -294,18 +297,35 @@ fn ask() -> Result<&'static str, ConfirmError> {
     })
 }
 
-/// Says how it went; exit code 1 when the app failed.
-fn told(answer: &Value, json: bool) -> Result<ExitCode, ConfirmError> {
-    let status = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+/// Says how it went, by what the gateway keeps of it and not by what the app answered; exit code 1 unless all is well.
+fn told(decided: &Decided, after: &Value, json: bool) -> ExitCode {
+    let text = |key: &str| after.get(key).and_then(Value::as_str).unwrap_or_default();
+    let outcome = text("outcome");
+    let (words, is_well) = match (decided, outcome) {
+        (Decided::Cancelled, _) => ("cancelled: nothing was done", true),
+        (Decided::CarriedOut(_), "done") => ("carried out, once", true),
+        (Decided::CarriedOut(_), "failed") => {
+            ("tried, once, and it failed: look at the app", false)
+        }
+        (Decided::CarriedOut(_), "refused") => ("tried, once, and the app refused it", false),
+        (Decided::CarriedOut(_), _) => {
+            ("tried, once, and nobody knows whether it was done: look at the app", false)
+        }
+    };
     if json {
-        print::json(answer);
-    } else if status == "cancelled" {
-        print::line("cancelled: nothing was done");
+        let answer = match decided {
+            Decided::CarriedOut(bytes) => serde_json::from_slice(bytes)
+                .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes).into_owned())),
+            Decided::Cancelled => Value::Null,
+        };
+        let (state, op) = (text("state"), text("trace_id"));
+        print::json(
+            &json!({ "state": state, "outcome": outcome, "trace_id": op, "answer": answer }),
+        );
     } else {
-        let op = answer.get("trace_id").and_then(Value::as_str).unwrap_or_default();
-        print::line(format_args!("carried out: {status} (operation {op})"));
+        line(words, &format!(" (operation {})", text("trace_id")));
     }
-    Ok(if status == "error" { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

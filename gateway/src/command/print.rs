@@ -14,9 +14,20 @@ pub fn line(text: impl std::fmt::Display) {
 /// Prints one JSON object on one line.
 pub fn json(value: &impl Serialize) {
     match serde_json::to_string(value) {
-        Ok(text) => line(text),
+        Ok(text) => line(without_controls(&text)),
         Err(fault) => error(format_args!("cannot write JSON: {fault}")),
     }
+}
+
+/// JSON has escapes for the controls that it lets stand in texts, and a terminal would obey them.
+fn without_controls(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        match c.is_control() {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+        text
+    })
 }
 
 /// Prints an error, with its help when it has one, and gives the exit code 1.
@@ -68,6 +79,11 @@ fn aligned<'a>(widths: &[usize], cells: impl Iterator<Item = &'a str>) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_has_no_control_characters() {
+        assert_eq!(without_controls("{\"a\":\"x\u{9b}2K\u{7f}\"}"), r#"{"a":"x\u009b2K\u007f"}"#);
+    }
 
     #[test]
     fn a_table_aligns_its_columns_and_leaves_no_trailing_blanks() {

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+
+use crate::answer::DECISION;
+use crate::confirm::spelled;
 
 /// Longest answer that is read, in bytes; what waits to be confirmed is bounded by what a call may be.
 const MAX_ANSWER: usize = 64 << 20;
@@ -78,30 +83,65 @@ impl Client {
         self.answer(self.http.post(format!("{}{path}", self.gateway)).json(body)).await
     }
 
+    /// Answers a question; what it set off may answer anything.
+    pub(super) async fn decide(&self, path: &str) -> Result<Decided, ClientError> {
+        let request = self.http.post(format!("{}{path}", self.gateway)).json(&json!({}));
+        let (status, headers, bytes) = self.send(request).await?;
+        let word = headers.get(DECISION).and_then(|word| word.to_str().ok()).unwrap_or_default();
+        // The gateway's own word: no app can set this header.
+        match word {
+            "permit" => Ok(Decided::CarriedOut(bytes)),
+            "cancel" => Ok(Decided::Cancelled),
+            _ if status.is_success() => Err(ClientError::Unreadable),
+            _ => Err(refused(&bytes)),
+        }
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
+        let (status, _, bytes) = self.send(request).await?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| ClientError::Unreadable);
+        }
+        Err(refused(&bytes))
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), ClientError> {
         let unreachable =
             |source| ClientError::Unreachable { gateway: self.gateway.clone(), source };
         let token = self.token.expose_secret();
         let request = if token.is_empty() { request } else { request.bearer_auth(token) };
         let mut response = request.send().await.map_err(unreachable)?;
         let (mut bytes, status) = (Vec::new(), response.status());
+        let headers = std::mem::take(response.headers_mut());
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_ANSWER {
                 return Err(ClientError::Unreadable);
             }
         }
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| ClientError::Unreadable)?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        // A stranger's text on a terminal: no control characters, and not much of it.
-        let text = |name: &str| {
-            let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
-            text.chars().filter(|c| !c.is_control()).take(300).collect::<String>()
-        };
-        Err(ClientError::Refused { code: text("error"), message: text("message") })
+        Ok((status, headers, bytes))
     }
+}
+
+/// What became of a question.
+pub(super) enum Decided {
+    /// It was carried out, however that ended: the answer of what did it.
+    CarriedOut(Vec<u8>),
+    /// It was taken back.
+    Cancelled,
+}
+
+/// The gateway's refusal. A stranger's text on a terminal: nothing unseen, and not much of it.
+fn refused(bytes: &[u8]) -> ClientError {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return ClientError::Unreadable };
+    let text = |name: &str| {
+        let text = value.get(name).and_then(Value::as_str).unwrap_or_default();
+        spelled(&text.chars().take(300).collect::<String>())
+    };
+    ClientError::Refused { code: text("error"), message: text("message") }
 }
 
 /// One segment of a path.

@@ -66,21 +66,55 @@ impl Said {
         }
     }
 
-    /// A query proves nothing: what it says is told only where the stored state agrees.
-    fn notice(self, state: ConfirmationState) -> Markup {
+    /// A query proves nothing: what it says is told only where the stored state, and what the ledger says of the end,
+    /// agree.
+    fn notice(self, state: ConfirmationState, outcome: Option<&str>) -> Markup {
         match (self, state) {
-            (Self::Done, ConfirmationState::Executed) => {
-                html! { p.notice.good role="status" { "Carried out, once, as shown below." } }
-            }
+            (Self::Done, ConfirmationState::Executed) => match ended(outcome) {
+                Ok(text) => html! { p.notice.good role="status" { (text) } },
+                Err(text) => html! { p.notice.bad role="alert" { (text) } },
+            },
             (Self::Cancelled, ConfirmationState::Cancelled) => {
                 html! { p.notice.good role="status" { "Cancelled. Nothing was done." } }
             }
-            (Self::Refused(code), _) => {
+            (Self::Refused(code), _) if may_be_told(code, state, outcome) => {
                 let reason = REASONS.iter().find(|(known, _)| *known == code);
                 html! { p.notice.bad role="alert" { (reason.map_or(OTHERWISE, |(_, text)| text)) } }
             }
             _ => html! {},
         }
+    }
+}
+
+/// Whether a refusal with this code can have led to where the call is now: an address is anybody's to write, and must
+/// not say of what was carried out that nothing was done.
+fn may_be_told(code: &str, state: ConfirmationState, outcome: Option<&str>) -> bool {
+    use ConfirmationState::{Cancelled, Executed, Expired, Pending, Refused, Unknown};
+    match code {
+        "CONFIRMATION_USED" => !matches!(state, Pending | Expired),
+        "CONFIRMATION_EXPIRED" => state == Expired,
+        "BACKEND_UNREACHABLE" | "BACKEND_5XX" => state == Executed && outcome == Some("failed"),
+        "BACKEND_REFUSED" => state == Executed && outcome == Some("refused"),
+        "BACKEND_TIMEOUT" => {
+            state == Unknown || (state == Executed && matches!(outcome, Some("unknown") | None))
+        }
+        "AUDIT_UNAVAILABLE" => matches!(state, Pending | Refused | Cancelled),
+        "" => matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done")),
+        _ => matches!(state, Pending | Refused),
+    }
+}
+
+/// What became of what was carried out.
+fn ended(outcome: Option<&str>) -> Result<&'static str, &'static str> {
+    match outcome {
+        Some("done") => Ok("Carried out, once, as shown below."),
+        Some("failed") => {
+            Err("Tried, once, and it failed. Look at the app before you ask for it again.")
+        }
+        Some("refused") => Err("Tried, once, and the app refused it."),
+        _ => Err(
+            "Tried, once. Nobody knows whether the app did it: look there before you ask for it again.",
+        ),
     }
 }
 
@@ -120,8 +154,8 @@ pub(super) fn card(
     });
     let all_is_shown = lines.more == 0 && more == 0;
     let content = html! {
-        (said.notice(asked.state))
-        h1 { (heading(asked.state)) }
+        (said.notice(asked.state, asked.outcome.as_deref()))
+        h1 { (heading(asked.state, asked.outcome.as_deref())) }
         section.card aria-labelledby="what" {
             div.head { h2 id="what" { (asked.app) "/" (asked.function) } (mark(asked)) }
             (facts(asked))
@@ -139,11 +173,16 @@ pub(super) fn card(
     Ok(html::page(StatusCode::OK, "Confirm", &bar(email), &content))
 }
 
-fn heading(state: ConfirmationState) -> &'static str {
+fn heading(state: ConfirmationState, outcome: Option<&str>) -> &'static str {
     match state {
         ConfirmationState::Pending => "Shall this be done?",
         ConfirmationState::Executing => "This is being done",
-        ConfirmationState::Executed => "This was carried out",
+        ConfirmationState::Executed => match outcome {
+            Some("done") => "This was carried out",
+            Some("failed") => "This was tried, and failed",
+            Some("refused") => "This was tried, and the app refused it",
+            _ => "This was tried, and nobody knows whether it was done",
+        },
         ConfirmationState::Cancelled => "This was cancelled",
         ConfirmationState::Expired => "Nobody answered in time",
         ConfirmationState::Refused => "This was refused",
@@ -257,16 +296,46 @@ mod tests {
 
     #[test]
     fn nothing_of_the_address_is_said_and_nothing_that_did_not_happen() {
-        let shown = |query: &str, state| Said::of_query(query).notice(state).into_string();
-        assert!(shown("said=done", ConfirmationState::Executed).contains("Carried out"));
-        assert_eq!(shown("said=done", ConfirmationState::Pending), "");
-        assert_eq!(shown("said=cancelled", ConfirmationState::Executed), "");
-        assert_eq!(shown("said=%3Cb%3E", ConfirmationState::Executed), "");
-        let made_up = shown("refused=Call+0900", ConfirmationState::Pending);
+        use ConfirmationState::{
+            Cancelled, Executed, Executing, Expired, Pending, Refused, Unknown,
+        };
+        let shown = |query: &str, state, outcome| {
+            Said::of_query(query).notice(state, outcome).into_string()
+        };
+        let done = Some("done");
+        assert!(shown("said=done", Executed, done).contains("Carried out"));
+        assert_eq!(shown("said=done", Pending, None), "");
+        assert_eq!(shown("said=cancelled", Executed, done), "");
+        assert_eq!(shown("said=%3Cb%3E", Executed, done), "");
+        for outcome in [Some("failed"), Some("refused"), Some("unknown"), None] {
+            let told = shown("said=done", Executed, outcome);
+            assert!(told.contains("Tried, once") && !told.contains("Carried out"), "{told}");
+        }
+        let made_up = shown("refused=Call+0900", Pending, None);
         assert!(made_up.contains(OTHERWISE) && !made_up.contains("0900"), "{made_up}");
+        let outcomes = [done, Some("failed"), Some("refused"), Some("unknown"), None];
         for (code, text) in REASONS {
             let query = Said::Refused(code).to_query();
-            assert!(shown(&query, ConfirmationState::Pending).contains(text));
+            let told = |state, outcome| shown(&query, state, outcome).contains(text);
+            let states = [Pending, Executing, Executed, Cancelled, Expired, Refused, Unknown];
+            let cases =
+                states.into_iter().flat_map(|state| outcomes.map(|outcome| (state, outcome)));
+            assert!(cases.clone().any(|(state, outcome)| told(state, outcome)), "{code}");
+            for (state, outcome) in cases {
+                let was_done = state == Executed && outcome == done;
+                assert!(
+                    !was_done || *code == "CONFIRMATION_USED" || !told(state, outcome),
+                    "{code} is told of what was done"
+                );
+                let may_run = matches!(state, Executing | Executed | Unknown);
+                let tried = outcome == Some("failed") && *code == "BACKEND_UNREACHABLE";
+                assert!(
+                    !(may_run && text.contains("Nothing was done"))
+                        || tried
+                        || !told(state, outcome),
+                    "{code} says of {state} {outcome:?} that nothing was done"
+                );
+            }
         }
     }
 }

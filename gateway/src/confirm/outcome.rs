@@ -1,0 +1,46 @@
+//! What the ledger says of the operation of a pending call: whether it was carried out already, and how that ended.
+
+use portcullis_audit::{Kind, Query, RecordRow};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::unavailable;
+use crate::gateway::Gateway;
+use crate::ledgers;
+use crate::refusal::Refusal;
+
+/// Refused answers are records of the operation too, and whoever sends many of them must not push the one that counts
+/// out of sight.
+const ALL_RECORDS: u64 = u32::MAX as u64;
+
+/// How many look into the ledger at once: each has a connection of its own while it looks, and a crowd that answers one
+/// question must not use up those of the database.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+
+/// All records of an operation.
+///
+/// # Errors
+/// When the ledger can't be read.
+pub(super) async fn records(gateway: &Gateway, op: Uuid) -> Result<Vec<RecordRow>, Refusal> {
+    let settings = gateway.settings.clone();
+    let place = LOOKS.acquire().await.map_err(unavailable)?;
+    let told = tokio::task::spawn_blocking(move || {
+        let query = Query { op: Some(op), limit: Some(ALL_RECORDS), ..Query::default() };
+        ledgers::reader(&settings)?.rows(&query).map_err(ledgers::LedgerError::from)
+    });
+    let rows = told.await.map_err(unavailable)?.map_err(unavailable)?;
+    drop(place);
+    Ok(rows)
+}
+
+/// How the call of this app ended, by the ledger: `done`, `failed`, `refused` or `unknown`; none when it says nothing
+/// (yet), which is no reason to believe that it went well.
+pub(super) async fn of(gateway: &Gateway, op: Uuid, app: &str) -> Option<String> {
+    let rows = records(gateway, op).await.ok()?;
+    let ended = rows
+        .iter()
+        .rev()
+        .find(|row| row.record.kind == Kind::Outcome && row.text(&["tool", "server"]) == app)?;
+    let word = ended.text(&["res", "status"]);
+    ["done", "failed", "refused", "unknown"].contains(&word).then(|| word.to_owned())
+}
