@@ -3,7 +3,7 @@
 use harness::{Answer, Deployment, Upstream, Value, json};
 use reqwest::Method;
 
-use crate::parts::{files_app, mcp, python};
+use crate::parts::{files_app, mcp, python, python_of};
 
 #[tokio::test]
 async fn lists_over_mcp_only_what_the_caller_could_be_allowed_to_call() {
@@ -79,20 +79,38 @@ async fn refuses_mcp_json_with_two_meanings() {
 }
 
 #[tokio::test]
+async fn gives_tokens_that_the_unmodified_sdk_of_both_ages_verifies() {
+    let gate = Deployment::builder().start().await;
+    let (token, id) = (gate.token("ana").await, gate.user_id("ana"));
+    for venv in ["venv", "venv-sdk-5"] {
+        let said = python_of(venv, &["clients/identity_checks.py", gate.url(), &token], "").await;
+        let checks: Vec<Value> =
+            said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [a1, a2, forged] = checks.as_slice() else { panic!("three checks: {said}") };
+        for me in [a1, a2] {
+            assert_eq!((&me["imperal_id"], &me["tenant_id"]), (&json!(id), &json!("imp_t_acme")));
+            assert_eq!(me["role"], "editor", "{venv}");
+            assert!(me["scopes"].as_array().unwrap().contains(&json!("notes:read")), "{me}");
+        }
+        let header = (&a1["alg"], &a1["published"], &a1["aud"]);
+        assert_eq!(header, (&json!("RS256"), &json!(true), &json!(false)), "{venv}");
+        assert_eq!(a1["has"], json!([true, false]), "{venv}: its own matcher");
+        for name in ["other signature", "no signature", "other claims"] {
+            assert_eq!(a1["refused"][name], "AuthError", "{venv}, {name}: {a1}");
+        }
+        assert_eq!((&a2["active"], &forged["status"]), (&json!(true), &json!(401)), "{venv}");
+    }
+}
+
+#[tokio::test]
 async fn works_with_the_unmodified_imperal_packages() {
     let upstream = Upstream::start();
     let gate = Deployment::builder().notes(&upstream).start().await;
-    let (token, id) = (gate.token("ana").await, gate.user_id("ana"));
-    let args = ["clients/imperal_checks.py", gate.url(), &token, &id, "imp_t_acme"];
+    let token = gate.token("ana").await;
+    let args = ["clients/imperal_checks.py", gate.url(), &token];
     let said = python(&args, "").await;
     let checks: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let [a1, a2, a24, operate] = checks.as_slice() else { panic!("four checks: {said}") };
-    for me in [a1, a2] {
-        assert_eq!((&me["imperal_id"], &me["tenant_id"]), (&json!(id), &json!("imp_t_acme")));
-    }
-    assert_eq!(a1["role"], "editor");
-    let scopes = a1["scopes"].as_array().unwrap();
-    assert!(scopes.contains(&json!("notes:read")), "{a1}");
+    let [a24, operate] = checks.as_slice() else { panic!("two checks: {said}") };
     assert_eq!(a24["result"]["status"], "success", "{a24}");
     assert_eq!(operate["made"]["kind"], "tool_result", "{operate}");
     assert_eq!(operate["shaped"]["status"], "ok", "its own shaping takes it for a success");
