@@ -214,7 +214,7 @@ impl Knock {
             credentials: credentials(&parts.headers),
             query: parts.uri.query().map(str::to_owned),
             hints: Hints::default(),
-            request: RequestFacts { time_ms: now_ms(), source: from.peer.ip(), channel },
+            request: RequestFacts { time_ms: now_ms(), source: from.client, channel },
             wants_promise: parts.headers.contains_key(crate::answer::PROMISE),
             counted: false,
             in_call: false,

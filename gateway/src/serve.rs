@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::edge::{
     self, Drained, EdgeOptions, Limits, Malformed, OnMalformed, Recorded, Recording, ServerTls,
+    TrustedProxies,
 };
 use crate::gateway::Gateway;
 use crate::open::{OpenError, open};
@@ -174,7 +175,9 @@ fn edge_options(gateway: &Arc<Gateway>) -> Result<EdgeOptions, OpenError> {
         drain_deadline: settings.limits.drain_timeout,
         ..Limits::default()
     };
-    Ok(EdgeOptions { limits, tls, on_malformed: Arc::new(Recorder(gateway.ledger.clone())) })
+    let trusted = TrustedProxies::new(settings.trusted_proxies.clone());
+    let on_malformed = Arc::new(Recorder(gateway.ledger.clone()));
+    Ok(EdgeOptions { limits, tls, trusted, on_malformed })
 }
 
 /// Writes a record for each request that is refused before it becomes a call.

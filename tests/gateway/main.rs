@@ -24,6 +24,7 @@ mod confirms;
 mod coverage;
 mod device;
 mod federates;
+mod forwarded;
 mod guards;
 mod leaks;
 mod limits;

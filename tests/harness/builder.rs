@@ -89,6 +89,13 @@ impl Builder {
         self
     }
 
+    /// Adds keys to the table `[server]`, such as `trusted_proxies`.
+    #[must_use]
+    pub fn server(mut self, keys: &str) -> Self {
+        self.toml = self.toml.replace("[server]\n", &format!("[server]\n{keys}\n"));
+        self
+    }
+
     /// Listens on this port, and tells people this address.
     #[must_use]
     pub fn published_at(mut self, port: u16) -> Self {

@@ -3,6 +3,7 @@
 mod apps;
 mod issuers;
 mod keys;
+mod proxies;
 mod rates;
 mod redis;
 mod witness;
@@ -69,12 +70,14 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
 fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Server> {
     let listen = listen(c, &at.key("listen"), written.listen);
     let public_url = written.public_url.map(|text| c.origin(&at.key("public_url"), &text));
+    let trusted_proxies = proxies::proxies(c, &at.key("trusted_proxies"), &written.trusted_proxies);
     let replica = name(c, &at.key("replica"), written.replica, Server::default().replica);
     let tls = written.tls.map(|files| tls(c, &at.key("tls"), files));
     let limits = limits(c, &at.key("limits"), &written.limits);
     let server = Server {
         listen: listen?,
         public_url: all_or_none(public_url)?,
+        trusted_proxies: trusted_proxies?,
         replica: replica?,
         tls: all_or_none(tls)?,
         limits: limits?,

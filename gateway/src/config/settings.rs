@@ -18,6 +18,7 @@ pub use redis::{RedisSettings, RedisUrl};
 pub use witness::{WitnessPolicy, WitnessSettings, Witnessing};
 
 use crate::identify::ExternalIssuer;
+use ipnet::IpNet;
 use portcullis_policies::{AppId, TenantId};
 use portcullis_secrets::{Pkcs11Settings, SecretRef, TransitSettings};
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub struct Server {
     /// How callers name the gateway, without a final slash: `https://gate.example.org`. Stands in tokens
     /// and in what MCP clients discover. None: derived from the address that was bound.
     pub public_url: Option<String>,
+    /// Networks of proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
     /// Name of this replica in ledger records.
     pub replica: String,
     /// Certificate and key, both PEM files; none: plain HTTP.
@@ -299,6 +302,7 @@ impl Default for Server {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
+            trusted_proxies: Vec::new(),
             replica: "local".to_owned(),
             tls: None,
             limits: Limits::default(),

@@ -72,6 +72,10 @@ pub(super) struct Server {
     pub(super) listen: Option<String>,
     /// How callers name the gateway, such as `https://gate.example.org`: an origin, without a path.
     pub(super) public_url: Option<String>,
+    /// Networks of proxies in front of the gateway, such as `["10.1.0.0/16"]`. Of their requests the client is the
+    /// rightmost address in `X-Forwarded-For` that is none of them; nobody else's header counts.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<String>,
     /// Name of this replica in ledger records.
     #[schemars(extend("default" = "local"))]
     pub(super) replica: Option<String>,

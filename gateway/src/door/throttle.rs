@@ -41,7 +41,7 @@ pub async fn by_address(
     let Some(edge) = edge.filter(|_| !FREE.contains(&route.as_str())) else {
         return next.run(request).await;
     };
-    let source = edge.peer.ip();
+    let source = edge.client;
     let is_post = request.method() == Method::POST;
     let own = OWN.iter().find(|(path, _)| *path == route && is_post).map(|(_, rule)| *rule);
     let rules: Vec<Rule> = std::iter::once(Rule::Address).chain(own).collect();

@@ -87,7 +87,8 @@ impl<S: EdgeService> Gate<S> {
         if path.as_path_and_query() != target {
             parts.uri = Uri::from(path.to_path_and_query().map_err(|_| Reason::BadTarget)?);
         }
-        parts.extensions.insert(self.facts);
+        let client = self.shared.trusted.client(self.facts.peer.ip(), &parts.headers);
+        parts.extensions.insert(ConnectionFacts { client, ..self.facts });
         parts.extensions.insert(path);
         let (body, fate) = self.bound(incoming)?;
         Ok((Request::from_parts(parts, body), fate))

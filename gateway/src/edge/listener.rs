@@ -92,7 +92,8 @@ impl Connections {
         let membership = Membership::join(&self.members, drain);
         let id = membership.id;
         let version = http::Version::HTTP_11;
-        let facts = ConnectionFacts { peer, tls: shared.tls.is_some(), version };
+        let (client, tls) = (peer.ip().to_canonical(), shared.tls.is_some());
+        let facts = ConnectionFacts { peer, client, tls, version };
         let task = self.tasks.spawn(async move {
             let _kept = (slot, membership);
             serve_socket(socket, facts, service, shared, drained).await;

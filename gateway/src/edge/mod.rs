@@ -43,6 +43,7 @@
 //! Begin reading at [`serve`], then `framing`, then `gate`.
 
 mod body;
+mod client;
 mod connection;
 mod connection_state;
 mod framing;
@@ -59,7 +60,7 @@ mod turnstile;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -68,6 +69,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::BodyRefused;
+pub use client::TrustedProxies;
 pub use json::{JsonError, JsonFault, JsonLimits, StrictJson};
 pub use limits::Limits;
 pub use malformed::{Malformed, OnMalformed, Reason, Recorded, Recording};
@@ -97,6 +99,8 @@ pub struct EdgeOptions {
     pub limits: Limits,
     /// Certificate and key; `None` serves plain HTTP.
     pub tls: Option<ServerTls>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted: TrustedProxies,
     /// Who records refused requests.
     pub on_malformed: Arc<dyn OnMalformed>,
 }
@@ -106,6 +110,8 @@ pub struct EdgeOptions {
 pub struct ConnectionFacts {
     /// Address of the peer that the socket names; no header changes it.
     pub peer: SocketAddr,
+    /// Address of the client: the peer's own, or what trusted proxies say ([`TrustedProxies`]).
+    pub client: IpAddr,
     /// Whether the connection is encrypted; the scheme is `https` then.
     pub tls: bool,
     /// `HTTP_2`, or `HTTP_11` for both HTTP/1 versions (the request knows which).
@@ -144,6 +150,7 @@ impl<S> EdgeService for S where
 struct Shared {
     limits: Limits,
     tls: Option<TlsAcceptor>,
+    trusted: TrustedProxies,
     reporter: Reporter,
     requests: Turnstile,
 }
@@ -159,6 +166,7 @@ impl Shared {
         Shared {
             limits,
             tls: options.tls.as_ref().map(ServerTls::acceptor),
+            trusted: options.trusted,
             reporter: Reporter::new(options.on_malformed, limits),
             requests: Turnstile::new(bounds),
         }

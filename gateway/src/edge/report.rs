@@ -58,7 +58,7 @@ impl Reporter {
             return Noted::Unavailable;
         };
         let unrecorded = self.unrecorded.swap(0, Ordering::AcqRel);
-        let ConnectionFacts { peer, tls, version } = facts;
+        let ConnectionFacts { peer, tls, version, .. } = facts;
         let seen = Malformed { reason, peer, tls, version, unrecorded };
         match timeout(self.limits.record_deadline, self.hook.record(seen)).await {
             Ok(Recorded::Written) => Noted::Yes,

@@ -128,7 +128,12 @@ impl Listening {
 
     /// Serves until `stop` resolves; what is being answered then is answered.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let options = EdgeOptions { limits: limits(), tls: None, on_malformed: Arc::new(Unheard) };
+        let options = EdgeOptions {
+            limits: limits(),
+            tls: None,
+            trusted: edge::TrustedProxies::default(),
+            on_malformed: Arc::new(Unheard),
+        };
         let drained = edge::serve(self.listener, door::router(self.witness), options, stop).await;
         tracing::info!(?drained, "no more connections");
     }

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use portcullis::edge::{
     CanonicalPath, ConnectionFacts, Drained, EdgeOptions, Limits, Malformed, OnMalformed, Recorded,
-    Recording, ServerTls, serve,
+    Recording, ServerTls, TrustedProxies, serve,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,7 +81,7 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let on_malformed = Arc::new(Hook(Arc::clone(&witness)));
-        let options = EdgeOptions { limits, tls, on_malformed };
+        let options = EdgeOptions { limits, tls, trusted: TrustedProxies::default(), on_malformed };
         let (stop, stopped) = oneshot::channel::<()>();
         let app = app(Arc::clone(&witness));
         let served = tokio::spawn(serve(listener, app, options, async move {
