@@ -108,7 +108,7 @@ pub async fn open(settings: Settings) -> Result<Arc<Gateway>, OpenError> {
     let calls = call_tokens(&settings, &keys).await?;
     let identity =
         Identity::open(directory.clone(), Arc::new(keys), identity_settings(&settings)).await?;
-    let identity = identity.with_calls(calls, Once::new(redis.clone()));
+    let identity = identity.with_calls(calls, Once::new(redis.clone())).bounded_by(redis.as_ref());
     let freshness = Freshness::default();
     let dispatcher = freshness.dispatcher();
     let secret_uses = SecretUses::default();

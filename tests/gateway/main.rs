@@ -26,6 +26,7 @@ mod device;
 mod federates;
 mod forwarded;
 mod guards;
+mod guesses;
 mod leaks;
 mod limits;
 mod manages;

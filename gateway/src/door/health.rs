@@ -93,6 +93,7 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
         writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").ok();
     }
     gateway.limits.write_metrics(&mut text);
+    gateway.identity.write_metrics(&mut text);
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -97,14 +97,13 @@ impl Identity {
             return Err(AccountRefused::NoPassword);
         }
         let account = format!("{}/{}", caller.tenant(), caller.email());
-        self.logins
-            .try_once(change.source, &account)
-            .map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
+        let tried = self.logins.try_once(change.source, &account).await;
+        tried.map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
         let stored = self.directory.password_of(caller.user_id()).await;
         let stored = stored.map_err(SignInRefused::from)?.ok_or(AccountRefused::NoPassword)?;
         let checked = self.passwords.check(change.current, Some(stored)).await?;
         let Checked::Right { .. } = checked else { return Err(AccountRefused::WrongPassword) };
-        self.logins.succeeded(change.source, &account);
+        self.logins.succeeded(change.source, &account).await;
         let hash = self.passwords.hash(change.new).await?;
         let by = Actor::user(caller.user_id());
         let set = self.directory.set_password_hash(caller.user_id(), &hash, &by).await;

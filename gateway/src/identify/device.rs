@@ -4,6 +4,7 @@
 //! What a poll is told depends on the verifier first: who only saw the device code learns nothing by it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use super::sign_in::{Issued, SignInRefused};
 use super::{Identity, Proof, sha256};
 use crate::directory::{DeviceState, DirectoryError, NewDeviceCode, now_ms};
 use crate::oauth::{Challenge, OAuthFault};
+use crate::replicas::Redis;
 
 const PREFIX: &str = "imp_dc_";
 /// How long a sign-in waits for its person, in seconds.
@@ -33,7 +35,7 @@ const ASKS: u32 = 30;
 const MISTYPED: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// Bounds on sign-ins by device code, in this process.
+/// Bounds on sign-ins by device code.
 #[derive(Debug)]
 pub(super) struct DeviceLimits {
     asks: LoginLimiter,
@@ -43,9 +45,19 @@ pub(super) struct DeviceLimits {
 impl DeviceLimits {
     pub(super) fn new() -> Self {
         Self {
-            asks: LoginLimiter::new(LoginLimits::new(ASKS, WINDOW)),
-            typed: LoginLimiter::new(LoginLimits::new(MISTYPED, WINDOW)),
+            asks: LoginLimiter::new("asked", LoginLimits::new(ASKS, WINDOW)),
+            typed: LoginLimiter::new("code", LoginLimits::new(MISTYPED, WINDOW)),
         }
+    }
+
+    /// Counted over all replicas as well.
+    pub(super) fn shared(self, redis: Option<&Arc<Redis>>) -> Self {
+        let (asks, typed) = (self.asks.shared(redis.cloned()), self.typed.shared(redis.cloned()));
+        Self { asks, typed }
+    }
+
+    pub(super) fn all(&self) -> [&LoginLimiter; 2] {
+        [&self.asks, &self.typed]
     }
 }
 
@@ -108,7 +120,8 @@ impl Identity {
         program: String,
         source: IpAddr,
     ) -> Result<DeviceAsked, OAuthRefused> {
-        self.program_asks(source).map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
+        let asks = self.program_asks(source).await;
+        asks.map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|_| SignInRefused::Unavailable(None))?;
         let device_code = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
@@ -182,21 +195,21 @@ impl Identity {
     ///
     /// # Errors
     /// How long to wait when this address asked too often.
-    pub fn program_asks(&self, source: IpAddr) -> Result<(), Duration> {
-        self.devices.asks.try_once(source, &source.to_string())
+    pub async fn program_asks(&self, source: IpAddr) -> Result<(), Duration> {
+        self.devices.asks.try_once(source, &source.to_canonical().to_string()).await
     }
 
     /// Counts one code that a person typed, before it is looked for.
     ///
     /// # Errors
     /// How long to wait when too many were wrong.
-    pub fn user_code_typed(&self, source: IpAddr, user: &str) -> Result<(), Duration> {
-        self.devices.typed.try_once(source, user)
+    pub async fn user_code_typed(&self, source: IpAddr, user: &str) -> Result<(), Duration> {
+        self.devices.typed.try_once(source, user).await
     }
 
     /// Gives a try back whose code was there.
-    pub fn user_code_was_right(&self, source: IpAddr, user: &str) {
-        self.devices.typed.succeeded(source, user);
+    pub async fn user_code_was_right(&self, source: IpAddr, user: &str) {
+        self.devices.typed.succeeded(source, user).await;
     }
 }
 

@@ -81,7 +81,7 @@ pub use token::{AccessClaims, TokenFault};
 pub use totp::TotpOffer;
 
 use crate::directory::{Directory, DirectoryError};
-use crate::replicas::{Once, Use};
+use crate::replicas::{Once, Redis, Use};
 use credential::Credential;
 use device::DeviceLimits;
 use extension::HandedTokens;
@@ -179,7 +179,7 @@ impl Identity {
             external: ExternalIssuers::new(settings.issuers)?,
             handed: HandedTokens::new(),
             passwords: Passwords::new()?,
-            logins: LoginLimiter::new(settings.login_limits),
+            logins: LoginLimiter::new("sign-in", settings.login_limits),
             devices: DeviceLimits::new(),
             key_uses: KeyUses::new(),
             terms: TokenTerms::new(settings.issuer, settings.resource, settings.token_lifetime),
@@ -218,6 +218,19 @@ impl Identity {
     #[must_use]
     pub fn with_calls(self, calls: CallTokens, once: Once) -> Self {
         Self { calls, once, ..self }
+    }
+
+    /// With guesses bounded over all replicas that share this Redis.
+    #[must_use]
+    pub fn bounded_by(self, redis: Option<&Arc<Redis>>) -> Self {
+        let (logins, devices) = (self.logins.shared(redis.cloned()), self.devices.shared(redis));
+        Self { logins, devices, ..self }
+    }
+
+    /// What the bounds on guesses have counted, in the Prometheus text format.
+    pub fn write_metrics(&self, text: &mut String) {
+        let [asks, typed] = self.devices.all();
+        limit::write_metrics(&[&self.logins, asks, typed], text);
     }
 
     /// A token for one request of the code that is about to be called; none without randomness.

@@ -108,9 +108,8 @@ impl Identity {
     /// Checks a password and issues an access token.
     pub async fn sign_in(&self, attempt: SignIn) -> Result<Issued, SignInRefused> {
         let account = format!("{}/{}", attempt.tenant, attempt.email.trim().to_lowercase());
-        self.logins
-            .try_once(attempt.source, &account)
-            .map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
+        let tried = self.logins.try_once(attempt.source, &account).await;
+        tried.map_err(|retry_after| SignInRefused::TooMany { retry_after })?;
         let user = self.account(&attempt.tenant, &attempt.email).await?;
         let stored = match &user {
             Some(user) => self.directory.password_of(&user.id).await?,
@@ -124,7 +123,7 @@ impl Identity {
         let strength = match self.with_second_factor(&user.id, attempt.otp.as_ref()).await {
             Err(SignInRefused::SecondFactorMissing) => {
                 // Nothing was guessed: whoever has the password comes again with a code.
-                self.logins.succeeded(attempt.source, &account);
+                self.logins.succeeded(attempt.source, &account).await;
                 return Err(SignInRefused::SecondFactorMissing);
             }
             other => other?,
@@ -134,7 +133,7 @@ impl Identity {
             self.directory.renew_password_hash(&user.id, &hash, &Actor::gateway()).await?;
         }
         self.directory.note_login(&user.id).await?;
-        self.logins.succeeded(attempt.source, &account);
+        self.logins.succeeded(attempt.source, &account).await;
         let session = self.fresh_session(&standing, &strength).await?;
         self.issue(standing, session, strength, |jti| Proof::Password { jti }).await
     }

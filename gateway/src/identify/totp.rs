@@ -50,13 +50,13 @@ impl Identity {
         source: IpAddr,
     ) -> Result<TotpOffer, AccountRefused> {
         let account = own_account(caller)?;
-        self.try_once(source, &account)?;
+        self.try_once(source, &account).await?;
         let stored = self.directory.password_of(caller.user_id()).await;
         let stored = stored.map_err(SignInRefused::from)?.ok_or(AccountRefused::NoPassword)?;
         let Checked::Right { .. } = self.passwords.check(password, Some(stored)).await? else {
             return Err(AccountRefused::WrongPassword);
         };
-        self.logins.succeeded(source, &account);
+        self.logins.succeeded(source, &account).await;
         let mut random = zeroize::Zeroizing::new([0; 20]);
         getrandom::fill(&mut *random).map_err(|_| SignInRefused::Unavailable(None))?;
         let name = seal_name(caller.user_id());
@@ -81,7 +81,7 @@ impl Identity {
         source: IpAddr,
     ) -> Result<Vec<SecretString>, AccountRefused> {
         let account = own_account(caller)?;
-        self.try_once(source, &account)?;
+        self.try_once(source, &account).await?;
         let user = caller.user_id();
         let offered = self.directory.totp(user).await.map_err(SignInRefused::from)?;
         let Some(offered) = offered.filter(|totp| !totp.confirmed) else {
@@ -97,7 +97,7 @@ impl Identity {
         let shown = (offered.sealed.as_slice(), step);
         let confirmed = self.directory.confirm_totp(user, shown, &digests, &by).await;
         confirmed.map_err(AccountRefused::Directory)?;
-        self.logins.succeeded(source, &account);
+        self.logins.succeeded(source, &account).await;
         Ok(codes)
     }
 
@@ -112,7 +112,7 @@ impl Identity {
         source: IpAddr,
     ) -> Result<(), AccountRefused> {
         let account = own_account(caller)?;
-        self.try_once(source, &account)?;
+        self.try_once(source, &account).await?;
         let user = caller.user_id();
         let stored = self.directory.totp(user).await.map_err(SignInRefused::from)?;
         let Some(stored) = stored.filter(|totp| totp.confirmed) else {
@@ -124,7 +124,7 @@ impl Identity {
         }
         let removed = self.directory.remove_totp(user, &Actor::user(user)).await;
         removed.map_err(AccountRefused::Directory)?;
-        self.logins.succeeded(source, &account);
+        self.logins.succeeded(source, &account).await;
         Ok(())
     }
 
@@ -188,8 +188,8 @@ impl Identity {
         Ok(step.and_then(|step| i64::try_from(step).ok()))
     }
 
-    fn try_once(&self, source: IpAddr, account: &str) -> Result<(), SignInRefused> {
-        let tried = self.logins.try_once(source, account);
+    async fn try_once(&self, source: IpAddr, account: &str) -> Result<(), SignInRefused> {
+        let tried = self.logins.try_once(source, account).await;
         tried.map_err(|retry_after| SignInRefused::TooMany { retry_after })
     }
 }

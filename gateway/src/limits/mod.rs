@@ -25,6 +25,10 @@
 //! Begin reading at [`Limits::check`].
 
 mod meter;
+#[cfg(test)]
+#[path = "../../../tests/harness/redis.rs"]
+#[expect(unreachable_pub, reason = "it is the harness's own, where everybody may use it")]
+pub(crate) mod redis_server;
 mod shared;
 
 use std::fmt::Write as _;

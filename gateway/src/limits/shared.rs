@@ -112,11 +112,6 @@ fn micros(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/harness/redis.rs"]
-#[expect(unreachable_pub, reason = "it is the harness's own, where everybody may use it")]
-mod server;
-
-#[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
@@ -124,7 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::meter::Meter;
-    use super::server::RedisServer;
+    use super::super::redis_server::RedisServer;
     use super::*;
     use crate::config::RedisSettings;
 

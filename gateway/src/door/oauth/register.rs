@@ -43,7 +43,7 @@ pub async fn register(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Respon
         let AtDoor { knock, body, .. } = at;
         let source = knock.request.source;
         let registered = async {
-            let asks = gateway.identity.program_asks(source);
+            let asks = gateway.identity.program_asks(source).await;
             asks.map_err(|retry_after| Refusal::TooManyRequests { retry_after })?;
             let metadata: Metadata = read(&gateway, body).await?;
             let name = checked(&metadata)?;

@@ -120,11 +120,11 @@ async fn look_up(
     code: &UserCode,
 ) -> Result<PendingDevice, Refusal> {
     let (source, user) = (knock.request.source, caller.user_id());
-    let typed = gateway.identity.user_code_typed(source, user);
+    let typed = gateway.identity.user_code_typed(source, user).await;
     typed.map_err(|retry_after| Refusal::TooManyRequests { retry_after })?;
     let mac = gateway.forms.digest_of_code(&code.letters());
     let found = gateway.directory.pending_device(mac).await.map_err(not_waiting)?;
-    gateway.identity.user_code_was_right(source, user);
+    gateway.identity.user_code_was_right(source, user).await;
     Ok(found)
 }
 
