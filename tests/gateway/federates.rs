@@ -6,10 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::{Answer, Deployment, Upstream, Value, json};
+use harness::{Answer, Deployment, Upstream, Value, json, text};
 use reqwest::Method;
+use sha2::{Digest as _, Sha256};
 
 use crate::parts::{browser, ours, part};
+use crate::walker::filled;
 
 const SECRET: &str = "planted-client-secret-of-the-gateway";
 
@@ -17,6 +19,7 @@ const SECRET: &str = "planted-client-secret-of-the-gateway";
 struct Federation {
     gate: Deployment,
     provider: Child,
+    upstream: Upstream,
 }
 
 impl Drop for Federation {
@@ -72,7 +75,7 @@ async fn start(more: &str) -> Federation {
     let builder = Deployment::builder().notes(&upstream).published_at(gate);
     let builder = builder.file("client-secret", SECRET).file("corp.toml", map).settings(&issuer);
     let gate = builder.start().await;
-    Federation { gate, provider }
+    Federation { gate, provider, upstream }
 }
 
 /// A browser without a screen: cookies, no redirect followed by itself.
@@ -265,6 +268,75 @@ async fn a_callback_is_believed_once_in_its_own_browser_and_of_its_own_provider(
     let back = fresh(&mut walker).await;
     refused(&walker.come_back(gate, &format!("{back}&state=x")).await);
     refused(&walker.come_back(gate, "/v1/auth/callback/corp").await);
+}
+
+/// An ID token of the provider for the gateway, as a program of the company has it.
+async fn id_token(gate: &Deployment, login: &str) -> String {
+    let mut walker = Walker::default();
+    let begun = reqwest::Url::parse(&walker.begin(gate, "").await).unwrap();
+    let verifier = "a-verifier-of-the-test-that-is-long-enough-for-anybody";
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+    let mut from = begun.clone();
+    from.query_pairs_mut().clear().extend_pairs(begun.query_pairs().map(|(name, value)| {
+        let value = if name == "code_challenge" { challenge.clone() } else { value.into_owned() };
+        (name.into_owned(), value)
+    }));
+    let back = walker.walk(gate, from.as_str(), login).await;
+    let back = reqwest::Url::parse(&back).unwrap();
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let here = format!("{}{}", gate.url(), back.path());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let token = begun.join("/token").unwrap();
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", &here),
+        ("code_verifier", verifier),
+    ];
+    let request = filled(http.post(token).basic_auth("gate", Some(SECRET)), &fields);
+    let answer = gate.send(request).await;
+    let token = answer.body["id_token"].as_str();
+    token.unwrap_or_else(|| panic!("no ID token: {answer:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn call_with_a_token_of_their_provider_and_are_named_by_no_name_of_it() {
+    let Federation { ref gate, ref upstream, .. } = start("audiences = [\"gate\"]").await;
+    let ana = gate.user_id("ana");
+    let subject = "ana-7c1f-at-corp";
+    let token = id_token(gate, subject).await;
+    let call = async |token: &str| {
+        let call = gate.request(Method::POST, "/v1/extensions/notes/call").bearer_auth(token);
+        let body = json!({ "function": "create_note", "params": { "title": "milk" } });
+        gate.send(call.json(&body)).await
+    };
+    let unlinked = call(&token).await;
+    refused(&unlinked);
+    gate.must(&["user", "link", &ana, "--issuer", "corp", "--subject", subject]);
+    gate.wait_for_admin("user.link", &ana).await;
+    let made = call(&token).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    assert_eq!(upstream.seen().len(), 1);
+    // To the ledger they are the same person as by a sign-in of the gateway's own.
+    let own = gate.call("ana", "notes", "list_notes", json!({})).await;
+    let of = |answer: &Answer| text(&gate.records_of(&answer.op())[0], "/who/subject").to_owned();
+    assert_eq!(of(&made), of(&own));
+    assert!(!of(&made).is_empty());
+    let credential = |call: reqwest::RequestBuilder| call.bearer_auth(&token);
+    crate::warm::asks_the_directory_nothing(gate, credential).await;
+    // What is not theirs to do, no token of any provider lets them do.
+    let others = call(&format!("{token}x")).await;
+    refused(&others);
+    gate.must(&["user", "deactivate", &ana]);
+    let began = std::time::Instant::now();
+    while call(&token).await.status != 401 {
+        assert!(began.elapsed().as_millis() < 1_000, "switched off, and still let in");
+    }
+    // The name that the provider gives them stands in no record and no log.
+    let told = format!("{:?}{}", gate.records(), gate.log());
+    assert!(!told.contains(subject), "the subject is written down");
+    let verified = gate.verify();
+    assert!(verified.whole, "{}", verified.said);
 }
 
 #[tokio::test]

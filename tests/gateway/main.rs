@@ -55,4 +55,5 @@ mod throttles;
 mod tls;
 mod upstream_credentials;
 mod walker;
+mod warm;
 mod witnessed;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
@@ -33,6 +34,7 @@ struct Inner {
     begin: &'static str,
     standings: StandingCache,
     changed: tokio::sync::Notify,
+    questions: AtomicU64,
 }
 
 impl std::fmt::Debug for Directory {
@@ -67,7 +69,8 @@ impl Directory {
             .map_err(|e| cannot_open(shown, e))?;
         MIGRATIONS.run(&pool).await.map_err(|e| cannot_open(shown, e))?;
         let (standings, changed) = (StandingCache::new(), tokio::sync::Notify::new());
-        Ok(Self { inner: Arc::new(Inner { pool, begin, standings, changed }) })
+        let questions = AtomicU64::new(0);
+        Ok(Self { inner: Arc::new(Inner { pool, begin, standings, changed, questions }) })
     }
 
     /// Waits for running questions and closes the connections.
@@ -75,7 +78,15 @@ impl Directory {
         self.inner.pool.close().await;
     }
 
+    /// How often the database was asked something through this handle.
+    #[must_use]
+    pub fn questions(&self) -> u64 {
+        self.inner.questions.load(Ordering::Relaxed)
+    }
+
+    /// The connections; whoever takes them asks one question.
     pub(crate) fn pool(&self) -> &AnyPool {
+        self.inner.questions.fetch_add(1, Ordering::Relaxed);
         &self.inner.pool
     }
 

@@ -56,6 +56,8 @@ pub(crate) enum Subject {
 pub(crate) struct StandingCache {
     generation: AtomicU64,
     entries: moka::sync::Cache<Subject, (u64, Arc<Standing>)>,
+    /// The user of a credential that others issued, by its digest.
+    links: moka::sync::Cache<[u8; 32], (u64, Arc<str>)>,
 }
 
 impl StandingCache {
@@ -64,7 +66,9 @@ impl StandingCache {
             .max_capacity(MAX_STANDINGS)
             .time_to_live(STANDING_TTL)
             .build();
-        Self { generation: AtomicU64::new(0), entries }
+        let links = moka::sync::Cache::builder().max_capacity(MAX_STANDINGS);
+        let links = links.time_to_live(STANDING_TTL).build();
+        Self { generation: AtomicU64::new(0), entries, links }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -136,6 +140,26 @@ impl Directory {
     /// or has not begun, is `Inactive`.
     pub async fn grant_principal(&self, id: &str) -> Result<Arc<Standing>, DirectoryError> {
         self.standing(Subject::Grant(id.to_owned())).await
+    }
+
+    /// Whom a credential that others issued stands for, by its digest: looked for by `find` unless that was done a
+    /// moment ago and nothing was changed since. As old as a standing may be, and no older: what the user may do is
+    /// asked apart from it.
+    pub(crate) async fn linked<E>(
+        &self,
+        credential: [u8; 32],
+        find: impl Future<Output = Result<String, E>>,
+    ) -> Result<Arc<str>, E> {
+        // Read before the question, as for a standing.
+        let generation = self.standings().generation();
+        if let Some((then, user)) = self.standings().links.get(&credential)
+            && then == generation
+        {
+            return Ok(user);
+        }
+        let user: Arc<str> = find.await?.into();
+        self.standings().links.insert(credential, (generation, Arc::clone(&user)));
+        Ok(user)
     }
 
     pub(crate) fn forget_standings(&self) {

@@ -48,7 +48,7 @@ fn witnesses(gateway: &Gateway) -> serde_json::Value {
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
     let status = gateway.ledger.status();
     let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
-    let rows: [(&str, &str, &str, u64); 7] = [
+    let rows: [(&str, &str, &str, u64); 8] = [
         (
             "portcullis_ledger_records_total",
             "counter",
@@ -84,6 +84,12 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             "counter",
             "Calls of apps or functions that are not there, since start.",
             gateway.turns.unknown_functions(),
+        ),
+        (
+            "portcullis_directory_questions_total",
+            "counter",
+            "Times that the directory's database was asked, since start.",
+            gateway.directory.questions(),
         ),
         ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
     ];

@@ -75,6 +75,11 @@ impl Fixture {
         Self { identity, user, folder }
     }
 
+    /// The same directory, as another process has it open.
+    async fn elsewhere(&self) -> Directory {
+        Directory::open(&self.folder.path().join("directory.db")).await.unwrap()
+    }
+
     fn attempt(&self, email: &str, password: &str) -> SignIn {
         SignIn {
             tenant: self.user.tenant.clone(),

@@ -68,3 +68,67 @@ async fn an_admin_who_resets_a_second_factor_ends_what_came_before_it() {
         assert_eq!(is_ended(f.bearer(&token).await), ends, "{by}");
     }
 }
+
+#[tokio::test]
+async fn a_sign_in_that_renews_an_outdated_hash_ends_no_session() {
+    use argon2::password_hash::{PasswordHasher as _, SaltString};
+    let f = Fixture::new().await;
+    let sign_in =
+        async || f.identity.sign_in(f.attempt("ann@example.org", PASSWORD)).await.unwrap();
+    let kept = sign_in().await;
+    // As it was kept when the parameters were others.
+    let params = argon2::Params::new(1_024, 1, 1, None).unwrap();
+    let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let salt = SaltString::encode_b64(&[7; 16]).unwrap();
+    let old = argon.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string();
+    let directory = f.identity.directory();
+    directory.renew_password_hash(&f.user.id, &old, &Actor::gateway()).await.unwrap();
+    sign_in().await;
+    let renewed = directory.password_of(&f.user.id).await.unwrap().unwrap();
+    assert_ne!(renewed, old, "the sign-in made it anew");
+    f.bearer(kept.access_token.expose_secret()).await.unwrap();
+    let next = f.identity.refresh(&kept.refresh_token).await.unwrap();
+    f.bearer(next.access_token.expose_secret()).await.unwrap();
+    // And it is the same password.
+    sign_in().await;
+    assert_eq!(directory.password_of(&f.user.id).await.unwrap().unwrap(), renewed);
+}
+
+#[tokio::test]
+async fn a_warm_call_asks_the_directory_nothing_whatever_the_credential() {
+    let f = Fixture::new().await;
+    let directory = f.identity.directory();
+    let token = format!("Bearer {}", f.token().await);
+    let app: AppId = "notes".parse().unwrap();
+    let of_app = f.identity.extension_token(&f.user.id, &app).await.unwrap().token;
+    let of_app = format!("Bearer {}", of_app.expose_secret());
+    let key = fresh_api_key().unwrap();
+    let new = NewApiKey {
+        user_id: f.user.id.clone(),
+        name: "warm".to_owned(),
+        key_prefix: key.prefix(),
+        sha256: key.sha256(),
+        scopes: vec!["*".to_owned()],
+    };
+    directory.create_api_key(new, &Actor::gateway()).await.unwrap();
+    for (name, value) in [
+        ("authorization", token.as_str()),
+        ("authorization", of_app.as_str()),
+        ("x-api-key", key.expose()),
+    ] {
+        assert!(is_warm(&f, name, value).await, "{name}: {value}");
+    }
+}
+
+/// Whether some call in a row asks nothing. The last use of a key is noted once a minute beside the calls, and what was
+/// asked is good for half a second: neither falls into every call.
+pub(super) async fn is_warm(f: &Fixture, name: &'static str, value: &str) -> bool {
+    let directory = f.identity.directory();
+    let mut quiet = 0;
+    for _ in 0..50 {
+        let before = directory.questions();
+        f.identify(&[(name, value)]).await.unwrap();
+        quiet += u32::from(directory.questions() == before);
+    }
+    quiet > 25
+}

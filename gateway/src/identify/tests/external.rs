@@ -460,6 +460,40 @@ async fn a_verified_token_ends_with_its_time_and_with_its_user() {
 }
 
 #[tokio::test]
+async fn a_warm_token_asks_the_directory_nothing_and_a_change_is_seen_by_the_next_call() {
+    let provider = Provider::start(Key::ed(), "k1").await;
+    let f = trusting(&provider).await;
+    let token = provider.token("EdDSA", "k1", &provider.claims());
+    let bearer = format!("Bearer {token}");
+    assert!(super::credentials::is_warm(&f, "authorization", &bearer).await);
+    let directory = f.identity.directory();
+    // Whoever is unlinked or linked to somebody else is not taken for who they were.
+    directory.unlink_external(&f.user.id, "corp", &by()).await.unwrap();
+    assert_eq!(refused(&f, &token).await, "identity_not_linked");
+    directory.link_external(&f.user.id, corp(&provider, "subject-1"), &by()).await.unwrap();
+    assert_eq!(refused(&f, &token).await, "accepted");
+    // Another process changes the same database: seen as soon as a standing would be.
+    let other = f.elsewhere().await;
+    other.unlink_external(&f.user.id, "corp", &by()).await.unwrap();
+    let began = std::time::Instant::now();
+    while refused(&f, &token).await == "accepted" {
+        assert!(began.elapsed() < Duration::from_secs(1), "it still counts");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(refused(&f, &token).await, "identity_not_linked");
+    other.link_external(&f.user.id, corp(&provider, "subject-1"), &by()).await.unwrap();
+    while refused(&f, &token).await != "accepted" {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never counts again");
+    }
+    let began = std::time::Instant::now();
+    other.set_user_active(&f.user.id, false, &by()).await.unwrap();
+    while refused(&f, &token).await == "accepted" {
+        assert!(began.elapsed() < Duration::from_secs(1), "switched off, and still let in");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn people_are_made_once_at_first_sight_and_claims_give_their_role() {
     let provider = Provider::start(Key::ed(), "k1").await;
     let map = "[[map]]\nclaim = \"groups\"\nvalue = \"admins\"\nrole = \"admin\"";
