@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{ExprKind, Literal, Policy};
 
 use crate::question::Frame;
-use crate::rulebook::{Rulebook, Slice};
+use crate::rulebook::{PreparedPrincipal, Rulebook, Slice};
 use crate::verdict::{Question, StepUp, VerdictKind};
-use crate::vocabulary::{PrincipalKind, Strength};
+use crate::vocabulary::{PrincipalKind, Strength, TenantId, ToolName};
 
 /// The context class of a sign-in at the gateway itself with two factors.
 pub const ACR_MFA: &str = "urn:portcullis:acr:mfa";
@@ -68,13 +68,32 @@ impl Rulebook {
         if principal.kind != PrincipalKind::User || !slices.iter().any(|s| s.asks.asked) {
             return None;
         }
-        let classes: BTreeSet<&str> =
-            slices.iter().flat_map(|s| &s.asks.classes).map(String::as_str).collect();
-        let classes = [None, Some(ACR_MFA)]
-            .into_iter()
-            .chain(classes.into_iter().take(MAX_CLASSES).map(Some));
+        let mut classes = std::iter::once(None).chain(classes_in(&slices).into_iter().map(Some));
         let now = principal.strength.age(q.request.time_ms).unwrap_or(UNKNOWN_AGE);
-        classes.into_iter().find_map(|class| self.step_up_to(q, &slices, class, now))
+        classes.find_map(|class| self.step_up_to(q, &slices, class, now))
+    }
+
+    /// Says whether some input could be permitted or asked about if the same person signed in again, stronger or fresher:
+    /// what [`Rulebook::may_ever`] says no to only because of how they signed in. Never for programs, which cannot.
+    pub fn may_after_signing_in(
+        &self,
+        principal: &PreparedPrincipal,
+        tool: &ToolName,
+        target_tenant: &TenantId,
+    ) -> bool {
+        let Ok(frame) = Frame::outline(self, principal, tool, target_tenant, None) else {
+            return false;
+        };
+        let slices: Vec<&Slice> = self.slices_of(tool, &frame, target_tenant).collect();
+        let who = principal.principal();
+        if who.kind != PrincipalKind::User || !slices.iter().any(|s| s.asks.asked) {
+            return false;
+        }
+        classes_in(&slices).into_iter().any(|class| {
+            let mut stronger = who.clone();
+            stronger.strength = with_class(stronger.strength, Some(class));
+            self.may_ever(&self.prepare(&stronger), tool, target_tenant)
+        })
     }
 
     fn step_up_to(
@@ -108,6 +127,13 @@ impl Rulebook {
         }
         Some(StepUp { acr, max_age: Some(fresh) })
     }
+}
+
+/// The classes that are tried: two factors first, then those that rules name.
+fn classes_in<'s>(slices: &[&'s Slice]) -> Vec<&'s str> {
+    let named: BTreeSet<&str> =
+        slices.iter().flat_map(|s| &s.asks.classes).map(String::as_str).collect();
+    std::iter::once(ACR_MFA).chain(named.into_iter().take(MAX_CLASSES)).collect()
 }
 
 /// The same sign-in, with more than one factor and of this class.

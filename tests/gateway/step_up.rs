@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::{Answer, Builder, Deployment, Upstream, json, person};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 
 use crate::parts::ours;
 
@@ -93,6 +93,55 @@ async fn says_that_a_second_factor_is_missing_and_tells_programs_nothing_of_it()
     let refused = gate.send(request.json(&body)).await;
     assert_eq!((refused.status, refused.code()), (403, "PERMISSION_DENIED"), "{refused:?}");
     assert_eq!(upstream.seen().len(), 0);
+}
+
+/// The names in an answer to `tools/list`.
+async fn tools(gate: &Deployment, sign: impl Fn(RequestBuilder) -> RequestBuilder) -> Vec<String> {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+    let request = gate.request(Method::POST, "/mcp").json(&body);
+    let request = request.header("accept", "application/json, text/event-stream");
+    let answer = gate.send(sign(request)).await;
+    let tools = answer.body["result"]["tools"].as_array();
+    let tools = tools.unwrap_or_else(|| panic!("no tools: {answer:?}"));
+    tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn hides_no_tool_from_who_may_call_it_after_another_sign_in_and_every_other_tool() {
+    let never = r#"
+@id("test/class")
+@reason("to destroy needs the gold class")
+forbid (principal, action == Portcullis::Action::"notes/delete_note", resource)
+unless { principal has acr && principal.acr == "urn:example:gold" };
+"#;
+    let upstream = Upstream::start();
+    let gate = with_rules(&upstream, &format!("{RULES}{never}")).start().await;
+    let (ana, ben) = (gate.token("ana").await, gate.token("ben").await);
+    let all = ["notes__create_note", "notes__delete_note", "notes__list_notes"];
+    let mut seen = tools(&gate, |request| request.bearer_auth(&ana)).await;
+    seen.sort();
+    assert_eq!(seen, all);
+    // Calling one says what is missing.
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "notes__create_note", "arguments": { "title": "x" } },
+    });
+    let request = gate.request(Method::POST, "/mcp").bearer_auth(&ana).json(&body);
+    let called = gate.send(request.header("accept", "application/json, text/event-stream")).await;
+    let told = &called.body["result"]["structuredContent"];
+    assert_eq!(told["error"], "STEP_UP_REQUIRED", "{called:?}");
+    assert_eq!(told["acr_values"], "urn:portcullis:acr:mfa", "{called:?}");
+    // No sign-in gives ben a scope, and a program cannot sign in.
+    assert_eq!(tools(&gate, |request| request.bearer_auth(&ben)).await, ["notes__list_notes"]);
+    let key = gate.api_key("ana", &["notes:*"]);
+    let seen = tools(&gate, |request| request.header("x-api-key", &key)).await;
+    assert_eq!(seen, ["notes__list_notes"]);
+    let closed =
+        never.replace("unless { principal has acr && principal.acr == \"urn:example:gold\" }", "");
+    let gate = with_rules(&upstream, &format!("{RULES}{closed}")).start().await;
+    let ana = gate.token("ana").await;
+    let seen = tools(&gate, |request| request.bearer_auth(&ana)).await;
+    assert!(!seen.contains(&"notes__delete_note".to_owned()), "never is never: {seen:?}");
 }
 
 #[tokio::test]

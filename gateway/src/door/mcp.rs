@@ -1,6 +1,6 @@
 //! `/mcp`: the Model Context Protocol over streamable HTTP (design.md section 6).
 //!
-//! `tools/list` shows only what the caller could be allowed to call; `tools/call` runs the seven
+//! `tools/list` shows only what the caller could be allowed to call, if need be after another sign-in; `tools/call` runs the seven
 //! steps. Nothing is kept between requests, so that any replica can answer. A tool's MCP name is
 //! `{app}__{function}`: an app id holds no underscore, so the first `__` splits it in one way only.
 
@@ -176,7 +176,7 @@ rule that refused; do not retry it unchanged.";
 /// The tools that some input could be permitted for, by the same rules that decide calls.
 fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusal> {
     let now = gateway.in_force()?;
-    Ok(visible(&now, caller).map(listed).collect())
+    Ok(visible(&now, caller, AfterSigningIn::Counts).map(listed).collect())
 }
 
 /// What the tools need that a caller could be permitted to call, each scope once.
@@ -185,7 +185,8 @@ fn visible_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>, Refusa
 /// [`Refusal::NoRules`].
 pub fn scopes_of_tools(gateway: &Gateway, caller: &Caller) -> Result<Vec<String>, Refusal> {
     let now = gateway.in_force()?;
-    let scopes: BTreeSet<String> = visible(&now, caller).flat_map(needs).collect();
+    let scopes: BTreeSet<String> =
+        visible(&now, caller, AfterSigningIn::CountsNot).flat_map(needs).collect();
     Ok(scopes.into_iter().collect())
 }
 
@@ -196,7 +197,20 @@ fn needs(tool: &KnownTool) -> Vec<String> {
     }
 }
 
-fn visible<'a>(now: &'a InForce, caller: &'a Caller) -> impl Iterator<Item = &'a KnownTool> {
+/// Whether a tool counts that only another sign-in of the same person would allow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AfterSigningIn {
+    /// It is shown: who calls it is told which sign-in is needed.
+    Counts,
+    /// It is not there.
+    CountsNot,
+}
+
+fn visible<'a>(
+    now: &'a InForce,
+    caller: &'a Caller,
+    after: AfterSigningIn,
+) -> impl Iterator<Item = &'a KnownTool> {
     let principal = now.prepare(caller);
     now.catalogue.tools().map(AsRef::as_ref).filter(move |tool: &&KnownTool| {
         let Some(app) = now.catalogue.app(tool.spec.name.app()) else { return false };
@@ -204,7 +218,9 @@ fn visible<'a>(now: &'a InForce, caller: &'a Caller) -> impl Iterator<Item = &'a
         matches!(tool.state, ToolState::Active)
             // A proxied service takes requests, not calls.
             && app.upstream.as_proxy().is_none()
-            && now.rulebook.may_ever(&principal, &tool.spec.name, target)
+            && (now.rulebook.may_ever(&principal, &tool.spec.name, target)
+                || after == AfterSigningIn::Counts
+                    && now.rulebook.may_after_signing_in(&principal, &tool.spec.name, target))
     })
 }
 
