@@ -222,6 +222,14 @@ async fn a_service_of_the_platform_acts_for_people_of_its_tenant_only() {
             assert_eq!((refused.status, refused.code()), (403, "IDENTITY_MISMATCH"), "{acting}");
         }
     }
+    let me = ask(Method::GET, "/v1/auth/me", "", false).await;
+    assert_eq!((me.status, &me.body["imperal_id"]), (200, &json!("__system__")), "{me:?}");
+    assert_eq!(
+        (&me.body["role"], &me.body["scopes"]),
+        (&json!("service"), &json!(["directory:read"]))
+    );
+    let me = ask(Method::GET, "/v1/auth/me", &ben, false).await;
+    assert_eq!((me.status, &me.body["imperal_id"]), (200, &json!(ben)), "{me:?}");
     let path = format!("/v1/users/{ben}");
     let refused = ask(Method::DELETE, &path, &gate.user_id("max"), false).await;
     // Whomever it acts for: what it may do is what its own token says.

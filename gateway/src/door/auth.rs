@@ -21,7 +21,9 @@ use crate::answer::{json_response, refusal_response};
 use crate::config::Rule;
 use crate::directory::DirectoryError;
 use crate::gateway::Gateway;
-use crate::identify::{AccountRefused, Issued, Profile, RefreshRefused, SignIn, SignInRefused};
+use crate::identify::{
+    AccountRefused, Caller, Issued, Profile, RefreshRefused, SignIn, SignInRefused,
+};
 use crate::knock::Knock;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
@@ -97,15 +99,22 @@ pub async fn me(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response<Bod
         Ok(visit) => visit,
         Err(refusal) => return refusal_response(&refusal),
     };
-    let scopes = &visit.caller.principal().scopes;
-    let user = gateway.directory.user(visit.caller.user_id()).await;
-    let profile = user
-        .map(|user| Profile::of(user, scopes))
-        .map_err(|fault| Refusal::Unavailable(fault.to_string()));
+    let profile = profile(&gateway, &visit.caller).await;
+    let profile = profile.map_err(|fault| Refusal::Unavailable(fault.to_string()));
     match visit.end(&gateway, profile).await {
         Ok(user) => private_json(&user),
         Err(refusal) => refusal_response(&refusal),
     }
+}
+
+/// What a user is told of itself; the platform's service, which is none, is told what its token says.
+async fn profile(gateway: &Gateway, caller: &Caller) -> Result<Profile, DirectoryError> {
+    if caller.is_platform() {
+        let token = gateway.directory.service_token(caller.tenant(), caller.id()).await?;
+        return Ok(Profile::of_service(token));
+    }
+    let user = gateway.directory.user(caller.user_id()).await?;
+    Ok(Profile::of(user, &caller.principal().scopes))
 }
 
 /// `GET /v1/auth/.well-known/jwks.json`: no credential, no limit, cheap (RFC 7517).

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::directory::User;
+use crate::directory::{ServiceToken, User};
 
 /// A user as the SDK's `User` is made of it; that type takes no other key, not even `id`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,6 +41,26 @@ impl Profile {
             last_login: user.last_login_ms.map(rfc3339),
             cases_user_id: user.cases_user_id,
             is_active: user.active,
+        }
+    }
+
+    /// The profile of the platform's own service, which is no user: what its token says.
+    #[must_use]
+    pub fn of_service(token: ServiceToken) -> Self {
+        Self {
+            imperal_id: format!("__{}__", token.purpose),
+            email: String::new(),
+            tenant_id: token.tenant_id.to_string(),
+            role: "service".to_owned(),
+            auth_method: "service_token",
+            created_at: rfc3339(token.created_ms),
+            agency_id: None,
+            org_id: None,
+            scopes: token.scopes,
+            attributes: serde_json::Map::new(),
+            last_login: None,
+            cases_user_id: None,
+            is_active: true,
         }
     }
 }

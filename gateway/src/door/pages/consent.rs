@@ -41,12 +41,19 @@ pub async fn show(State(gateway): State<Arc<Gateway>>, said: Said, at: AtPage) -
     let AtPage { knock, .. } = at;
     let (asked, known) = match read(&gateway, &said, knock.query.as_deref()).await {
         Ok(read) => read,
-        Err(refusal) => return html::refused(&refusal, None),
+        Err(refusal) => {
+            return html::refused(&Visit::refused(&gateway, &knock, refusal).await, None);
+        }
     };
     let request = match asked.check(|resource| is_own_resource(&known.issuer, resource)) {
         Ok(request) => request,
         Err(fault) => {
-            return consent_view::wrong(fault, &known.redirect.host(), &known.fault(fault));
+            return match Visit::refused(&gateway, &knock, fault.into()).await {
+                Refusal::OAuth(fault) => {
+                    consent_view::wrong(fault, &known.redirect.host(), &known.fault(fault))
+                }
+                unrecorded => html::refused(&unrecorded, None),
+            };
         }
     };
     let visit = match Visit::begin(&gateway, &knock).await {
