@@ -184,6 +184,10 @@ pub async fn refusal(gateway: &Gateway, mut trail: Trail, refusal: Refusal) -> A
     if trail.is_of_a_stranger() {
         fields.note.insert("peer".to_owned(), trail.source().to_string());
     }
+    // Such as a refresh token that was spent twice: to an auditor that is not just any wrong credential.
+    if let Refusal::InvalidCredential(why) = &refusal {
+        fields.note.insert("why".to_owned(), (*why).to_owned());
+    }
     if let Refusal::OverLimit(over) = &refusal {
         fields.note.insert("limit".to_owned(), over.rule.name().to_owned());
     }

@@ -1,6 +1,7 @@
 //! What a model typically gets wrong is caught before the rules are asked ...
 
 use harness::{Answer, Deployment, Upstream, Value, json, text};
+use reqwest::Method;
 
 fn refused(answer: &Answer, code: &str) {
     assert_eq!((answer.status, answer.code()), (422, code), "{answer:?}");
@@ -82,6 +83,33 @@ async fn an_error_is_not_written_down_in_place_of_what_was_asked() {
         "BACKEND_5XX",
         "another session has seen no error: it goes through"
     );
+}
+
+#[tokio::test]
+async fn what_failed_for_one_user_is_told_to_no_other_user_of_the_same_service() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let body = json!({ "app": "panel", "purpose": "system", "scopes": ["notes:*"] });
+    let made = gate.post_as("max", "/v1/service-tokens", &body).await;
+    let token = made.body["token"].as_str().unwrap_or_else(|| panic!("{made:?}")).to_owned();
+    let (ana, amy) = (gate.user_id("ana"), gate.user_id("amy"));
+    let create = async |acting: &str, params: Value| {
+        let call = gate.request(Method::POST, "/v1/extensions/notes/call");
+        let call = call.header("x-service-token", &token).header("x-acting-user", acting);
+        let body = json!({ "function": "create_note", "params": params });
+        gate.send(call.json(&body)).await
+    };
+    // How often a model tried is counted for each of them.
+    for (acting, attempt) in [(&ana, 1), (&ana, 2), (&amy, 1), (&ana, 3), (&amy, 2)] {
+        let wrong = create(acting, json!({ "title": 7 })).await;
+        assert_eq!(wrong.body["attempt"], attempt, "{wrong:?}");
+    }
+    upstream.answers("/notes/create_note", 500, "no");
+    assert_eq!(create(&ana, json!({ "title": "milk" })).await.code(), "BACKEND_5XX");
+    // So the guard knows of an error that ana met, and of none that amy met.
+    let report = json!({ "title": "BACKEND_5XX: The service failed." });
+    refused(&create(&ana, report.clone()).await, "ERROR_IN_ARGUMENTS");
+    assert_eq!(create(&amy, report).await.code(), "BACKEND_5XX", "it goes through");
 }
 
 #[tokio::test]

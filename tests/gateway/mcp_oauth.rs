@@ -5,6 +5,7 @@ mod browser;
 mod client;
 mod fresh;
 mod limits;
+mod races;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

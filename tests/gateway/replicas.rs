@@ -86,8 +86,8 @@ async fn start_without_it_and_say_no_password_of_it() {
 }
 
 /// Replicas on one PostgreSQL, one Redis, and one folder with the keys.
-struct Replicas {
-    gates: Vec<Deployment>,
+pub(crate) struct Replicas {
+    pub(crate) gates: Vec<Deployment>,
     // Dropped after them.
     _keys: tempfile::TempDir,
     _upstream: Upstream,
@@ -96,7 +96,7 @@ struct Replicas {
 }
 
 impl Replicas {
-    async fn start(limits: &str) -> Self {
+    pub(crate) async fn start(limits: &str) -> Self {
         let (postgres, redis, upstream) =
             (Server::start(), RedisServer::start(), Upstream::start());
         let keys = tempfile::tempdir().unwrap();

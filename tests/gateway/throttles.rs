@@ -175,3 +175,22 @@ async fn a_flood_is_counted_and_fills_no_ledger() {
     let counted = "portcullis_rate_limited_total{rule=\"address\"} 300";
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_tool_and_counts_no_call_that_the_rules_refuse() {
+    let upstream = Upstream::start();
+    let limits = "tool = { count = 2, per = \"1h\" }\napp = { count = 2, per = \"1h\" }";
+    let gate = Deployment::builder().notes(&upstream).limits(limits).start().await;
+    let create =
+        async |who: &str| gate.call(who, "notes", "create_note", json!({ "title": "x" })).await;
+    for _ in 0..6 {
+        let refused = create("ben").await;
+        assert_eq!((refused.status, refused.code()), (403, "PERMISSION_DENIED"), "{refused:?}");
+    }
+    for _ in 0..2 {
+        assert_eq!(create("ana").await.status, 200, "her tenant's share is whole");
+    }
+    assert_eq!(create("ana").await.status, 429);
+    // Who may not call it is told so still, and nothing of the limit.
+    assert_eq!(create("ben").await.status, 403);
+}

@@ -54,3 +54,31 @@ async fn an_old_session_gives_programs_nothing() {
     let page = client.ask(&new, &[]).await;
     assert!(!client.approved(&new, &page).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_page_that_was_shown_in_time_gives_nothing_once_the_session_is_old() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    // For so long it is young enough to be shown the pages, however slow this machine is.
+    let ana = aged(&gate, "ana", 3_600 - 20).await;
+    let client = Client::register(&gate).await;
+    let (device_code, user_code) = waiting(&gate).await;
+    let at = format!("/device?user_code={user_code}");
+    let (device, consent) = (ana.get(&at).await, client.ask(&ana, &[]).await);
+    assert_eq!((device.status, consent.status), (200, 200), "{device:?} {consent:?}");
+    let began = std::time::Instant::now();
+    while ana.get(&at).await.status == 200 {
+        assert!(began.elapsed().as_secs() < 60, "the session never becomes old");
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    let csrf = hidden(&device, "csrf");
+    let fields = [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
+    leads_to_the_sign_in(&ana.post("/device", &fields).await, "/device");
+    leads_to_the_sign_in(&client.decided(&ana, &consent, "approve").await, "/v1/oauth/authorize?");
+    let poll = json!({ "device_code": device_code, "code_verifier": VERIFIER });
+    let poll = gate.request(Method::POST, "/v1/auth/cli/device/token").json(&poll);
+    assert_eq!(gate.send(poll).await.code(), "authorization_pending");
+    // To say no needs no fresh sign-in.
+    let denied = client.decided(&ana, &consent, "deny").await;
+    assert_eq!(member(denied.header("location"), "error"), "access_denied", "{denied:?}");
+}
