@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use harness::{Deployment, RedisServer, Upstream, Value, json, text};
 use reqwest::Method;
 
+use crate::parts::ours;
 use crate::postgres_ledger::server::Server;
 
 /// The line of configuration that leads to a Redis.
@@ -83,6 +84,26 @@ async fn start_without_it_and_say_no_password_of_it() {
     assert_eq!(let_through(&gate, 10).await, 3);
     assert!(gate.log().contains("Redis does not answer"), "{}", gate.log());
     assert!(!gate.log().contains("planted-redis-password"), "{}", gate.log());
+}
+
+#[tokio::test]
+async fn share_it_over_tls_with_whom_the_authorities_vouch_for_and_with_nobody_else() {
+    let files = ours("../gateway/tests/edge");
+    let redis = RedisServer::start_tls(&files.join("tls-chain.pem"), &files.join("tls-key.pem"));
+    let limit = "address = { count = 6, per = \"1h\" }";
+    let start = async |ca: &str| {
+        let shared = format!("[redis]\nurl = \"{}\"\ntimeout = \"2s\"\n{ca}", redis.tls_url());
+        Deployment::builder().settings(&shared).limits(limit).start().await
+    };
+    let ca = format!("ca_file = {:?}", files.join("tls-chain.pem").display().to_string());
+    let (one, two) = (start(&ca).await, start(&ca).await);
+    assert_eq!(let_through(&one, 4).await, 4);
+    assert_eq!(let_through(&two, 10).await, 2, "they count as one: {}", two.log());
+    assert_eq!(metric(&two, "portcullis_redis_up").await, 1);
+    // The system's authorities know nothing of that certificate, so nothing is said to it.
+    let stranger = start("").await;
+    assert_eq!(let_through(&stranger, 10).await, 6, "each by itself");
+    assert_eq!(metric(&stranger, "portcullis_redis_up").await, 0);
 }
 
 /// Replicas on one PostgreSQL, one Redis, and one folder with the keys.

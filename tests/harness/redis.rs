@@ -25,6 +25,27 @@ impl RedisServer {
         Self { child: serve(port), port }
     }
 
+    /// The same over TLS only, with this certificate for `localhost`.
+    ///
+    /// Panics when it does not start.
+    #[must_use]
+    pub fn start_tls(certificate: &std::path::Path, key: &std::path::Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        let tls = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let number = port.to_string();
+        let more = ["--port", "0", "--tls-port", &number, "--tls-auth-clients", "no"];
+        Self { child: serve_with(port, &[&more[..], &tls[..]].concat()), port }
+    }
+
+    /// `rediss://localhost:port`.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.port)
+    }
+
     /// `redis://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -67,8 +88,13 @@ impl Drop for RedisServer {
 }
 
 fn serve(port: u16) -> Child {
+    serve_with(port, &["--port", &port.to_string()])
+}
+
+fn serve_with(port: u16, more: &[&str]) -> Child {
     let child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(more)
+        .args(["--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

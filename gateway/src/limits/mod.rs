@@ -27,7 +27,11 @@
 mod meter;
 #[cfg(test)]
 #[path = "../../../tests/harness/redis.rs"]
-#[expect(unreachable_pub, reason = "it is the harness's own, where everybody may use it")]
+#[expect(
+    unreachable_pub,
+    dead_code,
+    reason = "it is the harness's own, where everybody may use it"
+)]
 pub(crate) mod redis_server;
 mod shared;
 

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisResult};
+use redis::{Client, ConnectionAddr, RedisResult, TlsCertificates};
 
 use crate::config::RedisSettings;
 
@@ -30,8 +30,18 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum RedisOpenError {
     /// The address is not there, or is none. It may hold a password, so it is not shown.
-    #[error("`redis.url`: {0}; write `redis://host:port`, or `redis+unix:///path` for a socket")]
+    #[error(
+        "`redis.url`: {0}; write `redis://host:port`, `rediss://host:port` over TLS, or `redis+unix:///path` for a socket"
+    )]
     Address(String),
+    /// The file with its authorities.
+    #[error("`redis.ca_file`: {file} cannot be read: {why}")]
+    Authorities {
+        /// Which file.
+        file: String,
+        /// What the system said.
+        why: String,
+    },
 }
 
 /// The Redis of this deployment; it need not be there.
@@ -64,7 +74,18 @@ impl Redis {
             settings.url.read().map_err(|why| RedisOpenError::Address(why.to_string()))?;
         // The library's words could hold the address, and so a password.
         let unreadable = |_| RedisOpenError::Address("it is not an address of a Redis".to_owned());
-        let client = Client::open(address.as_str()).map_err(unreadable)?;
+        let client = match &settings.ca_file {
+            None => Client::open(address.as_str()).map_err(unreadable)?,
+            Some(file) => {
+                let certificates = authorities(file)?;
+                Client::build_with_tls(address.as_str(), certificates).map_err(unreadable)?
+            }
+        };
+        if tells_its_password(&client) {
+            tracing::warn!(
+                "the password of Redis goes to another machine in the clear; write `rediss://` in `redis.url`"
+            );
+        }
         let manager = manager(&client, settings.timeout).map_err(unreadable)?;
         Ok(Self {
             client,
@@ -165,10 +186,49 @@ impl std::fmt::Debug for Redis {
     }
 }
 
+fn authorities(file: &std::path::Path) -> Result<TlsCertificates, RedisOpenError> {
+    let unreadable = |why: std::io::Error| RedisOpenError::Authorities {
+        file: file.display().to_string(),
+        why: why.to_string(),
+    };
+    let pem = std::fs::read(file).map_err(unreadable)?;
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(pem) })
+}
+
+/// Whether whoever listens on the way to it reads its password.
+fn tells_its_password(client: &Client) -> bool {
+    let info = client.get_connection_info();
+    let ConnectionAddr::Tcp(host, _) = info.addr() else { return false };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let here = host == "localhost" || address.is_ok_and(|a| a.to_canonical().is_loopback());
+    !here && info.redis_settings().password().is_some()
+}
+
 fn manager(client: &Client, deadline: Duration) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(deadline))
         .set_response_timeout(Some(deadline))
         .set_number_of_retries(0);
     ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_leaves_this_machine_in_the_clear_is_noticed() {
+        for (address, tells) in [
+            ("redis://:secret@redis.example.org:6379", true),
+            ("redis://user:secret@192.0.2.7:6379", true),
+            ("redis://redis.example.org:6379", false),
+            ("redis://:secret@127.0.0.1:6379", false),
+            ("redis://:secret@localhost:6379", false),
+            ("redis://:secret@[::1]:6379", false),
+            ("rediss://:secret@redis.example.org:6379", false),
+            ("redis+unix:///run/redis.sock?pass=secret", false),
+        ] {
+            assert_eq!(tells_its_password(&Client::open(address).unwrap()), tells, "{address}");
+        }
+    }
 }

@@ -24,10 +24,14 @@ pub(super) fn redis(
         return Some(None);
     };
     let url = url_of(c, &at_url, url);
+    let ca_file = match written.ca_file {
+        None => Some(None),
+        Some(text) => c.file(&at.key("ca_file"), &text).map(Some),
+    };
     let bounds = Duration::from_millis(5)..=Duration::from_secs(5);
     let timeout = c.duration(&at.key("timeout"), written.timeout.as_ref(), timeout, bounds);
     let prefix = name(c, &at.key("prefix"), written.prefix, prefix.to_owned());
-    Some(Some(RedisSettings { url: url?, timeout: timeout?, prefix: prefix? }))
+    Some(Some(RedisSettings { url: url?, ca_file: ca_file?, timeout: timeout?, prefix: prefix? }))
 }
 
 fn url_of(c: &mut Checker<'_>, at: &At, form: EnvForm) -> Option<RedisUrl> {
@@ -40,12 +44,12 @@ fn url_of(c: &mut Checker<'_>, at: &At, form: EnvForm) -> Option<RedisUrl> {
             None
         }
         EnvForm::Plain(text) => {
-            let known = ["redis://", "redis+unix://", "unix://"];
+            let known = ["redis://", "rediss://", "redis+unix://", "unix://"];
             if known.iter().any(|scheme| text.starts_with(scheme)) {
                 return Some(RedisUrl::Plain(text));
             }
             let message = format!("`{at}` is not an address of a Redis that can be reached");
-            let help = "write `redis://host:port`; TLS is for a tunnel beside the gateway";
+            let help = "write `redis://host:port`, or `rediss://host:port` over TLS";
             c.wrong(Kind::Value, at, message, help);
             None
         }

@@ -1,5 +1,6 @@
 //! The Redis that replicas share.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portcullis_secrets::{ExposeSecret as _, SecretRef, SecretRefError};
@@ -10,6 +11,8 @@ use zeroize::Zeroizing;
 pub struct RedisSettings {
     /// Where it is.
     pub url: RedisUrl,
+    /// The only authorities that may vouch for it, a PEM file; none: those of the system.
+    pub ca_file: Option<PathBuf>,
     /// How long one answer may take.
     pub timeout: Duration,
     /// First part of every name in it.
@@ -34,7 +37,12 @@ impl RedisSettings {
     #[must_use]
     pub fn at(url: &str) -> Self {
         let (timeout, prefix) = Self::DEFAULTS;
-        Self { url: RedisUrl::Plain(url.to_owned()), timeout, prefix: prefix.to_owned() }
+        Self {
+            url: RedisUrl::Plain(url.to_owned()),
+            ca_file: None,
+            timeout,
+            prefix: prefix.to_owned(),
+        }
     }
 }
 

@@ -9,8 +9,11 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Redis {
-    /// Its address, such as `redis://127.0.0.1:6379`; one with a password by reference.
+    /// Its address, such as `redis://127.0.0.1:6379`, or `rediss://redis.example.org:6379` over TLS; one with a password
+    /// by reference.
     pub(crate) url: Option<EnvForm>,
+    /// PEM file with the only authorities that may vouch for a Redis over TLS. Those of the system by default.
+    pub(crate) ca_file: Option<String>,
     /// How long one answer may take; after that each replica counts by itself.
     #[schemars(extend("default" = "100ms"))]
     pub(crate) timeout: Option<TimeSpan>,
