@@ -98,3 +98,18 @@ async fn an_app_that_is_away_did_nothing_and_nothing_was_carried_out() {
     let shown = confirm_on_page(&gate, &id).await;
     assert!(shown.contains("could not be reached") && !shown.contains("arried out"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_says_yes_to_nothing_that_it_does_not_show() {
+    let (gate, upstream) = start().await;
+    let body = json!({ "filler": vec![0; 600], "to": "mallory" });
+    let request = gate.signed("ana", Method::DELETE, "/proxy/bank/invoices/7").await;
+    let asked = gate.send(request.json(&body)).await;
+    let (well, told) = command(&gate, &asked.confirmation(), &["--yes"]).await;
+    assert!(!well && told.contains("not all values are shown"), "{told}");
+    assert!(told.contains("101 more values"), "{told}");
+    assert_eq!(upstream.seen().len(), 0);
+    let id = delete_note(&gate).await;
+    let (well, told) = command(&gate, &id, &["--yes"]).await;
+    assert!(well && told.contains("note_id = \"note-1\""), "{told}");
+}

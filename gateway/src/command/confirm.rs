@@ -232,7 +232,7 @@ fn sent(request: &ShownRequest, json: bool) -> usize {
     if json {
         return more;
     }
-    line("request", &format!("{} {}", request.method, request.target));
+    line("request", &format!("{} {}", request.method, request.shown_target()));
     line("headers", "");
     print_all(&headers);
     let (bytes, kind) = (request.body_bytes, request.content_type());

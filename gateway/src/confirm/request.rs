@@ -11,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Lines;
+use super::{Lines, spelled};
 
 /// What the hash begins with, so that it is no hash of anything else.
 const DOMAIN: &[u8] = b"portcullis-proxied-request-v1\0";
@@ -89,6 +89,17 @@ impl ShownRequest {
         })
     }
 
+    /// Path and query for a screen, without the secrets that the query names; its values are shown one by one anyway.
+    #[must_use]
+    pub fn shown_target(&self) -> String {
+        let Some((path, query)) = self.target.split_once('?') else { return spelled(&self.target) };
+        let shown = query.split('&').map(|part| match part.split_once('=') {
+            Some((name, _)) if is_hidden(part) => format!("{}=…", spelled(name)),
+            _ => spelled(part),
+        });
+        format!("{}?{}", spelled(path), shown.collect::<Vec<_>>().join("&"))
+    }
+
     /// The headers, one line each.
     #[must_use]
     pub fn header_lines(&self) -> Lines {
@@ -138,6 +149,11 @@ impl ShownRequest {
         let all = self.headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted));
         all.map(|(_, value)| value.as_str())
     }
+}
+
+/// Whether a field of a query has the name of a secret; what can't be read is none to be shown.
+fn is_hidden(field: &str) -> bool {
+    Lines::of_form(field).is_none_or(|all| all.lines.iter().any(|line| line.hidden.is_some()))
 }
 
 #[cfg(test)]
@@ -210,6 +226,19 @@ mod tests {
         let mut packed = request("text/plain", b"text");
         packed.headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
         assert!(matches!(packed.body(), ShownBody::Unreadable(_)));
+    }
+
+    #[test]
+    fn no_secret_of_the_query_is_on_the_screen() {
+        let target = |target: &str| {
+            ShownRequest::new(("GET".to_owned(), target.to_owned()), vec![], b"").shown_target()
+        };
+        assert_eq!(target("/a"), "/a");
+        assert_eq!(target("/a?to=eve&x"), "/a?to=eve&x");
+        assert_eq!(
+            target("/a?access_token=hunter2&p%61ssword=h&b=1"),
+            "/a?access_token=…&p%61ssword=…&b=1"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use sha2::{Digest as _, Sha256};
+use unicode_normalization::is_nfc;
 use unicode_security::{MixedScript as _, RestrictionLevel, RestrictionLevelDetection as _};
 
 /// Line breaks of a text that break the line; later ones are only spelled, so that no text pushes others far away.
@@ -110,42 +111,55 @@ fn tail(text: &str, count: usize) -> &str {
 }
 
 fn spell(text: &str, breaks: usize, out: &mut String) {
-    let (mut broken, mut marks) = (0_usize, MAX_MARKS);
+    let mut broken = 0_usize;
+    // The last letter that was drawn with the marks on it; empty behind what is spelled otherwise, since a mark there
+    // would be drawn over that.
+    let mut drawn = String::new();
     for c in text.chars() {
-        let category = CodePointMapData::<GeneralCategory>::new().get(c);
-        let is_mark = is_mark(category);
-        // A mark over a quote or over what is spelled by its number would change that.
-        marks = if is_mark { marks.saturating_add(1) } else { 0 };
-        match c {
-            '\n' if broken < breaks => {
-                broken = broken.saturating_add(1);
-                out.push_str("\\n\n");
-                marks = MAX_MARKS;
+        if c == '\n' && broken < breaks {
+            broken = broken.saturating_add(1);
+            out.push_str("\\n\n");
+            drawn.clear();
+        } else if is_drawn(&drawn, c) {
+            if !is_mark(c) {
+                drawn.clear();
             }
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if is_unseen(c, category) || (is_mark && marks > MAX_MARKS) => {
-                out.push_str(&number(c));
-                marks = MAX_MARKS;
+            drawn.push(c);
+            out.push(c);
+        } else {
+            drawn.clear();
+            match c {
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                '\r' => out.push_str("\\r"),
+                '"' | '\\' => out.extend(['\\', c]),
+                c => out.push_str(&number(c)),
             }
-            c => out.push(c),
-        }
-        if matches!(c, '\n' | '\t' | '\r' | '"' | '\\') {
-            marks = MAX_MARKS;
         }
     }
+}
+
+/// Whether the character is shown as it is behind this letter. Of texts that Unicode calls equivalent, and which look
+/// the same, only the composed one (NFC) is.
+fn is_drawn(before: &str, c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control() && c != '"' && c != '\\';
+    }
+    let is_mark = is_mark(c);
+    if is_unseen(c) || (is_mark && (before.is_empty() || before.chars().count() > MAX_MARKS)) {
+        return false;
+    }
+    let together: String = before.chars().chain([c]).collect();
+    is_nfc(&together)
 }
 
 fn number(c: char) -> String {
     format!("\\u{{{:x}}}", u32::from(c))
 }
 
-fn is_mark(category: GeneralCategory) -> bool {
+fn is_mark(c: char) -> bool {
     matches!(
-        category,
+        CodePointMapData::<GeneralCategory>::new().get(c),
         GeneralCategory::NonspacingMark
             | GeneralCategory::SpacingMark
             | GeneralCategory::EnclosingMark
@@ -153,12 +167,12 @@ fn is_mark(category: GeneralCategory) -> bool {
 }
 
 /// Controls, what turns or joins or fills, what no font draws, and blanks other than the space.
-fn is_unseen(c: char, category: GeneralCategory) -> bool {
+fn is_unseen(c: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate,
         Unassigned,
     };
-    match category {
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
         Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate
         | Unassigned => true,
         SpaceSeparator => c != ' ',
@@ -194,7 +208,7 @@ pub(super) fn looks(text: &str) -> Option<String> {
 }
 
 fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || is_mark(CodePointMapData::<GeneralCategory>::new().get(c))
+    c.is_alphanumeric() || is_mark(c)
 }
 
 fn is_deceptive(word: &str) -> bool {
@@ -267,9 +281,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_spelled_can_be_read_back(
-            text in r#"(?s)([a\\"\n{}u2 ]|\\u\{202e\}|[\u{202e}\u{300}\u{2800}]|.){0,60}"#
+            text in r#"(?s)([a\\"\n{}u2 ]|\\u\{202e\}|[\u{202e}\u{300}\u{2800}e\u{301}\u{323}\u{1161}\u{212b}]|.){0,60}"#
         ) {
-            prop_assert_eq!(read_back(&quoted(&text)), text);
+            let spelled = quoted(&text);
+            prop_assert!(is_nfc(&spelled), "{:?}", spelled);
+            prop_assert_eq!(read_back(&spelled), text);
         }
 
         #[test]
@@ -289,7 +305,16 @@ mod tests {
         assert_eq!(quoted("né 日本 🙂 naïve"), "\"né 日本 🙂 naïve\"");
         assert_eq!(quoted("\u{301}a"), "\"\\u{301}a\"", "no mark over the quote");
         assert_eq!(quoted("\\u{202e}"), "\"\\\\u{202e}\"");
-        let tower = quoted(&format!("a{}", "\u{301}".repeat(500)));
+        for (one, other) in [
+            ("é", "e\u{301}"),
+            ("Å", "\u{212b}"),
+            ("가", "\u{1100}\u{1161}"),
+            ("ộ", "o\u{302}\u{323}"),
+        ] {
+            assert_eq!(quoted(one), format!("\"{one}\""));
+            assert!(quoted(other).contains("\\u{"), "{other} looks like {one}");
+        }
+        let tower = quoted(&format!("q{}", "\u{301}".repeat(500)));
         assert_eq!(tower.matches('\u{301}').count(), MAX_MARKS);
     }
 

@@ -249,7 +249,7 @@ fn value(line: &Line) -> Markup {
 fn proxied(request: &ShownRequest, headers: &Lines, body: &ShownBody) -> Markup {
     html! {
         h3 { "As this request" }
-        dl.values { dt { "Method and target" } dd { pre { (request.method) " " (spelled(&request.target)) } } }
+        dl.values { dt { "Method and target" } dd { pre { (request.method) " " (request.shown_target()) } } }
         @if !headers.lines.is_empty() { h3 { "With these headers" } (values(headers)) }
         h3 { "With this body" }
         @match body {
