@@ -56,6 +56,8 @@ const ABOUT: [&str; 21] = [
 ];
 /// Steps through a schema and a value together; what is beyond is told by names alone.
 const MAX_STEPS: usize = 20_000;
+/// Bytes of all places together; where they are more, because names are long, the whole value is one secret.
+const MAX_PLACES: usize = 256 << 10;
 /// How deep schemas may refer to schemas at one value.
 const MAX_DEPTH: usize = 100;
 
@@ -99,8 +101,11 @@ fn words(member: &str) -> Vec<String> {
 /// The places (JSON pointers) in a value of which the schema says that they hold secrets: `writeOnly`, or the format
 /// `password`.
 pub fn secrets_of(schema: &Value, value: &Value) -> Vec<String> {
-    let mut walk = Walk { root: schema, found: Vec::new(), steps: MAX_STEPS };
+    let mut walk = Walk { root: schema, found: Vec::new(), bytes: 0, steps: MAX_STEPS };
     walk.at(schema, value, &mut String::new(), MAX_DEPTH);
+    if walk.bytes > MAX_PLACES {
+        return vec![String::new()];
+    }
     walk.found.sort();
     walk.found.dedup();
     walk.found
@@ -109,6 +114,7 @@ pub fn secrets_of(schema: &Value, value: &Value) -> Vec<String> {
 struct Walk<'s> {
     root: &'s Value,
     found: Vec<String>,
+    bytes: usize,
     steps: usize,
 }
 
@@ -120,7 +126,12 @@ impl<'s> Walk<'s> {
         self.steps = steps;
         let is = |key, wanted: &Value| schema.get(key) == Some(wanted);
         if is("writeOnly", &Value::Bool(true)) || is("format", &Value::from("password")) {
-            self.found.push(pointer.clone());
+            self.bytes = self.bytes.saturating_add(pointer.len()).saturating_add(1);
+            if self.bytes > MAX_PLACES {
+                self.steps = 0;
+            } else {
+                self.found.push(pointer.clone());
+            }
             return;
         }
         if let Some(target) = schema.get("$ref").and_then(Value::as_str)
@@ -265,6 +276,16 @@ mod tests {
             secrets_of(&schema, &value),
             ["/answer", "/list/0", "/list/1", "/login/again/a~1b", "/login/a~1b"]
         );
+    }
+
+    /// Each place has the name in it: listed, these would be 5 GB.
+    #[test]
+    fn long_names_of_many_secrets_make_one_secret_of_the_whole() {
+        let schema = json!({ "additionalProperties": { "items": { "writeOnly": true } } });
+        let value = json!({ "n".repeat(500_000): vec![0; 10_000], "to": "eve" });
+        assert_eq!(secrets_of(&schema, &value), [""]);
+        let lines = crate::confirm::Lines::with_secrets(br#"{"to":"eve"}"#, &[String::new()]);
+        assert!(lines.unwrap().lines.iter().all(|line| line.shown.starts_with("hidden")));
     }
 
     #[test]
