@@ -18,6 +18,7 @@ mod request;
 
 pub use asker::Asker;
 pub use card::{Line, Lines, secrets_of, spelled};
+pub use outcome::of as outcome_of;
 pub use request::{ShownBody, ShownRequest};
 
 use std::sync::Arc;
@@ -225,6 +226,12 @@ fn own(caller: &Caller, found: &directory::Confirmation) -> Result<(), Refusal> 
     } else {
         Err(Refusal::ConfirmationForeign("it is somebody else's"))
     }
+}
+
+/// Whether the caller's own word counts as a person's.
+#[must_use]
+pub fn is_a_person(caller: &Caller) -> bool {
+    a_person(caller).is_ok()
 }
 
 fn a_person(caller: &Caller) -> Result<(), Refusal> {

@@ -37,6 +37,18 @@ impl FormTokens {
         digest
     }
 
+    /// The tag of what a session of an MCP client says of itself: 64 hexadecimal digits.
+    #[must_use]
+    pub fn of_mcp_session(&self, said: &str) -> String {
+        hex::encode(hmac::sign(&self.key, &of_mcp(said)))
+    }
+
+    /// Checks such a tag, in constant time.
+    #[must_use]
+    pub fn check_mcp_session(&self, said: &str, tag: &str) -> bool {
+        hex::decode(tag).is_ok_and(|tag| hmac::verify(&self.key, &of_mcp(said), &tag).is_ok())
+    }
+
     /// Checks the token that came back with a form, in constant time.
     #[must_use]
     pub fn check(&self, session: &str, token: &str) -> Option<SignedForm> {
@@ -58,6 +70,10 @@ impl std::fmt::Debug for FormTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("FormTokens")
     }
+}
+
+fn of_mcp(said: &str) -> Vec<u8> {
+    format!("portcullis/mcp-session/v1\n{said}").into_bytes()
 }
 
 fn message(session: &str) -> Vec<u8> {

@@ -95,13 +95,14 @@ impl Running {
     /// left at the deadline is closed as unknown at the next start.
     pub async fn stop(self) {
         self.stop.send(()).ok();
+        // Nothing is begun after this but what connections that are left ask for; streams without an end see it, and end.
+        self.gateway.tasks.close();
         match self.serving.await {
             Ok(drained) => tracing::info!(?drained, "no more connections"),
             Err(fault) => tracing::error!(%fault, "the listener ended abnormally"),
         }
         drop((self.carrier, self.refresher, self.noting));
         let gateway = self.gateway;
-        gateway.tasks.close();
         let patience = gateway.settings.server.limits.drain_timeout;
         if tokio::time::timeout(patience, gateway.tasks.wait()).await.is_err() {
             tracing::warn!(left = gateway.tasks.len(), "calls are left; they end as unknown");

@@ -3,7 +3,7 @@
 // Reads from standard input {"module", "profile", "viewport", "url", "steps": [...]} and prints one JSON object: for
 // each step the address, the text, the accessible tree and what has the focus.
 // Steps: {"open": path} {"signIn": {tenant, email, password}} {"press": [keys]} {"reach": name of a button}
-// {"shot": file}
+// {"shot": file} {"frame": path}: the page of another origin that shows ours in a frame
 import { createRequire } from "node:module";
 
 const plan = JSON.parse(await new Response(process.stdin).text());
@@ -26,6 +26,12 @@ const focused = async () => (await page.locator(":focus").count()) ? (await page
 
 async function take(step) {
   if (step.open) await page.goto(plan.url + step.open);
+  if (step.frame) {
+    await page.goto(`data:text/html,<title>win</title><iframe title="prize" src="${plan.url}${step.frame}" width=300 height=300></iframe>`);
+    const framed = page.frames().at(-1);
+    await framed.waitForLoadState("load").catch(() => {});
+    return { url: page.url(), framed: framed.url(), inside: await framed.content().catch(() => "") };
+  }
   if (step.signIn) {
     for (const [field, text] of Object.entries(step.signIn)) await page.fill(`#${field}`, text);
     await page.locator("#password").press("Enter");

@@ -199,3 +199,54 @@ async fn and_a_change_of_the_apps_tenant_is_a_change_of_what_was_shown() {
     assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
     assert_eq!(upstream.seen().len(), 0);
 }
+
+#[tokio::test]
+async fn of_the_tenant_or_of_a_copy_runs_nothing() {
+    let (gate, upstream) = start().await;
+    let gil = gate.user_id("gil");
+    let asked = ask(&gate, "ana", "note-1").await;
+    let id = asked.confirmation();
+    let to_globex = format!("tenant_id = 'imp_t_globex', user_id = '{gil}'");
+    forge(&gate, &id, &to_globex);
+    let refused = gate.decide("gil", &id, "confirm").await;
+    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_UNKNOWN");
+    let back = format!("tenant_id = 'imp_t_acme', user_id = '{}'", gate.user_id("ana"));
+    forge(&gate, &id, &back);
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "as it was, it runs");
+
+    // The same row once more under another id: the seal is of one id, and the story has ended.
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    let columns: String = database
+        .query_row(
+            "SELECT group_concat(name) FROM pragma_table_info('confirmations') \
+             WHERE name NOT IN ('id', 'state', 'decided_by')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let copy = format!(
+        "INSERT INTO confirmations (id, state, {columns}) \
+         SELECT 'imp_c_copy', 'pending', {columns} FROM confirmations WHERE id = ?1"
+    );
+    assert_eq!(database.execute(&copy, [&id]).unwrap(), 1);
+    let refused = gate.decide("ana", "imp_c_copy", "confirm").await;
+    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(upstream.seen().len(), 1, "once");
+}
+
+#[tokio::test]
+async fn or_a_guess_of_its_id_is_on_record() {
+    let (gate, _upstream) = start().await;
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    for (who, code) in [("amy", "confirmation_foreign"), ("gil", "confirmation_unknown")] {
+        for verb in ["confirm", "cancel"] {
+            let refused = gate.decide(who, &id, verb).await;
+            let records = gate.records_of(&refused.op());
+            let last = records.last().unwrap_or_else(|| panic!("{who} {verb}: {refused:?}"));
+            assert_eq!(text(last, "/res/error"), code, "{who} {verb}");
+            assert_ne!(text(last, "/who/subject"), "", "{last}");
+        }
+    }
+}

@@ -236,3 +236,29 @@ async fn what_is_not_shown_whole_is_not_offered_to_be_confirmed() {
     );
     assert!(shown.contains("value=\"cancel\""), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_no_frame_of_another_site_and_with_a_name_for_everything_that_is_read_out() {
+    let (gate, upstream, asked) = waiting(json!({ "title": "milk", "text": "two litres" })).await;
+    let path = format!("/confirm/{}", asked.confirmation());
+    let steps = json!([{ "open": path }, sign_in("ana"), { "frame": path }]);
+    let said = browse(&gate, (1280, 900), steps).await;
+    let tree = said["seen"][1]["tree"].as_str().unwrap();
+    for named in [
+        "region \"notes/create_note",
+        "term: title",
+        "term: text",
+        "term: Answer until",
+        "term: Asking rules",
+        "button \"Confirm: do this once\"",
+        "button \"Cancel\"",
+        "link \"All that waits for you\"",
+    ] {
+        assert!(tree.contains(named), "{named}: {tree}");
+    }
+    let framed = &said["seen"][2];
+    assert!(!framed["framed"].as_str().unwrap().starts_with(gate.url()), "{framed}");
+    let inside = framed["inside"].as_str().unwrap();
+    assert!(!inside.contains("milk") && !inside.contains("csrf"), "{inside}");
+    assert_eq!(upstream.seen().len(), 0);
+}

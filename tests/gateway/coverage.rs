@@ -15,6 +15,7 @@ const STRANGERS: &[(&str, &str, &str, u16)] = &[
     ("POST", "/v1/extensions/{app}/call", "/v1/extensions/notes/call", 401),
     ("POST", "/v1/extensions/{app}/operate", "/v1/extensions/notes/operate", 401),
     ("GET", "/v1/confirmations/active", "/v1/confirmations/active", 401),
+    ("GET", "/v1/confirmations/events", "/v1/confirmations/events", 401),
     ("GET", "/v1/confirmations/{id}", "/v1/confirmations/imp_c_x", 401),
     ("POST", "/v1/confirmations/{id}/confirm", "/v1/confirmations/imp_c_x/confirm", 401),
     ("POST", "/v1/confirmations/{id}/accept", "/v1/confirmations/imp_c_x/accept", 401),

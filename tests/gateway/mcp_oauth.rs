@@ -3,6 +3,7 @@
 mod attacks;
 mod browser;
 mod client;
+mod elicits;
 mod fresh;
 mod limits;
 mod races;

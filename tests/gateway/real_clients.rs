@@ -1,6 +1,6 @@
 //! To clients that nobody of Portcullis wrote (PyPI `mcp`, `imperal-sdk`, `imperal-mcp`), the gateway ...
 
-use harness::{Answer, Deployment, Upstream, Value, json};
+use harness::{Answer, Deployment, Upstream, Value, json, text};
 use reqwest::Method;
 
 use crate::parts::{files_app, mcp, python, python_of};
@@ -118,6 +118,73 @@ async fn works_with_the_unmodified_imperal_packages() {
     assert_eq!(card["kind"], "confirmation", "its claim of a bypass counts for nothing: {card}");
     assert!(card["confirmation_id"].as_str().unwrap().starts_with("imp_c_"), "{card}");
     assert_eq!(upstream.seen().len(), 2, "a read and a write");
+}
+
+/// Each step of `clients/imperal_confirms.py` by its name.
+async fn confirm_checks(gate: &Deployment) -> impl Fn(&str) -> Value {
+    let plan = json!({
+        "url": gate.url(), "writer": gate.token("ana").await, "reader": gate.token("ben").await,
+        "other": gate.token("amy").await,
+    });
+    let said = python(&["clients/imperal_confirms.py"], &plan.to_string()).await;
+    let steps: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    move |name| {
+        let found = steps.iter().find(|step| step["step"] == name);
+        found.unwrap_or_else(|| panic!("no step {name}: {steps:?}")).clone()
+    }
+}
+
+/// What the real package of the wire contract's checks A16, A17, A18 and A24 makes of the gateway.
+#[tokio::test]
+async fn passes_the_checks_a16_a17_a18_and_a24() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let step = confirm_checks(&gate).await;
+    let refused = |name: &str, status: u64, code: &str| {
+        let told = step(name);
+        assert_eq!(told["status"], status, "{told}");
+        assert!(told["said"].as_str().unwrap().contains(code), "{code}: {told}");
+    };
+    refused("A16 placeholder", 422, "VALIDATION_MISSING_FIELD");
+    refused("A16 invented", 422, "FABRICATED_ID_SHAPE");
+    refused("A16 missing", 422, "VALIDATION_MISSING_FIELD");
+    refused("A17", 403, "PERMISSION_DENIED");
+    let card = step("A18 asked")["value"].clone();
+    let id = card["confirmation_id"].as_str().unwrap().to_owned();
+    assert_eq!(card["status"], "confirmation_required", "{card}");
+    let active = step("A18 active")["value"].clone();
+    assert_eq!(active, json!([card]), "what waits is what was asked");
+    refused("A18 by another", 403, "CONFIRMATION_FOREIGN");
+    let ran = step("A18 confirmed")["value"].clone();
+    assert_eq!(ran["status"], "success", "{ran}");
+    refused("A18 again", 409, "CONFIRMATION_USED");
+    assert_eq!(step("A24 read")["value"]["status"], "success");
+    let made = step("A24 write")["value"].clone();
+    assert_eq!(
+        (&made["kind"], &made["content"]["status"]),
+        (&json!("tool_result"), &json!("success"))
+    );
+    assert_eq!(step("A24 destructive")["value"]["kind"], "confirmation");
+    // What the app saw: nothing of A16 and A17, A18 once, and A24 without what waits.
+    let seen: Vec<String> = upstream.seen().into_iter().map(|seen| seen.target).collect();
+    let wanted = ["/notes/delete_note", "/notes/list_notes", "/notes/create_note"];
+    assert_eq!(seen, wanted);
+    let records = gate.records();
+    let denied =
+        |r: &&Value| text(r, "/tool/name") == "create_note" && text(r, "/res/status") == "refused";
+    let denied: Vec<&Value> = records.iter().filter(denied).collect();
+    let by_the_rules = denied.iter().filter(|r| text(r, "/pol/decision") == "refuse").count();
+    assert_eq!(by_the_rules, 1, "A17 is on record: {denied:?}");
+    let of_it = records.iter().filter(|r| text(r, "/note/confirmation") == id);
+    let story: Vec<_> = of_it.map(|r| (text(r, "/kind"), text(r, "/res/status"))).collect();
+    let wanted = [
+        ("decision", "asked"),
+        ("decision", "refused"),
+        ("intent", ""),
+        ("outcome", "done"),
+        ("decision", "refused"),
+    ];
+    assert_eq!(story, wanted);
 }
 
 async fn raw_mcp(gate: &Deployment, user: &str, body: &str) -> Answer {

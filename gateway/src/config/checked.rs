@@ -12,8 +12,8 @@ use super::checker::Checker;
 use super::document::At;
 use super::mistakes::Kind;
 use super::settings::{
-    Confirmation, Data, Directory, Identity, Ledger, Limits, MAX_TIMEOUT, Policies, Server,
-    Settings, Tls,
+    Confirmation, Data, Directory, Elicitation, Identity, Ledger, Limits, MAX_TIMEOUT, Policies,
+    Server, Settings, Tls,
 };
 use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
@@ -248,9 +248,14 @@ fn confirmation(
     at: &At,
     written: &written::Confirmation,
 ) -> Option<Confirmation> {
-    let default = Confirmation::default().ttl;
-    let ttl = c.duration(&at.key("ttl"), written.ttl.as_ref(), default, SECOND..=24 * HOUR)?;
-    Some(Confirmation { ttl })
+    let default = Confirmation::default();
+    let ttl = c.duration(&at.key("ttl"), written.ttl.as_ref(), default.ttl, SECOND..=24 * HOUR)?;
+    let elicitation = written.elicitation.map_or(default.elicitation, |chosen| match chosen {
+        written::ElicitationForm::Form => Elicitation::Form,
+        written::ElicitationForm::Url => Elicitation::Url,
+        written::ElicitationForm::Off => Elicitation::Off,
+    });
+    Some(Confirmation { ttl, elicitation })
 }
 
 fn call_tokens(

@@ -24,10 +24,10 @@ mod written;
 
 pub use mistakes::{Kind, Mistake, Mistakes, Report};
 pub use settings::{
-    App, Confirmation, Credential, Data, Directory as DirectorySettings, EnvValue, Identity,
-    KeyProvider, Ledger, Limits, MAX_TIMEOUT, NewTools, Policies, Rate, RateLimits, RedisSettings,
-    RedisUrl, Route, Routes, Rule, SecretSource, Server, Settings, Tls, ToolOverride, Upstream,
-    WitnessPolicy, WitnessSettings, Witnessing,
+    App, Confirmation, Credential, Data, Directory as DirectorySettings, Elicitation, EnvValue,
+    Identity, KeyProvider, Ledger, Limits, MAX_TIMEOUT, NewTools, Policies, Rate, RateLimits,
+    RedisSettings, RedisUrl, Route, Routes, Rule, SecretSource, Server, Settings, Tls,
+    ToolOverride, Upstream, WitnessPolicy, WitnessSettings, Witnessing,
 };
 pub use shape::schema;
 

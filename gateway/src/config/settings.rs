@@ -210,6 +210,20 @@ pub struct Identity {
 pub struct Confirmation {
     /// How long a question may be answered.
     pub ttl: Duration,
+    /// How a person may be asked inside an MCP client.
+    pub elicitation: Elicitation,
+}
+
+/// How a person may be asked inside an MCP client, where the client can ask at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Elicitation {
+    /// By a form, where the client holds the person's own token; else by an address.
+    #[default]
+    Form,
+    /// By an address that leads to the page.
+    Url,
+    /// Not at all.
+    Off,
 }
 
 impl Settings {
@@ -366,6 +380,6 @@ impl Default for Identity {
 
 impl Default for Confirmation {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(10 * 60) }
+        Self { ttl: Duration::from_secs(10 * 60), elicitation: Elicitation::default() }
     }
 }

@@ -219,4 +219,16 @@ pub(super) struct Confirmation {
     /// How long a question may be answered.
     #[schemars(extend("default" = "10m"))]
     pub(super) ttl: Option<TimeSpan>,
+    /// How a person may be asked inside an MCP client that can ask: `form`, where the client holds the person's own
+    /// token, and by an address else; `url`: only by an address that leads to the page; `off`: not at all.
+    #[schemars(extend("default" = "form"))]
+    pub(super) elicitation: Option<ElicitationForm>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ElicitationForm {
+    Form,
+    Url,
+    Off,
 }

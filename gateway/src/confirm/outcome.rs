@@ -35,7 +35,7 @@ pub(super) async fn records(gateway: &Gateway, op: Uuid) -> Result<Vec<RecordRow
 
 /// How the call of this app ended, by the ledger: `done`, `failed`, `refused` or `unknown`; none when it says nothing
 /// (yet), which is no reason to believe that it went well.
-pub(super) async fn of(gateway: &Gateway, op: Uuid, app: &str) -> Option<String> {
+pub async fn of(gateway: &Gateway, op: Uuid, app: &str) -> Option<String> {
     let rows = records(gateway, op).await.ok()?;
     let ended = rows
         .iter()

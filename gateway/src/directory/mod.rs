@@ -25,6 +25,7 @@
 mod accepted;
 mod agencies;
 mod change;
+mod confirmation_states;
 mod confirmations;
 mod credentials;
 mod device_codes;
@@ -60,6 +61,7 @@ pub use accepted::AcceptedTool;
 pub(crate) use agencies::check_settings;
 pub use agencies::{Agency, AgencySettings};
 pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
+pub use confirmation_states::ConfirmationPlace;
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};
 pub use device_codes::{DeviceCode, DeviceState, NewDeviceCode, PendingDevice};
 pub use error::DirectoryError;

@@ -1,18 +1,24 @@
 //! `/mcp`: the Model Context Protocol over streamable HTTP (design.md section 6).
 //!
-//! `tools/list` shows only what the caller could be allowed to call, if need be after another sign-in; `tools/call` runs the seven
-//! steps. Nothing is kept between requests, so that any replica can answer. A tool's MCP name is
-//! `{app}__{function}`: an app id holds no underscore, so the first `__` splits it in one way only.
+//! `tools/list` shows only what the caller could be allowed to call, if need be after another sign-in; `tools/call` runs
+//! the seven steps. Nothing is kept between requests, so that any replica can answer; what a client says of itself when it begins
+//! it keeps itself, signed ([`session`]). Only a call that waits for its person's word waits in one place ([`elicit`]).
+//! A tool's MCP name is `{app}__{function}`: an app id holds no underscore, so the first `__` splits it in one way only.
+
+pub mod elicit;
+pub mod question;
+pub mod session;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
 use portcullis_kernel_adapter::{Tool as KnownTool, ToolState};
 use portcullis_policies::{ActionType, Channel};
 use rmcp::model::{
@@ -26,10 +32,15 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use elicit::{Elicitations, Pending};
+use session::{Modes, Session};
+
 use super::oauth::challenged;
 use super::{Edge, read_body};
-use crate::answer::{Answer, Told};
+use crate::answer::{Answer, Asked, Told};
+use crate::config::Elicitation;
 use crate::directory::beyond;
+use crate::edge::StrictJson;
 use crate::gateway::Gateway;
 use crate::identify::{Caller, Proof};
 use crate::in_force::InForce;
@@ -49,17 +60,25 @@ pub fn service(gateway: Arc<Gateway>) -> MethodRouter<Arc<Gateway>> {
         .disable_allowed_hosts();
     let sessions = Arc::new(NeverSessionManager::default());
     let mcp = StreamableHttpService::new(move || Ok(door.clone()), sessions, config);
-    post(move |state, edge, request| enter(state, edge, request, mcp))
+    let all = Arc::new(Elicitations::default());
+    post(move |state, edge, request| enter(state, edge, request, Inside { mcp, all }))
 }
 
 type Mcp = StreamableHttpService<Door, NeverSessionManager>;
+
+/// What is behind the door.
+#[derive(Clone)]
+struct Inside {
+    mcp: Mcp,
+    all: Arc<Elicitations>,
+}
 
 /// No MCP message is read before its sender is known and its JSON has one meaning.
 async fn enter(
     State(gateway): State<Arc<Gateway>>,
     Extension(edge): Extension<Edge>,
     request: Request,
-    mcp: Mcp,
+    inside: Inside,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let refused = |refusal: &Refusal, scopes: &[String]| {
@@ -72,22 +91,90 @@ async fn enter(
         Ok(visit) => visit,
         Err(refusal) => return refused(&refusal, &[]),
     };
+    let caller = visit.caller.clone();
+    let session = Session::of(&gateway.forms, &caller, &parts.headers);
     let mut needs = Vec::new();
     let read = async {
         let json = read_body(&gateway, body).await?;
-        needs = step_up(&gateway, &visit.caller, &json.value).await?;
-        if needs.is_empty() { Ok(json) } else { Err(OAuthFault::InsufficientScope.into()) }
+        if is_answer(&json.value) {
+            // The message was counted when it came in.
+            let knock = Knock { counted: true, ..knock };
+            inside.all.answer(&caller, session.as_ref(), &json.value, knock)?;
+            return Ok(None);
+        }
+        needs = step_up(&gateway, &caller, &json.value).await?;
+        if needs.is_empty() { Ok(Some(json)) } else { Err(OAuthFault::InsufficientScope.into()) }
     };
     let read = read.await;
     match visit.end(&gateway, read).await {
-        Ok(json) => {
-            let request = http::Request::from_parts(parts, Body::from(json.bytes));
-            match mcp.oneshot(request).await {
-                Ok(response) => response.map(Body::new),
-                Err(never) => match never {},
-            }
-        }
+        Ok(Some(json)) => pass_on(gateway, inside, (caller, session), (parts, json)).await,
+        Ok(None) => accepted(),
         Err(refusal) => refused(&refusal, &needs),
+    }
+}
+
+/// Has a message answered; a call of which somebody must be asked first is asked about where the client can.
+async fn pass_on(
+    gateway: Arc<Gateway>,
+    inside: Inside,
+    (caller, session): (Caller, Option<Session>),
+    (mut parts, json): (Parts, StrictJson),
+) -> Response<Body> {
+    let place = AskedHere::default();
+    parts.extensions.insert(place.clone());
+    let request = http::Request::from_parts(parts, Body::from(json.bytes));
+    let mut response = match inside.mcp.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    };
+    if json.value.get("method").and_then(Value::as_str) == Some("initialize")
+        && gateway.settings.confirmation.elicitation != Elicitation::Off
+        && let Some(modes) = Modes::declared(&json.value)
+        && let Some(id) = Session::begin(&gateway.forms, &caller, modes)
+    {
+        response.headers_mut().insert(session::HEADER, id);
+    }
+    let Some((asked, session)) = place.take().zip(session) else { return response };
+    let (head, body) = response.into_parts();
+    let usual = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => {
+            tracing::error!(%never, "an answer that was made broke off");
+            Bytes::new()
+        }
+    };
+    let request = json.value.get("id").cloned().unwrap_or_default();
+    let pending = Box::new(Pending { asked, request, usual });
+    match elicit::ask(&gateway, &inside.all, (caller, &session), pending) {
+        Ok(asking) => asking,
+        Err(pending) => Response::from_parts(head, Body::from(pending.usual)),
+    }
+}
+
+/// Whether a message answers a question of ours.
+fn is_answer(message: &Value) -> bool {
+    message.get("method").is_none()
+        && message.get("id").is_some()
+        && (message.get("result").is_some() || message.get("error").is_some())
+}
+
+fn accepted() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// Where a call that must be asked about first leaves its question for the door.
+#[derive(Clone, Default)]
+struct AskedHere(Arc<Mutex<Option<Asked>>>);
+
+impl AskedHere {
+    fn put(&self, asked: &Asked) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked.clone());
+    }
+
+    fn take(&self) -> Option<Asked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -165,6 +252,11 @@ impl ServerHandler for Door {
         };
         let knock = knock(&context, wanted)?;
         let answer = pipeline::run(Arc::clone(&self.gateway), knock).await;
+        let parts = context.extensions.get::<Parts>();
+        let place = parts.and_then(|parts| parts.extensions.get::<AskedHere>());
+        if let (Told::AskFirst(asked), Some(place)) = (&answer.told, place) {
+            place.put(asked);
+        }
         Ok(result_of(answer)?.into())
     }
 }
@@ -260,7 +352,12 @@ fn result_of(answer: Answer) -> Result<CallToolResult, ErrorData> {
         Told::Streamed(_) => Ok(CallToolResult::structured_error(json!({
             "message": "this tool answers with a stream; call it through /proxy"
         }))),
-        Told::Cancelled(_) | Told::Lent(_) => Ok(CallToolResult::default()),
+        Told::Lent(_) => Ok(CallToolResult::default()),
+        Told::Cancelled(id) => Ok(CallToolResult::structured_error(json!({
+            "status": "cancelled",
+            "confirmation_id": id,
+            "message": "the person said no; nothing was done",
+        }))),
         Told::AskFirst(asked) => {
             Ok(CallToolResult::structured_error(serde_json::to_value(asked).unwrap_or_default()))
         }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod auth;
 pub mod cached;
+pub mod confirmation_events;
 pub mod confirmations;
 pub mod device;
 pub mod entry;
@@ -17,6 +18,7 @@ pub mod oauth;
 pub mod pages;
 pub mod proxy;
 pub mod secrets;
+pub mod sse;
 pub mod throttle;
 pub mod totp;
 pub mod v1;
@@ -55,6 +57,7 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/extensions/{app}/call", Effect::Pipeline),
     ("POST", "/v1/extensions/{app}/operate", Effect::Pipeline),
     ("GET", "/v1/confirmations/active", Effect::Shows),
+    ("GET", "/v1/confirmations/events", Effect::Shows),
     ("GET", "/v1/confirmations/{id}", Effect::Shows),
     ("POST", "/v1/confirmations/{id}/confirm", Effect::Pipeline),
     ("POST", "/v1/confirmations/{id}/accept", Effect::Pipeline),
@@ -161,6 +164,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/extensions/{app}/call", post(v1::call))
         .route("/v1/extensions/{app}/operate", post(v1::operate))
         .route("/v1/confirmations/active", get(confirmations::active))
+        .route("/v1/confirmations/events", confirmation_events::service())
         .route("/v1/confirmations/{id}", get(confirmations::one))
         .route("/v1/confirmations/{id}/confirm", post(v1::confirm))
         .route("/v1/confirmations/{id}/accept", post(v1::confirm))
