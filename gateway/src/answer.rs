@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::confirm::{Asker, ShownRequest};
-use crate::directory::ConfirmationState;
+use crate::directory::{ApprovalVerdict, ConfirmationState};
 use crate::limits::OverLimit;
 use crate::refusal::Refusal;
 use crate::secrets::LentValue;
@@ -67,7 +67,7 @@ pub struct Asked {
     pub status: &'static str,
     /// Names the pending call; the only thing that a client presents to confirm it.
     pub confirmation_id: String,
-    /// Where it is: `pending`, `executing`, `executed`, `cancelled`, `expired`, `refused` or `unknown`.
+    /// Where it is: `pending`, `executing`, `executed`, `cancelled`, `declined`, `expired`, `refused` or `unknown`.
     pub state: ConfirmationState,
     /// How it ended, once it was carried out and the ledger says: `done`, `failed`, `refused` or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,10 +110,32 @@ pub struct Asked {
     pub expires_at: String,
     /// Ids of the rules that ask.
     pub rules: Vec<String>,
-    /// True when somebody other than the asker must confirm.
+    /// True when somebody other than the asker must approve it first.
     pub by_other: bool,
+    /// Roles as each of which another person has to approve; empty when any other person is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approver_roles: Vec<String>,
+    /// What others said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Said>,
     /// Operation of the call that asked.
     pub trace_id: Uuid,
+}
+
+/// What somebody said of a call that somebody else asks for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Said {
+    /// The approver's e-mail; the id when they are not there any more.
+    pub by: String,
+    /// `approved` or `declined`.
+    pub verdict: ApprovalVerdict,
+    /// The role as which; empty for none.
+    #[serde(rename = "as")]
+    pub role: String,
+    /// Why.
+    pub reason: String,
+    /// RFC 3339, UTC.
+    pub at: String,
 }
 
 impl Answer {

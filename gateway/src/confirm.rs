@@ -11,11 +11,13 @@
 //! INVARIANT: who can write to the database can make nothing run that was not shown, and nothing twice
 //! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`).
 
+mod approvals;
 mod asker;
 mod card;
 mod outcome;
 mod request;
 
+pub use approvals::{OwnApproval, ToApprove, answer, carry_out, to_approve};
 pub use asker::Asker;
 pub use card::{Line, Lines, secrets_of, spelled};
 pub use outcome::of as outcome_of;
@@ -28,14 +30,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
-use portcullis_audit::{Kind, crash_point};
-use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, ToolName, Wants};
+use portcullis_audit::crash_point;
+use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, RequestFacts, ToolName, Wants};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::answer::{Asked, Told};
+use crate::answer::{Asked, Said, Told};
 use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
 use crate::identify::{Caller, Proof};
@@ -89,6 +90,7 @@ pub async fn ask(
         target_tenant: call.target_tenant().clone(),
         target_id: None,
         wants: wants_word(ask.wants).to_owned(),
+        approver_roles: ask.approvals,
         rules: ask.rules.clone(),
         policy_digest: trail.policy_set(),
         args_digest: *call.digest(),
@@ -105,7 +107,7 @@ pub async fn ask(
     trail.confirmation(&id);
     record::asked(gateway, trail, (&new.args_digest, stored.request_hash.as_deref())).await?;
     let pending = directory::Confirmation::fresh(id, new);
-    let mut asked = shown(&pending, call.bytes(), request)?;
+    let mut asked = shown(&pending, call.bytes(), request, Vec::new())?;
     asked.secrets = secrets_of(&call.tool().spec.input_schema, call.args());
     asked.asked_by = stored.asker;
     Ok(Told::AskFirst(Box::new(asked)))
@@ -120,7 +122,7 @@ pub async fn reopen(
     gateway: &Gateway,
     in_force: &InForce,
     caller: &Caller,
-    id: &str,
+    (id, request): (&str, RequestFacts),
     trail: &mut Trail,
 ) -> Result<(ToolCall, Confirmation), Refusal> {
     let pending = find(gateway, caller, id).await?;
@@ -128,20 +130,22 @@ pub async fn reopen(
     own(caller, &pending)?;
     let stored = open(gateway, &pending).await?;
     trail.goes_on(pending.asked.op);
-    // Who may approve for others is a rule of its own that is not written yet; until then nobody.
-    if pending.asked.wants == wants_word(Wants::ConfirmationByOther) {
-        return Err(Refusal::ConfirmationForeign("somebody else must confirm it"));
-    }
     still_open(&pending)?;
-    not_ended(gateway, pending.asked.op).await?;
+    outcome::not_ended(gateway, pending.asked.op).await?;
     let call = stored_call(gateway, in_force, caller, (&pending, stored)).await?;
+    let confirmation = approvals::confirmed(gateway, in_force, &pending).await?;
+    if pending.asked.wants == wants_word(Wants::ConfirmationByOther) {
+        let asking = (pending.asked.op, request);
+        // It goes on waiting: somebody may still approve it.
+        approvals::missing(in_force, caller, &call, asking, &confirmation).map_or(Ok(()), Err)?;
+    }
     crash_point!("confirm_before_claim");
     if !gateway.directory.claim_confirmation(id, caller.user_id()).await.map_err(unavailable)? {
         return Err(decided_meanwhile(gateway, caller, id).await);
     }
     trail.claimed();
     crash_point!("confirm_after_claim");
-    Ok((call, Confirmation { given: true, by_other: false }))
+    Ok((call, confirmation))
 }
 
 /// Ends a claimed confirmation: `executed` when it was dispatched, `refused` otherwise.
@@ -196,14 +200,32 @@ pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, R
     Ok(shown)
 }
 
-/// One confirmation as its asker sees it.
+/// One confirmation as its asker sees it, what is decided already too; or as one who may approve it does.
 ///
 /// # Errors
-/// As [`reopen`], but also shows what is decided already.
-pub async fn one(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Asked, Refusal> {
+/// As [`reopen`].
+pub async fn one(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    request: RequestFacts,
+) -> Result<Seen, Refusal> {
     let found = find(gateway, caller, id).await?;
-    own(caller, &found)?;
-    as_shown(gateway, found).await
+    match own(caller, &found) {
+        Ok(()) => Ok(Seen::Own(as_shown(gateway, found).await?)),
+        Err(foreign) if found.asked.user_id == caller.user_id() => Err(foreign),
+        Err(_) => Ok(Seen::ToApprove(approvals::one(gateway, caller, found, request).await?)),
+    }
+}
+
+/// A pending call as one of two kinds of people sees it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Seen {
+    /// Its asker.
+    Own(Asked),
+    /// Somebody who may approve it.
+    ToApprove(ToApprove),
 }
 
 async fn find(
@@ -260,22 +282,6 @@ fn still_open(found: &directory::Confirmation) -> Result<(), Refusal> {
             Err(Refusal::ConfirmationExpired)
         }
         decided => Err(Refusal::ConfirmationUsed(decided.to_string())),
-    }
-}
-
-/// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
-/// hand, runs nothing twice, nothing that was cancelled and nothing of which no record says that it was asked.
-async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
-    let rows = outcome::records(gateway, op).await?;
-    let ended = rows.iter().find_map(|row| match row.record.kind {
-        Kind::Intent => Some(ConfirmationState::Executed),
-        _ if row.text(&["res", "status"]) == "cancelled" => Some(ConfirmationState::Cancelled),
-        _ => None,
-    });
-    match ended {
-        Some(end) => Err(Refusal::ConfirmationUsed(end.to_string())),
-        None if rows.iter().any(|row| row.text(&["res", "status"]) == "asked") => Ok(()),
-        None => Err(Refusal::ConfirmationChanged("the record of the question")),
     }
 }
 
@@ -357,7 +363,7 @@ async fn seal(
 
 /// All that must be as it was asked; tenant, asker, app and id are bound by the seal itself.
 fn facts(asked: &NewConfirmation) -> Value {
-    json!({
+    let mut facts = json!({
         "op": asked.op,
         "tool": asked.tool.to_string(),
         "tool_digest": hex::encode(asked.tool_digest),
@@ -370,14 +376,19 @@ fn facts(asked: &NewConfirmation) -> Value {
         "rules": asked.rules,
         "args_digest": hex::encode(asked.args_digest),
         "expires_ms": asked.expires_ms,
-    })
+    });
+    if let (false, Some(facts)) = (asked.approver_roles.is_empty(), facts.as_object_mut()) {
+        facts.insert("approver_roles".to_owned(), json!(asked.approver_roles));
+    }
+    facts
 }
 
 async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
     let stored = open(gateway, &found).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
     let request = stored.forward.as_ref().map(resolve::StoredRequest::shown);
-    let mut asked = shown(&found, &args, request)?;
+    let said = approvals::said(gateway, &found).await?;
+    let mut asked = shown(&found, &args, request, said)?;
     asked.asked_by = stored.asker;
     if matches!(asked.state, ConfirmationState::Executed | ConfirmationState::Unknown) {
         asked.outcome = outcome::of(gateway, asked.trace_id, &asked.app).await;
@@ -399,6 +410,7 @@ fn shown(
     found: &directory::Confirmation,
     args: &[u8],
     request: Option<ShownRequest>,
+    approvals: Vec<Said>,
 ) -> Result<Asked, Refusal> {
     let asked = &found.asked;
     let late = asked.expires_ms <= Timestamp::now().as_millisecond();
@@ -431,6 +443,8 @@ fn shown(
         expires_at: time(asked.expires_ms)?,
         rules: asked.rules.clone(),
         by_other: asked.wants == wants_word(Wants::ConfirmationByOther),
+        approver_roles: asked.approver_roles.clone(),
+        approvals,
         trace_id: asked.op,
     })
 }

@@ -14,6 +14,7 @@ use portcullis_policies::{AppId, TenantId};
 use tokio::time::Instant;
 
 use crate::cached::{MAX_SECTION, Place, SECTION_LIFE};
+use crate::confirm;
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::manage::{self, Managed};
@@ -54,6 +55,10 @@ pub async fn dispatch(
                 secrets::carry_out(gateway, cleared, &digest, caller, trail, own).await
             }
             Own::Cached(own) => cached_call(gateway, cleared, &digest, trail, own).await,
+            Own::Approval(own) => Dispatched::Ended(match cleared.spend(trail.op(), &digest) {
+                Ok(_receipt) => confirm::carry_out(gateway, caller, *own).await,
+                Err(fault) => Outcome::failed(Class::NotTheSameCall, fault),
+            }),
             Own::Managed(managed) => {
                 let tenant = call.target_tenant().clone();
                 managed_call(gateway, cleared, &digest, caller, trail, (*managed, tenant)).await

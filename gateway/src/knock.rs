@@ -10,6 +10,7 @@ use portcullis_policies::{Channel, RequestFacts};
 use secrecy::SecretString;
 use sync_wrapper::SyncWrapper;
 
+use crate::directory::ApprovalVerdict;
 use crate::edge::{CanonicalPath, ConnectionFacts};
 use crate::forms::SignedForm;
 use crate::manage::ManageWanted;
@@ -70,6 +71,8 @@ pub enum Wanted {
         /// The confirmation's id.
         id: String,
     },
+    /// To approve, or decline, a pending call of somebody else's.
+    Approval(ApprovalWanted),
     /// To cancel a pending confirmation.
     Cancelled {
         /// The confirmation's id.
@@ -79,6 +82,21 @@ pub enum Wanted {
     Malformed(Refusal),
     /// Nothing yet.
     Nothing,
+}
+
+/// An approver's answer as asked.
+#[derive(Debug)]
+pub struct ApprovalWanted {
+    /// The confirmation's id.
+    pub id: String,
+    /// What they say.
+    pub verdict: ApprovalVerdict,
+    /// The hash of what they were shown.
+    pub hash: String,
+    /// The role as which they say it; chosen for them when they hold one that is asked for.
+    pub role: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// A request for a proxied service, its body not yet read.

@@ -148,7 +148,13 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     let (mut call, confirmation) = match knock.wanted {
         Wanted::Cancelled { id } => return confirm::cancel(gateway, &caller, &id, trail).await,
         Wanted::Confirmed { id } => {
-            confirm::reopen(gateway, &in_force, &caller, &id, trail).await?
+            confirm::reopen(gateway, &in_force, &caller, (&id, knock.request), trail).await?
+        }
+        Wanted::Approval(wanted) => {
+            let asked = (wanted, knock.request);
+            let call = confirm::answer(gateway, &in_force, &caller, asked, trail).await?;
+            // Whoever shows the hash has looked: that is a confirmation of one's own word.
+            (call, Confirmation::own())
         }
         Wanted::Manage(wanted) => {
             // Unlike an app's argument, a tenant that is named here says no more than who asks.
@@ -165,7 +171,7 @@ async fn steps(gateway: &Gateway, knock: Knock, trail: &mut Trail) -> Result<Tol
     }
 
     let principal = in_force.prepare(&caller);
-    let question = call.question(trail.op(), &principal, knock.request, confirmation);
+    let question = call.question(trail.op(), &principal, knock.request, &confirmation);
     let (decision, capsule) = in_force.rulebook.decide_recorded(&question);
     trail.decision(&decision, capsule);
     // Who may not call a tool uses up nobody's share of it.

@@ -174,6 +174,9 @@ pub enum Refusal {
     /// It belongs to somebody else, or wants somebody else than the asker.
     #[error("this confirmation is not yours to decide: {0}")]
     ConfirmationForeign(&'static str),
+    /// Somebody else has to approve it first, as these roles where any are named.
+    #[error("somebody else has to approve this first{}", told::as_roles(.0))]
+    ConfirmationUnapproved(Vec<String>),
     /// It was decided before.
     #[error("this confirmation was already {0}")]
     ConfirmationUsed(String),
@@ -394,6 +397,9 @@ impl Refusal {
             Self::NoRules => (503, "POLICIES_UNAVAILABLE", "errors.backend.policies"),
             Self::ConfirmationUnknown => (404, "CONFIRMATION_UNKNOWN", "errors.confirm.unknown"),
             Self::ConfirmationForeign(_) => (403, "CONFIRMATION_FOREIGN", "errors.confirm.foreign"),
+            Self::ConfirmationUnapproved(_) => {
+                (409, "CONFIRMATION_UNAPPROVED", "errors.confirm.unapproved")
+            }
             Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
             Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
             Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),
@@ -472,6 +478,7 @@ fn validation_face(feedback: &Feedback) -> FaceRow {
 const TENANT_GATE: &str = "tenant/other-tenant";
 
 /// The published name of a refusal by the tenant gate; all others share one code.
+
 fn denied_face(rules: &[String]) -> FaceRow {
     if rules.iter().any(|rule| rule == TENANT_GATE) {
         (403, "TENANT_SCOPE_VIOLATION", "errors.auth.tenant_scope")

@@ -24,7 +24,7 @@ use serde_json::Value;
 use sync_wrapper::SyncWrapper;
 use uuid::Uuid;
 
-use crate::confirm::ShownRequest;
+use crate::confirm::{OwnApproval, ShownRequest};
 use crate::door::read_bytes;
 use crate::edge::StrictJson;
 use crate::gateway::Gateway;
@@ -114,7 +114,7 @@ impl ToolCall {
     pub fn can_wait(&self) -> bool {
         match &self.own {
             None => true,
-            Some(Own::Secrets(_) | Own::Cached(_)) => false,
+            Some(Own::Secrets(_) | Own::Cached(_) | Own::Approval(_)) => false,
             Some(Own::Managed(managed)) => managed.can_wait(),
         }
     }
@@ -135,7 +135,7 @@ impl ToolCall {
         op: Uuid,
         principal: &'a PreparedPrincipal,
         request: RequestFacts,
-        confirmation: Confirmation,
+        confirmation: &'a Confirmation,
     ) -> Question<'a> {
         Question {
             op,
@@ -160,6 +160,8 @@ pub enum Own {
     Cached(OwnCached),
     /// Something about users, roles, tenants or one's own account.
     Managed(Box<Managed>),
+    /// A word about what somebody else asks for.
+    Approval(Box<OwnApproval>),
 }
 
 /// A proxied request with its body, as it is stored for a confirmation.
@@ -279,6 +281,7 @@ pub fn resolve(
         Wanted::Malformed(refusal) => Err(refusal),
         Wanted::Confirmed { .. }
         | Wanted::Cancelled { .. }
+        | Wanted::Approval(_)
         | Wanted::Manage(_)
         | Wanted::Nothing => Err(Refusal::NoSuchRoute),
     };
@@ -328,7 +331,10 @@ pub async fn managed(
 }
 
 /// A call of one of the gateway's own tools.
-fn own_call(
+///
+/// # Errors
+/// When the arguments do not fit, which only a defect makes.
+pub fn own_call(
     gateway: &Gateway,
     (app, function): (&str, &str),
     own: Own,

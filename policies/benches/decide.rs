@@ -148,7 +148,7 @@ fn ask(book: &Rulebook, with: impl FnOnce(&Question<'_>)) {
             source: "192.0.2.7".parse().unwrap(),
             channel: Channel::Http,
         },
-        confirmation: Confirmation::default(),
+        confirmation: Confirmation::none(),
     });
 }
 

@@ -8,16 +8,20 @@
 
 mod text;
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Context, Entities, EntityUid, EvalResult, Request};
 use cedar_policy_core::ast::PolicySet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::approvals;
 use crate::derive::{Derived, derive};
 use crate::engine::{ENGINE, Engine, Ruling};
 use crate::question::Frame;
 use crate::rulebook::{Rule, RuleErrors, RuleSources, Rulebook, parse, set_of};
 use crate::verdict::{Confirmation, Question, VerdictKind};
+use crate::vocabulary::TenantId;
 
 pub use text::CapsuleText;
 pub(crate) use text::{EntityText, json_of};
@@ -62,6 +66,9 @@ pub struct ReplayedVerdict {
     pub verdict: VerdictKind,
     /// Ids of the rules that decided.
     pub rules: Vec<String>,
+    /// Roles as each of which another person had to approve it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
     /// What could not be evaluated, with the rule's id.
     pub errors: Vec<String>,
     /// True when the set is the one that the capsule names.
@@ -144,13 +151,22 @@ impl RecordedSet {
         }
         let asked = Asked::of(capsule)?;
         let mut damaged = None;
-        let derived = derive(asked.stands, |confirmation| {
+        let roles = self.approver_roles(asked.target_tenant().as_deref());
+        let derived = derive(&asked.stands, &roles, |confirmation| {
             asked.ask(self, confirmation).unwrap_or_else(|e| {
                 damaged = Some(e);
                 Ruling::default()
             })
         });
         damaged.map_or(Ok(derived), Err)
+    }
+
+    /// The roles that the rules of the platform and of one tenant may want approvals of.
+    fn approver_roles(&self, tenant: Option<&str>) -> BTreeSet<String> {
+        let applies = |rule: &&Rule| {
+            rule.tenant.is_none() || rule.tenant.as_ref().map(TenantId::as_str) == tenant
+        };
+        approvals::roles_in(self.rules.iter().filter(applies).map(|rule| &rule.policy))
     }
 
     /// Runs a recorded decision again on the whole set.
@@ -163,6 +179,7 @@ impl RecordedSet {
         Ok(ReplayedVerdict {
             verdict: derived.kind,
             rules: derived.ruling.determining().to_vec(),
+            approvals: derived.approvals,
             errors: errors.map(|(id, cause)| format!("{id}: {cause}")).collect(),
             same_set: capsule.policy_set == self.digest,
             same_engine: capsule.engine == ENGINE,
@@ -240,16 +257,15 @@ impl<'c> Asked<'c> {
         })
     }
 
-    fn ask(&self, set: &RecordedSet, confirmation: Confirmation) -> Result<Ruling, ReplayError> {
+    fn ask(&self, set: &RecordedSet, confirmation: &Confirmation) -> Result<Ruling, ReplayError> {
         let request = self.request(confirmation)?;
         Ok(set.engine.ask(&set.set, request.as_ref().clone(), self.entities.as_ref()))
     }
 
-    pub(crate) fn request(&self, confirmation: Confirmation) -> Result<Request, ReplayError> {
+    pub(crate) fn request(&self, confirmation: &Confirmation) -> Result<Request, ReplayError> {
         let mut context = self.capsule.context.clone();
         if let Some(context) = context.as_object_mut() {
-            let facts = json!({"given": confirmation.given, "byOther": confirmation.by_other});
-            context.insert("confirmation".to_owned(), facts);
+            context.insert("confirmation".to_owned(), json!(confirmation));
         }
         let context =
             Context::from_json_value(context, None).map_err(|e| damaged("context", &e))?;

@@ -44,6 +44,7 @@ impl CaseFile {
             file("policies/cases/gates.json", include_str!("../cases/gates.json")),
             file("policies/cases/overflow.json", include_str!("../cases/overflow.json")),
             file("policies/cases/secrets.json", include_str!("../cases/secrets.json")),
+            file("policies/cases/approvals.json", include_str!("../cases/approvals.json")),
             file("policies/cases/apps.json", include_str!("../cases/apps.json")),
             file("policies/cases/sign_in.json", include_str!("../cases/sign_in.json")),
         ]
@@ -100,7 +101,7 @@ impl CaseCall {
             target_id: self.target_id.as_deref(),
             input: &self.input,
             request: example_request(),
-            confirmation: self.confirmation,
+            confirmation: &self.confirmation,
         })?;
         let request = serde_json::json!({
             "principal": capsule.principal, "action": capsule.action,

@@ -1,5 +1,7 @@
 //! The pure decision, and the only maker of [`Permit`].
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::capsule::CapsuleText;
@@ -56,7 +58,8 @@ impl Rulebook {
 
     fn decide_framed(&self, q: &Question<'_>, frame: &Frame<'_>) -> Decision {
         let slices = self.slices_of(q.tool, frame, q.target_tenant);
-        let derived = self.derive(frame, slices.clone(), q.confirmation);
+        let roles = self.approver_roles(q.target_tenant);
+        let derived = self.derive(frame, slices.clone(), q.confirmation, &roles);
         let explanation = Explanation {
             rules: derived.ruling.determining().to_vec(),
             errors: errors(&derived),
@@ -80,7 +83,8 @@ impl Rulebook {
             return false;
         };
         let slices = self.slices_of(tool, &frame, target_tenant);
-        let derived = derive(Confirmation::default(), |confirmation| {
+        let roles = self.approver_roles(target_tenant);
+        let derived = derive(Confirmation::none(), &roles, |confirmation| {
             let request = frame.request(&self.engine, confirmation);
             self.engine.ask_all(slices.clone().map(|s| &s.outline), request, &frame.entities)
         });
@@ -102,9 +106,10 @@ impl Rulebook {
         &'r self,
         frame: &Frame<'r>,
         slices: impl Iterator<Item = &'r Slice> + Clone,
-        stands: Confirmation,
+        stands: &Confirmation,
+        roles: &BTreeSet<String>,
     ) -> Derived {
-        derive(stands, |confirmation| {
+        derive(stands, roles, |confirmation| {
             let request = frame.request(&self.engine, confirmation);
             self.engine.ask_all(slices.clone().map(|s| &s.rules), request, &frame.entities)
         })
@@ -119,8 +124,9 @@ impl Rulebook {
             VerdictKind::AskOther => Wants::ConfirmationByOther,
             VerdictKind::Refuse => return self.refusal(q, frame, &derived),
         };
-        let rules = derived.ruling.forbids;
-        Verdict::AskFirst(AskFirst { op: q.op, wants, reasons: self.reasons(&rules), rules })
+        let (rules, approvals) = (derived.ruling.forbids, derived.approvals);
+        let reasons = self.reasons(&rules);
+        Verdict::AskFirst(AskFirst { op: q.op, wants, approvals, reasons, rules })
     }
 
     fn refusal(&self, q: &Question<'_>, frame: &Frame<'_>, derived: &Derived) -> Verdict {
@@ -158,7 +164,8 @@ impl Rulebook {
     ) -> Vec<ShadowFlip> {
         let mut flips = Vec::new();
         for (id, shadow) in slices.clone().flat_map(|s| &s.shadows) {
-            let would = derive(q.confirmation, |confirmation| {
+            let roles = self.approver_roles(q.target_tenant);
+            let would = derive(q.confirmation, &roles, |confirmation| {
                 let request = frame.request(&self.engine, confirmation);
                 let sets = slices.clone().map(|s| &s.rules).chain([shadow]);
                 self.engine.ask_all(sets, request, &frame.entities)

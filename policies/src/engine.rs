@@ -16,6 +16,8 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
+use crate::verdict::Confirmation;
+
 /// Cedar's name for the version of the language and engine, as it stands in capsules.
 pub(crate) const ENGINE: &str = "cedar-policy 4.14.0";
 
@@ -30,7 +32,8 @@ pub(crate) struct Engine {
     action: EntityType,
     ip: &'static ExtensionFunction,
     datetime: &'static ExtensionFunction,
-    confirmations: [Value; 4],
+    /// What stands in the context of nearly every call.
+    unconfirmed: Value,
 }
 
 /// What one set says about one request. The fields follow Cedar's response, ids sorted.
@@ -82,14 +85,7 @@ impl Engine {
             action: entity_type("Action")?,
             ip: function("ip")?,
             datetime: function("datetime")?,
-            confirmations: [(false, false), (true, false), (false, true), (true, true)].map(
-                |(given, by_other)| {
-                    Value::record(
-                        [("given", Value::from(given)), ("byOther", by_other.into())],
-                        None,
-                    )
-                },
-            ),
+            unconfirmed: confirmation_value(Confirmation::none()),
         })
     }
 
@@ -122,16 +118,16 @@ impl Engine {
         uid(&self.action, id)
     }
 
-    /// The record `{given, byOther}`.
-    pub(crate) fn confirmation(&self, given: bool, by_other: bool) -> Value {
-        let [none, own, odd, other] = &self.confirmations;
-        match (given, by_other) {
-            (false, false) => none,
-            (true, false) => own,
-            (false, true) => odd,
-            (true, true) => other,
+    /// The record `{given, byOther, approvedAs}`.
+    pub(crate) fn confirmation(&self, confirmation: &Confirmation) -> Value {
+        match confirmation {
+            Confirmation { given: false, by_other: false, approved_as }
+                if approved_as.is_empty() =>
+            {
+                self.unconfirmed.clone()
+            }
+            confirmed => confirmation_value(confirmed),
         }
-        .clone()
     }
 
     /// An address as Cedar's `ipaddr`.
@@ -230,6 +226,15 @@ impl ReadyRule {
     fn id(&self) -> String {
         self.policy.id().as_ref().to_owned()
     }
+}
+
+fn confirmation_value(confirmation: &Confirmation) -> Value {
+    let facts = [
+        ("given", Value::from(confirmation.given)),
+        ("byOther", confirmation.by_other.into()),
+        ("approvedAs", strings(confirmation.approved_as.iter().map(String::as_str))),
+    ];
+    Value::record(facts, None)
 }
 
 /// An entity whose attributes are values already and whose parents are all its ancestors.

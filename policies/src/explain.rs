@@ -9,7 +9,7 @@ use crate::capsule::{Asked, Capsule, RecordedSet, ReplayError};
 use crate::engine::Ruling;
 use crate::question::Frame;
 use crate::rulebook::{Rule, Rulebook, set_of};
-use crate::verdict::{Decision, Question, VerdictKind};
+use crate::verdict::{Decision, Question, Verdict, VerdictKind};
 
 /// A decision told in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,6 +19,9 @@ pub struct Account {
     pub verdict: VerdictKind,
     /// Digest of the policy set, lowercase hex.
     pub policy_set: String,
+    /// Roles as each of which another person has to approve it first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
     /// Why the question could not be asked at all, if so; then no rule was asked.
     pub unasked: Option<String>,
     /// Every rule of the set, in the order of its files.
@@ -67,10 +70,15 @@ impl Rulebook {
         let decision: Decision = self.decide(q);
         let verdict = decision.verdict.kind();
         let policy_set = self.digest().to_string();
+        let approvals = match decision.verdict {
+            Verdict::AskFirst(ask) => ask.approvals,
+            Verdict::Permit(_) | Verdict::Refusal(_) => Vec::new(),
+        };
         let frame = match Frame::of(self, q) {
             Ok(frame) => frame,
             Err(why) => {
-                return Account { verdict, policy_set, unasked: Some(why), rules: Vec::new() };
+                let (unasked, rules) = (Some(why), Vec::new());
+                return Account { verdict, policy_set, approvals, unasked, rules };
             }
         };
         let ask = |set: &PolicySet| {
@@ -79,7 +87,7 @@ impl Rulebook {
         let decided = decision.explanation.rules;
         let tenant = q.target_tenant.as_str();
         let rules = self.rules.iter().map(|rule| account(rule, tenant, &decided, ask)).collect();
-        Account { verdict, policy_set, unasked: None, rules }
+        Account { verdict, policy_set, approvals, unasked: None, rules }
     }
 }
 
@@ -91,7 +99,7 @@ impl RecordedSet {
     pub fn explain(&self, capsule: &Capsule) -> Result<Account, ReplayError> {
         let replayed = self.replay(capsule)?;
         let asked = Asked::of(capsule)?;
-        let request = asked.request(asked.stands)?;
+        let request = asked.request(&asked.stands)?;
         let ask = |set: &PolicySet| {
             self.engine.ask(set, request.as_ref().clone(), asked.entities.as_ref())
         };
@@ -100,6 +108,7 @@ impl RecordedSet {
         Ok(Account {
             verdict: replayed.verdict,
             policy_set: self.digest().to_owned(),
+            approvals: replayed.approvals,
             unasked: None,
             rules: rules.collect(),
         })

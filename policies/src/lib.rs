@@ -18,7 +18,7 @@
 //! 1. [`Rulebook::load`] reads the rules, makes the schema from the tools, checks every rule strictly, and indexes them by action.
 //! 2. [`Rulebook::prepare`] expands a principal's scopes and builds its entity, once per version of the principal.
 //! 3. [`Rulebook::decide`] types the arguments, joins principal, tool and target, and asks the slices of that action.
-//! 4. Denied? It asks again as if it were confirmed, then as if somebody else had: so *ask first* is derived, not annotated.
+//! 4. Denied? It asks again as if it were confirmed, then as if others had approved it: so *ask first* is derived, not annotated.
 //! 5. Any error on the way is a refusal. What is allowed is a [`Permit`]: one value, for this call, spent by value.
 //! 6. Rules in shadow are asked beside it, and what they would have changed is recorded.
 //! 7. [`Rulebook::capsule`] keeps the question; [`RecordedSet::replay`] asks the whole recorded set again, years later.
@@ -33,6 +33,8 @@
 //! - INVARIANT: a tenant's permit undoes no gate, and its rules bind nobody else: `tenant_permit_cannot_undo_a_platform_gate`,
 //!   `tenant_rule_binds_only_its_own_tenant`.
 //! - INVARIANT: no permit across tenants, nothing destructive without a confirmation: proved, `embedded_rules_hold_and_the_receipt_covers_exactly_them`.
+//! - INVARIANT: what is asked of approvers is enough, and no more: `what_is_asked_for_is_enough_and_no_more`.
+//! - INVARIANT: nobody approves what they ask for: proved, `embedded_rules_hold_and_the_receipt_covers_exactly_them`.
 //! - INVARIANT: an argument that rules cannot see is reported by name: `what_cedar_cannot_type_is_reported_by_its_path`.
 //!
 //! # Failure
@@ -45,6 +47,7 @@
 //!
 //! `rules/*.cedar`, then `verdict.rs`, `decide.rs`, `derive.rs`, `question.rs`, `rulebook.rs`.
 
+mod approvals;
 mod capsule;
 mod cases;
 mod decide;
@@ -66,7 +69,9 @@ pub use capsule::{Capsule, CapsuleText, RecordedSet, ReplayError, ReplayedVerdic
 pub use cases::{CaseCall, CaseFile, CaseReport, CaseResult, EXAMPLE_TOOLS, run_cases};
 pub use decide::Permit;
 pub use explain::{Account, Part, RuleAccount};
-pub use own::{ACCOUNT_APP, CACHE_APP, DIRECTORY_APP, OWN_APPS, SECRETS_APP, own_tools};
+pub use own::{
+    ACCOUNT_APP, CACHE_APP, CONFIRMATIONS_APP, DIRECTORY_APP, OWN_APPS, SECRETS_APP, own_tools,
+};
 pub use prove::{Counterexample, Finding, ProofReceipt, ProofReport, ProveError, Solver, prove};
 pub use rulebook::{
     PreparedPrincipal, RuleError, RuleErrorKind, RuleErrors, RuleFile, RuleSources, Rulebook,

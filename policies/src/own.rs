@@ -12,14 +12,18 @@ pub const DIRECTORY_APP: &str = "directory";
 pub const ACCOUNT_APP: &str = "account";
 /// The app under which the gateway keeps what an app's code may forget: cached values and skeleton sections.
 pub const CACHE_APP: &str = "cache";
+/// The app under which the gateway lets people approve, or decline, what others ask for.
+pub const CONFIRMATIONS_APP: &str = "confirmations";
 /// All apps that are the gateway's own.
-pub const OWN_APPS: [&str; 4] = [ACCOUNT_APP, CACHE_APP, DIRECTORY_APP, SECRETS_APP];
+pub const OWN_APPS: [&str; 5] =
+    [ACCOUNT_APP, CACHE_APP, CONFIRMATIONS_APP, DIRECTORY_APP, SECRETS_APP];
 
 /// A JSON array of [`ToolSpec`].
 const SECRET_TOOLS: &str = include_str!("../tools/own.json");
 
-/// Tools that share one input schema: [`Alike`].
-const DIRECTORY_TOOLS: &str = include_str!("own/directory.json");
+/// Tools that share one input schema, each list an [`Alike`].
+const ALIKE: [&str; 2] =
+    [include_str!("own/confirmations.json"), include_str!("own/directory.json")];
 
 /// Tools with the same arguments.
 #[derive(Deserialize)]
@@ -43,14 +47,16 @@ struct AlikeTool {
 /// Never in practice: the lists are part of the binary and a test reads them.
 pub fn own_tools() -> Result<Vec<ToolSpec>, serde_json::Error> {
     let mut own: Vec<ToolSpec> = serde_json::from_str(SECRET_TOOLS)?;
-    let Alike { input_schema, tools } = serde_json::from_str(DIRECTORY_TOOLS)?;
-    own.extend(tools.into_iter().map(|tool| ToolSpec {
-        name: tool.name,
-        description: tool.description,
-        action_type: tool.action_type,
-        scopes: tool.scopes,
-        input_schema: input_schema.clone(),
-    }));
+    for list in ALIKE {
+        let Alike { input_schema, tools } = serde_json::from_str(list)?;
+        own.extend(tools.into_iter().map(|tool| ToolSpec {
+            name: tool.name,
+            description: tool.description,
+            action_type: tool.action_type,
+            scopes: tool.scopes,
+            input_schema: input_schema.clone(),
+        }));
+    }
     Ok(own)
 }
 

@@ -82,10 +82,9 @@ impl<'r> Frame<'r> {
     }
 
     /// The request as it would be with this confirmation.
-    pub(crate) fn request(&self, engine: &Engine, confirmation: Confirmation) -> Request {
+    pub(crate) fn request(&self, engine: &Engine, confirmation: &Confirmation) -> Request {
         let mut context = self.context.clone();
-        let facts = engine.confirmation(confirmation.given, confirmation.by_other);
-        context.insert("confirmation", facts);
+        context.insert("confirmation", engine.confirmation(confirmation));
         engine::request(&self.principal, &self.tool.action, &self.resource, context)
     }
 }

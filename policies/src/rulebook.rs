@@ -7,7 +7,8 @@ mod prepare;
 mod sources;
 mod validate;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -207,6 +208,15 @@ impl Rulebook {
         let own = self.tenants.get(target_tenant).and_then(|t| t.slice(action, group));
         let platform = self.platform.slice(action, group);
         platform.into_iter().chain(own).map(|s| &**s)
+    }
+
+    /// Roles that the platform's and the target tenant's rules may want approvals of.
+    pub fn approver_roles(&self, target_tenant: &TenantId) -> Cow<'_, BTreeSet<String>> {
+        let platform = &self.platform.approver_roles;
+        match self.tenants.get(target_tenant).map(|own| &own.approver_roles) {
+            Some(own) if !own.is_empty() => Cow::Owned(platform | own),
+            _ => Cow::Borrowed(platform),
+        }
     }
 
     /// The `@reason` texts of rules, in the same order.

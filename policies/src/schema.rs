@@ -26,7 +26,7 @@ const PREAMBLE: &str = r#"namespace Portcullis {
   entity Target in [App] = { "tenant": String };
   type ToolFacts = { "app": String, "scopes": Set<String>, "fallbackScopes": Set<String> };
   type RequestFacts = { "time": datetime, "source": ipaddr, "channel": String, "authAge"?: Long };
-  type ConfirmationFacts = { "given": Bool, "byOther": Bool };
+  type ConfirmationFacts = { "given": Bool, "byOther": Bool, "approvedAs": Set<String> };
   action "read", "write", "destructive";
 "#;
 

@@ -107,9 +107,10 @@ impl Rulebook {
         stronger.strength = with_class(stronger.strength, class);
         let stronger = self.prepare(&stronger);
         let mut frame = Frame::of(self, q).ok()?;
+        let roles = self.approver_roles(q.target_tenant);
         let mut helps = |age: i64| {
             frame.signed_in(&self.engine, q, &stronger, age).is_ok()
-                && self.derive(&frame, slices.iter().copied(), q.confirmation).kind
+                && self.derive(&frame, slices.iter().copied(), q.confirmation, &roles).kind
                     != VerdictKind::Refuse
         };
         if !helps(0) {

@@ -38,7 +38,7 @@ pub fn decision_table(rulebook: &Rulebook, columns: &[Column]) -> String {
                 target_id: None,
                 input: &input,
                 request: example_request(),
-                confirmation: Confirmation::default(),
+                confirmation: Confirmation::none(),
             };
             word(rulebook.decide(&question).verdict.kind()).to_owned()
         };

@@ -2,6 +2,7 @@
 //!
 //! The one verdict that allows something, [`Permit`], lives in `decide.rs`, the only file that can make it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -32,7 +33,7 @@ pub struct Question<'a> {
     /// When, from where and by which door.
     pub request: RequestFacts,
     /// What was confirmed already.
-    pub confirmation: Confirmation,
+    pub confirmation: &'a Confirmation,
 }
 
 /// When, from where and by which door a call came.
@@ -47,13 +48,35 @@ pub struct RequestFacts {
 }
 
 /// What was confirmed for exactly this call. The default is nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Confirmation {
     /// Somebody who may do so confirmed this very call.
     pub given: bool,
-    /// That somebody is not the one who asks.
+    /// Somebody who is not the one who asks approved it.
     pub by_other: bool,
+    /// The roles as which others approved it. Whoever approves does so once and as one role, so that two names in it are
+    /// two people.
+    #[serde(default)]
+    pub approved_as: BTreeSet<String>,
+}
+
+/// Nothing was confirmed.
+static UNCONFIRMED: Confirmation =
+    Confirmation { given: false, by_other: false, approved_as: BTreeSet::new() };
+
+impl Confirmation {
+    /// Nothing was confirmed.
+    #[must_use]
+    pub fn none() -> &'static Self {
+        &UNCONFIRMED
+    }
+
+    /// The asker's own word, and nobody else's.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { given: true, ..Self::default() }
+    }
 }
 
 /// A verdict and why.
@@ -127,6 +150,8 @@ pub struct AskFirst {
     pub op: Uuid,
     /// Whose confirmation is needed.
     pub wants: Wants,
+    /// Roles as each of which another person has to approve; empty when any other person is enough, or none is needed.
+    pub approvals: Vec<String>,
     /// Ids of the rules that ask for it.
     pub rules: Vec<String>,
     /// Their reasons, for people.

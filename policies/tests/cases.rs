@@ -124,8 +124,9 @@ secrets/set                      write         -        -        -
 permit: at once   ask: after a confirmation   other: after somebody else's   -: refused
 ";
     // What admins and people do with the directory is in the table of the tests with real parts.
-    let of_directory =
-        |line: &&str| ["account/", "cache/", "directory/"].iter().any(|a| line.starts_with(a));
+    let of_directory = |line: &&str| {
+        ["account/", "cache/", "confirmations/", "directory/"].iter().any(|a| line.starts_with(a))
+    };
     let table = decision_table(&book(), &columns);
     let shown: String =
         table.lines().filter(|l| !of_directory(l)).map(|l| format!("{l}\n")).collect();

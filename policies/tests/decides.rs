@@ -116,6 +116,30 @@ fn rule_over_real_arguments_asks_for_somebody_else() {
     assert_eq!(pay(10_001, 1).confirmed(true, true).kind(&book), VerdictKind::Permit);
 }
 
+const TWO_PEOPLE: &str = r#"@id("bank/two-people") @reason("over 10000 one of finance and one of security")
+forbid (principal, action == Portcullis::Action::"bank/pay_invoice", resource)
+when { context.input.amount > 10000 }
+unless { context.confirmation.approvedAs.containsAll(["finance", "security"]) };"#;
+
+#[test]
+fn rule_names_the_roles_that_others_have_to_approve_as() {
+    let book = load(&with_rules(&[TWO_PEOPLE, &CAP.replace("10000", "500")]));
+    let wanted = |amount| match pay(amount, 1).decide(&book).verdict {
+        Verdict::AskFirst(ask) => (ask.wants, ask.approvals),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wanted(501), (Wants::ConfirmationByOther, vec![]));
+    let both = vec!["finance".to_owned(), "security".to_owned()];
+    assert_eq!(wanted(10_001), (Wants::ConfirmationByOther, both));
+    let approved = |roles: &[&str]| pay(10_001, 1).approved(true, roles).kind(&book);
+    assert_eq!(approved(&["finance"]), VerdictKind::AskOther);
+    assert_eq!(approved(&["finance", "sales"]), VerdictKind::AskOther);
+    assert_eq!(approved(&["security", "finance"]), VerdictKind::Permit);
+    // Roles as which nobody else approved are made up: they do not stand for a word of the asker's own.
+    let made_up = Call { ..pay(10_001, 1).approved(false, &["finance", "security"]) };
+    assert_eq!(made_up.kind(&book), VerdictKind::AskOther);
+}
+
 const TRAP: &str = r#"@id("bank/product-cap") @reason("over 10000 in all")
 forbid (principal, action == Portcullis::Action::"bank/pay_invoice", resource)
 when { context.input.amount * context.input.count > 10000 };"#;

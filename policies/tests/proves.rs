@@ -78,6 +78,40 @@ fn broken_invariant_is_found_with_the_permit_that_breaks_it() {
     assert!(finding.counterexample.to_string().contains("principal"));
 }
 
+const TWO_PEOPLE: &str = r#"@id("bank/two-people") @reason("over 10000 one of finance and one of security")
+forbid (principal, action == Portcullis::Action::"bank/pay_invoice", resource)
+when { context.input.amount > 10000 }
+unless { context.confirmation.approvedAs.containsAll(["finance", "security"]) };"#;
+
+/// The author's own promise, in the words of a security officer.
+const NEVER_ALONE: &str = r#"@id("invariant/never-alone") @reason("no large payment without finance and security")
+forbid (principal, action == Portcullis::Action::"bank/pay_invoice", resource)
+when { context.input.amount > 10000 }
+unless { context.confirmation.approvedAs.contains("finance") && context.confirmation.approvedAs.contains("security") };"#;
+
+#[test]
+fn one_of_finance_and_one_of_security_is_proved_and_one_of_either_is_found() {
+    let invariant = RuleFile { path: "invariants/alone.cedar".into(), text: NEVER_ALONE.into() };
+    let mut sources = with_rules(&[TWO_PEOPLE]);
+    sources.invariants.push(invariant.clone());
+    assert!(proved(&sources).receipt().is_some());
+    let mut either = with_rules(&[&TWO_PEOPLE.replace("containsAll", "containsAny")]);
+    either.invariants.push(invariant);
+    let report = proved(&either);
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    assert!(finding.error.to_string().contains("never-alone"), "{}", finding.error);
+}
+
+#[test]
+fn rules_that_let_people_approve_their_own_are_found() {
+    let mut sources = RuleSources::embedded();
+    for file in &mut sources.platform {
+        file.text = file.text.replace("when { context.input.self };", "when { false };");
+    }
+    let text = proved(&sources).findings.iter().map(|f| f.error.to_string()).collect::<String>();
+    assert!(text.contains("nobody-approves-their-own"), "{text}");
+}
+
 #[test]
 fn tenant_layer_is_proved_too() {
     let own = TRAP.replace("bank/product-cap", "own-cap");

@@ -33,12 +33,18 @@ forbid (principal, action in [Portcullis::Action::"read", Portcullis::Action::"b
 @id("m/time") @reason("r") forbid (principal, action, resource) when { context.request.time > datetime("2030-01-01") };
 @id("m/tag") @reason("r") forbid (principal, action == Portcullis::Action::"notes/list_notes", resource)
     when { context.input has tag && context.input.tag like "secret*" };
+@id("m/approved") @reason("r") forbid (principal, action == Portcullis::Action::"notes/delete_note", resource)
+    unless { context.confirmation.approvedAs.containsAll(["finance", "security"]) };
+@id("m/approved-by-one") @reason("r") forbid (principal, action == Portcullis::Action::"notes/add_note", resource)
+    unless { context.confirmation.approvedAs.containsAny(["finance", "sales"]) };
 @id("m/shadow") @reason("r") @shadow forbid (principal, action, resource);
 "#;
 
 const OWN: &str = r#"
 @id("own/cap") @reason("r") forbid (principal, action == Portcullis::Action::"bank/pay_invoice", resource)
     when { context.input.amount * 3 > 100 };
+@id("own/approved") @reason("r") forbid (principal, action == Portcullis::Action::"notes/delete_note", resource)
+    unless { context.confirmation.approvedAs.contains("sales") };
 @id("own/open") @reason("r") permit (principal, action in Portcullis::Action::"read", resource);
 "#;
 
@@ -125,6 +131,7 @@ fn input() -> impl Strategy<Value = Value> {
 prop_compose! {
     fn question()(
         principal in principal(), input in input(), confirmation in any::<[bool; 2]>(),
+        approved_as in prop::collection::btree_set(prop::sample::select(vec!["finance", "security", "sales"]).prop_map(str::to_owned), 0..3),
         tool in prop::sample::select(vec!["notes/list_notes", "notes/add_note", "notes/delete_note", "bank/pay_invoice"]),
         tenant in prop::sample::select(vec!["imp_t_one", "imp_t_two", "default"]),
         target in prop::sample::select(vec![None, Some("n1"), Some("n2"), Some("a\"b")]),
@@ -132,7 +139,8 @@ prop_compose! {
         source in prop::sample::select(vec!["192.0.2.1", "198.51.100.9", "2001:db8::1"]),
         time_ms in prop::sample::select(vec![0, 1_795_254_668_123, 4_102_444_800_000]),
     ) -> (Call, RequestFacts) {
-        let confirmation = Confirmation { given: confirmation[0], by_other: confirmation[1] };
+        let (given, by_other) = (confirmation[0], confirmation[1]);
+        let confirmation = Confirmation { given, by_other, approved_as };
         let facts = RequestFacts { time_ms, source: source.parse().unwrap(), channel };
         (Call { principal, tool, tenant, target, input, confirmation }, facts)
     }
@@ -193,6 +201,32 @@ proptest! {
         let [principal, resource] = [&capsule.principal, &capsule.resource].map(|uid| uid.parse().unwrap());
         cedar_policy::Request::new(principal, action, resource, context, Some(schema)).unwrap();
         cedar_policy::Entities::from_json_value(capsule.entities, Some(schema)).unwrap();
+    }
+
+    /// Who gets what is asked for is asked for nothing more, and one role less is not enough.
+    #[test]
+    fn what_is_asked_for_is_enough_and_no_more((call, facts) in question()) {
+        let (book, _) = book();
+        call.ask(book, |q| {
+            let question = &Question { request: facts, ..*q };
+            let Verdict::AskFirst(ask) = book.decide(question).verdict else { return Ok(()) };
+            let roles: std::collections::BTreeSet<String> = ask.approvals.into_iter().collect();
+            let by_other = ask.wants == Wants::ConfirmationByOther;
+            let kind = |by_other, approved_as| {
+                let confirmation = &Confirmation { given: true, by_other, approved_as };
+                book.decide(&Question { confirmation, ..*question }).verdict.kind()
+            };
+            prop_assert_eq!(kind(by_other, roles.clone()), VerdictKind::Permit);
+            for role in &roles {
+                let mut fewer = roles.clone();
+                fewer.remove(role);
+                prop_assert_ne!(kind(true, fewer), VerdictKind::Permit);
+            }
+            if by_other {
+                prop_assert_ne!(kind(false, Default::default()), VerdictKind::Permit);
+            }
+            Ok(())
+        })?;
     }
 
     /// What the list hides is never allowed; so the list and the call follow the same rules.

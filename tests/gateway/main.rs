@@ -11,6 +11,7 @@
 )]
 
 mod accounts;
+mod approvals;
 mod call_tokens;
 mod canaries;
 mod clocks;

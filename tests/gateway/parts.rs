@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Deployment, Value, json};
+use harness::{Builder, Deployment, Upstream, Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 /// Longest wait for something that must happen; reaching it is a failure.
@@ -178,4 +178,17 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The rules of this repository with these beside them.
+pub(crate) fn policies_with(upstream: &Upstream, rules: &str) -> Builder {
+    let mut builder = Deployment::builder().notes(upstream);
+    for folder in ["rules", "invariants"] {
+        for file in std::fs::read_dir(ours("../policies").join(folder)).unwrap() {
+            let file = file.unwrap();
+            let name = format!("policies/{folder}/{}", file.file_name().to_str().unwrap());
+            builder = builder.file(&name, &std::fs::read_to_string(file.path()).unwrap());
+        }
+    }
+    builder.file("policies/rules/test.cedar", rules).settings("[policies]\ndir = \"policies\"")
 }

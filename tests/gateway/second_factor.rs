@@ -72,7 +72,7 @@ async fn signs_in_with_a_code_once_and_passes_a_rule_that_wants_two_factors() {
     let upstream = Upstream::start();
     let rule = "@id(\"test/two-factors\") @reason(\"a list needs a second factor\") forbid (principal, \
                 action == Portcullis::Action::\"notes/list_notes\", resource) unless { principal.mfa };";
-    let gate = crate::step_up::with_rules(&upstream, rule).start().await;
+    let gate = crate::parts::policies_with(&upstream, rule).start().await;
     let weak = gate.call("ana", "notes", "list_notes", json!({})).await;
     assert_eq!(weak.code(), "STEP_UP_REQUIRED", "{weak:?}");
     let (secret, codes) = enrol(&gate).await;

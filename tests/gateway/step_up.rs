@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Builder, Deployment, Upstream, json, person};
+use harness::{Answer, Deployment, Upstream, json, person};
 use reqwest::{Method, RequestBuilder};
 
-use crate::parts::ours;
+use crate::parts::{ours, policies_with};
 
 /// Reads need a sign-in of the last three seconds, writes a second factor.
 const RULES: &str = r#"@id("test/fresh")
@@ -19,19 +19,6 @@ forbid (principal, action == Portcullis::Action::"notes/create_note", resource)
 unless { principal.mfa };
 "#;
 
-/// The rules of this repository with these beside them.
-pub(crate) fn with_rules(upstream: &Upstream, rules: &str) -> Builder {
-    let mut builder = Deployment::builder().notes(upstream);
-    for folder in ["rules", "invariants"] {
-        for file in std::fs::read_dir(ours("../policies").join(folder)).unwrap() {
-            let file = file.unwrap();
-            let name = format!("policies/{folder}/{}", file.file_name().to_str().unwrap());
-            builder = builder.file(&name, &std::fs::read_to_string(file.path()).unwrap());
-        }
-    }
-    builder.file("policies/rules/test.cedar", rules).settings("[policies]\ndir = \"policies\"")
-}
-
 async fn list(gate: &Deployment, token: &str) -> Answer {
     let request = gate.request(Method::POST, "/v1/extensions/notes/call").bearer_auth(token);
     gate.send(request.json(&json!({ "function": "list_notes", "params": {} }))).await
@@ -44,7 +31,7 @@ fn word<'a>(answer: &'a Answer, member: &str) -> &'a str {
 #[tokio::test]
 async fn says_how_fresh_and_a_refresh_does_not_help_but_a_sign_in_does() {
     let upstream = Upstream::start();
-    let gate = with_rules(&upstream, RULES).start().await;
+    let gate = policies_with(&upstream, RULES).start().await;
     gate.user_id("ana");
     let first = gate.log_in(&person("ana"), &person("ana").password()).await;
     let token = word(&first, "access_token").to_owned();
@@ -81,7 +68,7 @@ async fn says_how_fresh_and_a_refresh_does_not_help_but_a_sign_in_does() {
 #[tokio::test]
 async fn says_that_a_second_factor_is_missing_and_tells_programs_nothing_of_it() {
     let upstream = Upstream::start();
-    let gate = with_rules(&upstream, RULES).start().await;
+    let gate = policies_with(&upstream, RULES).start().await;
     let refused = gate.call("ana", "notes", "create_note", json!({ "title": "x" })).await;
     assert_eq!((refused.status, refused.code()), (401, "STEP_UP_REQUIRED"), "{refused:?}");
     let wanted = "Bearer error=\"insufficient_user_authentication\", \
@@ -115,7 +102,7 @@ forbid (principal, action == Portcullis::Action::"notes/delete_note", resource)
 unless { principal has acr && principal.acr == "urn:example:gold" };
 "#;
     let upstream = Upstream::start();
-    let gate = with_rules(&upstream, &format!("{RULES}{never}")).start().await;
+    let gate = policies_with(&upstream, &format!("{RULES}{never}")).start().await;
     let (ana, ben) = (gate.token("ana").await, gate.token("ben").await);
     let all = ["notes__create_note", "notes__delete_note", "notes__list_notes"];
     let mut seen = tools(&gate, |request| request.bearer_auth(&ana)).await;
@@ -138,7 +125,7 @@ unless { principal has acr && principal.acr == "urn:example:gold" };
     assert_eq!(seen, ["notes__list_notes"]);
     let closed =
         never.replace("unless { principal has acr && principal.acr == \"urn:example:gold\" }", "");
-    let gate = with_rules(&upstream, &format!("{RULES}{closed}")).start().await;
+    let gate = policies_with(&upstream, &format!("{RULES}{closed}")).start().await;
     let ana = gate.token("ana").await;
     let seen = tools(&gate, |request| request.bearer_auth(&ana)).await;
     assert!(!seen.contains(&"notes__delete_note".to_owned()), "never is never: {seen:?}");
@@ -148,7 +135,7 @@ unless { principal has acr && principal.acr == "urn:example:gold" };
 async fn is_proved_to_be_without_errors_and_keeps_the_invariants() {
     let upstream = Upstream::start();
     let example = std::fs::read_to_string(ours("../policies/examples/sign-in.cedar")).unwrap();
-    let strict = with_rules(&upstream, &format!("{RULES}{example}"));
+    let strict = policies_with(&upstream, &format!("{RULES}{example}"));
     let gate = strict.settings("require_proof = true").start().await;
     let refused = gate.call("ana", "notes", "create_note", json!({ "title": "x" })).await;
     assert_eq!(refused.code(), "STEP_UP_REQUIRED", "{refused:?}");

@@ -29,6 +29,7 @@ const EDITOR: &[&str] = &[
     "bank:destructive",
 ];
 const READER: &[&str] = &["notes:read", "bank:read"];
+const APPROVER: &[&str] = &["confirmations:approve"];
 const EVERYTHING: &[&str] = &["*"];
 
 /// Everybody that a test can name.
@@ -40,6 +41,8 @@ pub const PEOPLE: &[Person] = &[
     Person { name: "ada", tenant: "imp_t_acme", role: "chief", scopes: EVERYTHING },
     Person { name: "max", tenant: "imp_t_acme", role: "admin", scopes: EVERYTHING },
     Person { name: "sue", tenant: "imp_t_acme", role: "keeper", scopes: &["secrets:*"] },
+    Person { name: "fin", tenant: "imp_t_acme", role: "finance", scopes: APPROVER },
+    Person { name: "sec", tenant: "imp_t_acme", role: "security", scopes: APPROVER },
     Person { name: "gil", tenant: "imp_t_globex", role: "chief", scopes: EVERYTHING },
 ];
 

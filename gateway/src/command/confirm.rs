@@ -26,7 +26,10 @@ Examples:
                                                 what waits for you; the password is asked for
   PORTCULLIS_TOKEN=... portcullis confirm --gateway https://gate.example imp_c_...
                                                 shows one and asks for your answer
-  portcullis confirm ... imp_c_... --no         cancels it without asking")]
+  portcullis confirm ... imp_c_... --no         cancels it without asking
+  portcullis confirm ... --others               what others ask for and you may approve
+  portcullis confirm ... imp_c_... --approve --as finance --reason 'invoice checked'
+                                                lets the one who asks run it")]
 pub struct ConfirmArgs {
     /// Address of the gateway
     #[arg(
@@ -53,6 +56,21 @@ pub struct ConfirmArgs {
     /// Cancel it without asking here
     #[arg(long, requires = "id")]
     no: bool,
+    /// List what others ask for and you may approve
+    #[arg(long, conflicts_with = "id")]
+    others: bool,
+    /// Approve what somebody else asks for
+    #[arg(long, requires = "id", conflicts_with_all = ["yes", "no", "decline"])]
+    approve: bool,
+    /// Decline what somebody else asks for, for good
+    #[arg(long, requires = "id", conflicts_with_all = ["yes", "no"])]
+    decline: bool,
+    /// The role as which you approve or decline, where you hold several that are asked for
+    #[arg(long = "as", value_name = "ROLE", requires = "id")]
+    role: Option<String>,
+    /// Why you approve or decline
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "id")]
+    reason: String,
 }
 
 /// A pending call as the gateway tells it.
@@ -78,6 +96,10 @@ struct Pending {
     expires_at: String,
     rules: Vec<String>,
     by_other: bool,
+    #[serde(default)]
+    approver_roles: Vec<String>,
+    #[serde(default)]
+    approvals: Vec<Value>,
 }
 
 /// Why it was not done.
@@ -128,7 +150,7 @@ pub fn run(args: ConfirmArgs) -> ExitCode {
 
 async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
     let client = Client::sign_in(&args.gateway, credential(&args)?).await?;
-    let Some(id) = &args.id else { return list(&client, args.json).await };
+    let Some(id) = &args.id else { return list(&client, &args).await };
     let found = client.get(&format!("/v1/confirmations/{}", client::segment(id))).await?;
     let pending: Pending = serde_json::from_value(found).map_err(ConfirmError::Unknown)?;
     if !is_what_it_says(&pending) {
@@ -144,6 +166,12 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
         more = more.saturating_add(sent(request, args.json));
     }
     let waits = pending.state == "pending";
+    if (args.approve || args.yes) && more > 0 {
+        return Err(ConfirmError::NotAllShown);
+    }
+    if args.approve || args.decline {
+        return approval(&client, &args, &pending).await;
+    }
     let verb = match (args.yes, args.no) {
         (true, _) => "confirm",
         (_, true) => "cancel",
@@ -182,9 +210,34 @@ fn credential(args: &ConfirmArgs) -> Result<Credential, ConfirmError> {
     }
 }
 
-async fn list(client: &Client, json: bool) -> Result<ExitCode, ConfirmError> {
-    let found = client.get("/v1/confirmations/active").await?;
-    if json {
+/// Answers what somebody else asks for, with the hash that was made here.
+async fn approval(
+    client: &Client,
+    args: &ConfirmArgs,
+    pending: &Pending,
+) -> Result<ExitCode, ConfirmError> {
+    let verb = if args.approve { "approve" } else { "decline" };
+    let path = format!("/v1/confirmations/{}/{verb}", client::segment(&pending.confirmation_id));
+    let mut body = json!({ "hash": pending.hash, "reason": args.reason });
+    if let (Some(role), Some(body)) = (&args.role, body.as_object_mut()) {
+        body.insert("as".to_owned(), json!(role));
+    }
+    let answer = client.post(&path, &body).await?;
+    if args.json {
+        print::json(&answer);
+    } else {
+        print::line(match args.approve {
+            true => "approved: the one who asks may run it once enough others have approved it",
+            false => "declined: it can't be run any more",
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(client: &Client, args: &ConfirmArgs) -> Result<ExitCode, ConfirmError> {
+    let path = if args.others { "/v1/confirmations/approvals" } else { "/v1/confirmations/active" };
+    let found = client.get(path).await?;
+    if args.json {
         print::json(&found);
         return Ok(ExitCode::SUCCESS);
     }
@@ -218,7 +271,11 @@ fn show(pending: &Pending, lines: &Lines) {
     print_all(lines);
     line("hash", &format!("{} (made here from these values)", pending.hash));
     if pending.by_other {
-        print::line("somebody else has to confirm this");
+        let who = match pending.approver_roles.as_slice() {
+            [] => "another person".to_owned(),
+            roles => format!("one person each as {}", roles.join(", ")),
+        };
+        line("approvals", &format!("{who} has to approve it; {}", said(&pending.approvals)));
     }
 }
 
@@ -275,6 +332,18 @@ fn is_what_it_says(pending: &Pending) -> bool {
     hash(pending).is_some_and(|hash| hash == pending.hash)
         && request_hash == pending.request_hash
         && pending.request.as_ref().is_none_or(ShownRequest::shows_its_own_body)
+}
+
+/// What others said, in one line.
+fn said(approvals: &[Value]) -> String {
+    let one = |said: &Value| {
+        let text = |key: &str| said.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let role = Some(text("as")).filter(|role| !role.is_empty());
+        let role = role.map(|role| format!(" as {role}")).unwrap_or_default();
+        format!("{} {}{role}", text("by"), text("verdict"))
+    };
+    let all: Vec<String> = approvals.iter().map(one).collect();
+    if all.is_empty() { "nobody has answered yet".to_owned() } else { all.join(", ") }
 }
 
 fn hash(pending: &Pending) -> Option<String> {
@@ -352,6 +421,8 @@ mod tests {
             expires_at: String::new(),
             rules: vec![],
             by_other: false,
+            approver_roles: vec![],
+            approvals: vec![],
         };
         assert_eq!(hash(&pending).as_ref(), Some(&pending.hash));
         pending.arguments_text = text.replace("note-1", "note-2");

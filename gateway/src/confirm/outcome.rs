@@ -1,10 +1,12 @@
 //! What the ledger says of the operation of a pending call: whether it was carried out already, and how that ended.
 
 use portcullis_audit::{Kind, Query, RecordRow};
+use portcullis_policies::CONFIRMATIONS_APP;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::unavailable;
+use crate::directory::ConfirmationState;
 use crate::gateway::Gateway;
 use crate::ledgers;
 use crate::refusal::Refusal;
@@ -43,4 +45,27 @@ pub async fn of(gateway: &Gateway, op: Uuid, app: &str) -> Option<String> {
         .find(|row| row.record.kind == Kind::Outcome && row.text(&["tool", "server"]) == app)?;
     let word = ended.text(&["res", "status"]);
     ["done", "failed", "refused", "unknown"].contains(&word).then(|| word.to_owned())
+}
+
+/// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
+/// hand, runs nothing twice, nothing that was cancelled and nothing of which no record says that it was asked.
+///
+/// # Errors
+/// How it ended, and that the ledger can't be read.
+pub(super) async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal> {
+    let rows = records(gateway, op).await?;
+    let approval = |row: &RecordRow| row.text(&["tool", "server"]) == CONFIRMATIONS_APP;
+    let ended = rows.iter().find_map(|row| match row.record.kind {
+        Kind::Intent if approval(row) => {
+            (row.text(&["tool", "name"]) == "decline").then_some(ConfirmationState::Declined)
+        }
+        Kind::Intent => Some(ConfirmationState::Executed),
+        _ if row.text(&["res", "status"]) == "cancelled" => Some(ConfirmationState::Cancelled),
+        _ => None,
+    });
+    match ended {
+        Some(end) => Err(Refusal::ConfirmationUsed(end.to_string())),
+        None if rows.iter().any(|row| row.text(&["res", "status"]) == "asked") => Ok(()),
+        None => Err(Refusal::ConfirmationChanged("the record of the question")),
+    }
 }

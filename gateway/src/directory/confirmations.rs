@@ -12,16 +12,18 @@ use uuid::Uuid;
 use super::row::{Columns, base64_encode, json_text};
 use super::{Directory, DirectoryError, fresh_id, now_ms};
 
+/// Every column that [`read_confirmation`] reads.
 macro_rules! select_confirmations {
     ($rest:literal) => {
         concat!(
             "SELECT id, op, tenant_id, user_id, tool, target_tenant, target_id, wants, rules, ",
             "policy_digest, args_digest, sealed_args, summary, state, decided_by, created_ms, ",
-            "expires_ms, changed_ms, tool_digest, action_type FROM confirmations ",
+            "expires_ms, changed_ms, tool_digest, action_type, approver_roles FROM confirmations ",
             $rest
         )
     };
 }
+pub(super) use select_confirmations;
 
 /// Where a question is: `pending` to one of the ends, or through `executing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -37,6 +39,8 @@ pub enum ConfirmationState {
     Cancelled,
     /// Nobody answered in time.
     Expired,
+    /// Somebody who may approve said no.
+    Declined,
     /// Accepted, but the fresh decision refused.
     Refused,
     /// Accepted by a process that died: nobody knows whether it ran, and it is never run again.
@@ -64,6 +68,8 @@ pub struct NewConfirmation {
     pub target_id: Option<String>,
     /// `confirmation` or `confirmation_by_other`.
     pub wants: String,
+    /// Roles as each of which another person has to approve.
+    pub approver_roles: Vec<String>,
     /// Ids of the rules that asked.
     pub rules: Vec<String>,
     /// Lowercase hex digest of the policy set that asked.
@@ -121,8 +127,9 @@ impl Directory {
         sqlx::query(
             "INSERT INTO confirmations (id, op, tenant_id, user_id, app, tool, target_tenant, \
              target_id, wants, rules, policy_digest, args_digest, sealed_args, summary, state, \
-             created_ms, expires_ms, changed_ms, tool_digest, action_type) VALUES ($1, $2, $3, $4, \
-             $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', $15, $16, $15, $17, $18)",
+             created_ms, expires_ms, changed_ms, tool_digest, action_type, approver_roles) VALUES \
+             ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', $15, $16, $15, \
+             $17, $18, $19)",
         )
         .bind(id)
         .bind(new.op.to_string())
@@ -142,6 +149,7 @@ impl Directory {
         .bind(new.expires_ms)
         .bind(hex::encode(new.tool_digest))
         .bind(new.action_type.to_string())
+        .bind(json_text("approver_roles", &new.approver_roles)?)
         .execute(self.pool())
         .await?;
         Ok(())
@@ -262,7 +270,7 @@ impl Directory {
     }
 }
 
-fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
+pub(super) fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
     Ok(Confirmation {
         id: row.text("id")?,
         asked: NewConfirmation {
@@ -273,6 +281,7 @@ fn read_confirmation(row: Columns<'_>) -> Result<Confirmation, DirectoryError> {
             target_tenant: row.parsed("target_tenant")?,
             target_id: row.optional_text("target_id")?,
             wants: row.text("wants")?,
+            approver_roles: row.json("approver_roles")?,
             rules: row.json("rules")?,
             policy_digest: row.text("policy_digest")?,
             args_digest: row.digest("args_digest")?,
@@ -297,6 +306,7 @@ impl fmt::Display for ConfirmationState {
             Self::Executed => "executed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::Declined => "declined",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
         })
@@ -308,9 +318,9 @@ impl FromStr for ConfirmationState {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use ConfirmationState::{
-            Cancelled, Executed, Executing, Expired, Pending, Refused, Unknown,
+            Cancelled, Declined, Executed, Executing, Expired, Pending, Refused, Unknown,
         };
-        [Pending, Executing, Executed, Cancelled, Expired, Refused, Unknown]
+        [Pending, Executing, Executed, Cancelled, Expired, Declined, Refused, Unknown]
             .into_iter()
             .find(|state| state.to_string() == text)
             .ok_or(())

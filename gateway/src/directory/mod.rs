@@ -24,6 +24,7 @@
 
 mod accepted;
 mod agencies;
+mod approvals;
 mod change;
 mod confirmation_states;
 mod confirmations;
@@ -60,6 +61,7 @@ mod users;
 pub use accepted::AcceptedTool;
 pub(crate) use agencies::check_settings;
 pub use agencies::{Agency, AgencySettings};
+pub use approvals::{ApprovalVerdict, StoredApproval};
 pub use change::{Actor, Change, ERASED, SCOPES_ROTATED};
 pub use confirmation_states::ConfirmationPlace;
 pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_confirmation_id};

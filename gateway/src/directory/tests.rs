@@ -54,6 +54,7 @@ impl Fixture {
             target_tenant: self.tenant.clone(),
             target_id: None,
             wants: "confirmation".to_owned(),
+            approver_roles: Vec::new(),
             rules: vec!["destructive-asks".to_owned()],
             policy_digest: "00".repeat(32),
             args_digest: [7; 32],
@@ -84,6 +85,39 @@ async fn what_a_dead_process_claimed_is_closed_and_never_claimed_again() {
     assert_eq!(found.state, ConfirmationState::Unknown);
     assert!(!f.directory.claim_confirmation(&id, &user.id).await.unwrap());
     assert!(f.directory.settle_confirmation(&id, ConfirmationState::Executed).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_approves_twice_and_nothing_that_is_decided() {
+    let f = Fixture::new().await;
+    let [asker, one, other] = [
+        f.user("ann@example.org", "user").await,
+        f.user("ben@example.org", "user").await,
+        f.user("cat@example.org", "user").await,
+    ];
+    let word = |id: &str, user: &User, verdict| StoredApproval {
+        confirmation_id: id.to_owned(),
+        approver_id: user.id.clone(),
+        verdict,
+        sealed: vec![1, 2, 3],
+    };
+    let (yes, no) = (ApprovalVerdict::Approved, ApprovalVerdict::Declined);
+    let id = f.pending(&asker, now_ms() + 60_000).await;
+    assert!(f.directory.approve(&word(&id, &asker, yes)).await.is_err(), "one's own");
+    f.directory.approve(&word(&id, &one, yes)).await.unwrap();
+    assert!(f.directory.approve(&word(&id, &one, yes)).await.is_err(), "twice");
+    assert!(f.directory.decline(&word(&id, &asker, no)).await.is_err(), "one's own");
+    f.directory.decline(&word(&id, &other, no)).await.unwrap();
+    assert!(f.directory.approve(&word(&id, &asker, yes)).await.is_err(), "decided");
+    assert!(!f.directory.claim_confirmation(&id, &asker.id).await.unwrap());
+    let said = f.directory.approvals(&id).await.unwrap();
+    assert_eq!(said.len(), 2);
+    for (user, verdict) in [(&one, yes), (&other, no)] {
+        assert!(said.iter().any(|word| word.approver_id == user.id && word.verdict == verdict));
+    }
+    let late = f.pending(&asker, now_ms() - 1).await;
+    assert!(f.directory.approve(&word(&late, &one, yes)).await.is_err(), "expired");
+    assert!(f.directory.approve(&word("imp_c_none", &one, yes)).await.is_err(), "not there");
 }
 
 #[tokio::test]

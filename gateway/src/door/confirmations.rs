@@ -26,22 +26,23 @@ pub async fn active(State(gateway): State<Arc<Gateway>>, at: AtDoor) -> Response
     }
 }
 
-/// `GET /v1/confirmations/{id}`: one of the caller's own.
+/// `GET /v1/confirmations/{id}`: one of the caller's own, or one that the caller may approve.
 pub async fn one(
     State(gateway): State<Arc<Gateway>>,
     Path(id): Path<String>,
     at: AtDoor,
 ) -> Response<Body> {
+    let request = at.knock.request;
     match at.visit(&gateway).await {
         Ok(visit) => {
-            let found = confirm::one(&gateway, &visit.caller, &id).await;
+            let found = confirm::one(&gateway, &visit.caller, &id, request).await;
             shown(visit.end(&gateway, found).await)
         }
         Err(refused) => *refused,
     }
 }
 
-fn shown<T: Serialize>(found: Result<T, Refusal>) -> Response<Body> {
+pub(super) fn shown<T: Serialize>(found: Result<T, Refusal>) -> Response<Body> {
     match found {
         Ok(value) => {
             let body = serde_json::to_vec(&value).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! in the list, and knocks at each one without credentials.
 
 pub mod account;
+pub mod approvals;
 pub mod auth;
 pub mod cached;
 pub mod confirmation_events;
@@ -58,7 +59,10 @@ pub const ROUTES: &[(&str, &str, Effect)] = &[
     ("POST", "/v1/extensions/{app}/operate", Effect::Pipeline),
     ("GET", "/v1/confirmations/active", Effect::Shows),
     ("GET", "/v1/confirmations/events", Effect::Shows),
+    ("GET", "/v1/confirmations/approvals", Effect::Shows),
     ("GET", "/v1/confirmations/{id}", Effect::Shows),
+    ("POST", "/v1/confirmations/{id}/approve", Effect::Pipeline),
+    ("POST", "/v1/confirmations/{id}/decline", Effect::Pipeline),
     ("POST", "/v1/confirmations/{id}/confirm", Effect::Pipeline),
     ("POST", "/v1/confirmations/{id}/accept", Effect::Pipeline),
     ("POST", "/v1/confirmations/{id}/cancel", Effect::Own),
@@ -165,7 +169,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/extensions/{app}/operate", post(v1::operate))
         .route("/v1/confirmations/active", get(confirmations::active))
         .route("/v1/confirmations/events", confirmation_events::service())
+        .route("/v1/confirmations/approvals", get(approvals::list))
         .route("/v1/confirmations/{id}", get(confirmations::one))
+        .route("/v1/confirmations/{id}/approve", post(approvals::approve))
+        .route("/v1/confirmations/{id}/decline", post(approvals::decline))
         .route("/v1/confirmations/{id}/confirm", post(v1::confirm))
         .route("/v1/confirmations/{id}/accept", post(v1::confirm))
         .route("/v1/confirmations/{id}/cancel", post(v1::cancel))

@@ -115,7 +115,7 @@ async fn read_call(gateway: &Gateway, body: Body) -> Result<CallBody, Refusal> {
 }
 
 /// Shapes an answer as `CallResponse` (wire-contract.md 5.1) or as a refusal.
-fn respond(answer: Answer) -> Response<Body> {
+pub(super) fn respond(answer: Answer) -> Response<Body> {
     let mut headers = http::HeaderMap::new();
     answer.describe(&mut headers);
     let op = answer.op;

@@ -208,7 +208,7 @@ mod tests {
                 assert!(tools.contains(&tool), "{tool}");
             }
         }
-        let others = ["cache/", "secrets/"];
+        let others = ["cache/", "confirmations/", "secrets/"];
         for tool in tools.iter().filter(|tool| !others.iter().any(|app| tool.starts_with(app))) {
             let function = tool.split_once('/').unwrap().1;
             assert!(function.parse::<Verb>().is_ok(), "{tool}");

@@ -6,12 +6,13 @@ use portcullis_audit::{
     Appended, CallFields, Ledger, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who,
 };
 use portcullis_policies::{
-    ActionType, AppId, CACHE_APP, CapsuleText, Decision, SECRETS_APP, TenantId,
+    ActionType, AppId, CACHE_APP, CONFIRMATIONS_APP, CapsuleText, Decision, SECRETS_APP, TenantId,
 };
 use uuid::Uuid;
 
 use super::log_of;
 use crate::answer::{Answer, Told};
+use crate::directory::ApprovalVerdict;
 use crate::gateway::Gateway;
 use crate::guard::{Turns, turn_of};
 use crate::identify::Caller;
@@ -321,6 +322,10 @@ fn asked(wanted: &Wanted) -> Option<String> {
         Wanted::Secret(wanted) => format!("{SECRETS_APP}/{}", wanted.deed.function()),
         Wanted::Cached(wanted) => format!("{CACHE_APP}/{}", wanted.deed.function()),
         Wanted::Manage(wanted) => wanted.verb.function().to_owned(),
+        Wanted::Approval(wanted) => match wanted.verdict {
+            ApprovalVerdict::Approved => format!("{CONFIRMATIONS_APP}/approve"),
+            ApprovalVerdict::Declined => format!("{CONFIRMATIONS_APP}/decline"),
+        },
         Wanted::Confirmed { .. } | Wanted::Cancelled { .. } => return None,
         Wanted::Malformed(_) | Wanted::Nothing => return None,
     };

@@ -40,6 +40,7 @@ impl Refusal {
             Self::StepUp { needs, .. } => {
                 members([("acr_values", json!(needs.acr)), ("max_age", json!(needs.max_age))])
             }
+            Self::ConfirmationUnapproved(roles) => members([("approver_roles", json!(roles))]),
             // RFC 6749 section 5.2.
             Self::OAuth(fault) => members([("error_description", json!(fault.to_string()))]),
             _ => Map::new(),
@@ -68,4 +69,13 @@ impl Refusal {
 
 fn members<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The roles that are still missing, in words.
+pub(super) fn as_roles(roles: &[String]) -> String {
+    match roles {
+        [] => String::new(),
+        [role] => format!(": one of {role}"),
+        roles => format!(": one each of {}", roles.join(", ")),
+    }
 }

@@ -69,7 +69,7 @@ pub(super) fn call(
         // Whoever may ask whether one secret has a value may see it listed.
         let known = |secret: &OwnSecret| {
             let deed = SecretDeed::Meta { name: secret.declared.name.clone() };
-            let asked = (deed, request, Confirmation::default());
+            let asked = (deed, request, Confirmation::none());
             would_permit(gateway, in_force, caller, &app, &secret.declared, asked)
         };
         let secrets =
@@ -96,7 +96,7 @@ pub(super) fn confirmed(wanted: &SecretWanted, caller: &Caller) -> Confirmation 
     let changes = matches!(wanted.deed, SecretDeed::Set { .. } | SecretDeed::Delete { .. });
     let ours = wanted.form.as_ref().is_some_and(|form| form.is_of(caller.session()));
     let given = changes && ours && wanted.request.channel == Channel::Page;
-    Confirmation { given, by_other: false }
+    Confirmation { given, ..Confirmation::default() }
 }
 
 /// What the rules would let somebody do with a secret on a page.
@@ -124,9 +124,9 @@ pub fn changeable(
 ) -> Result<(String, Vec<Changeable>), Refusal> {
     let id: AppId = app.parse().map_err(|_| Refusal::NoSuchRoute)?;
     let app = in_force.catalogue.app(&id).ok_or(Refusal::NoSuchRoute)?;
-    let given = Confirmation { given: true, by_other: false };
+    let given = Confirmation::own();
     let may = |deed, declared: &SecretDeclaration| {
-        would_permit(gateway, in_force, caller, app, declared, (deed, request, given))
+        would_permit(gateway, in_force, caller, app, declared, (deed, request, &given))
     };
     let of = |declared: &SecretDeclaration| {
         let name = declared.name.clone();
@@ -147,7 +147,7 @@ fn would_permit(
     caller: &Caller,
     app: &Arc<App>,
     declared: &SecretDeclaration,
-    (deed, request, confirmation): (SecretDeed, RequestFacts, Confirmation),
+    (deed, request, confirmation): (SecretDeed, RequestFacts, &Confirmation),
 ) -> bool {
     let args = facts(app, declared, &deed);
     let own = OwnCall { app: Arc::clone(app), deed, secrets: Vec::new() };

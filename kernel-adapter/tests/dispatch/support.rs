@@ -86,7 +86,7 @@ impl House {
                 source: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 channel: Channel::Http,
             },
-            confirmation: Confirmation::default(),
+            confirmation: Confirmation::none(),
         });
         match decision.verdict {
             Verdict::Permit(permit) => permit,

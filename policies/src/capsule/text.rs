@@ -77,8 +77,7 @@ impl Rulebook {
             (",", &target.entity),
             ("],\"context\":{\"tool\":", frame.tool.facts_text.as_deref()?),
         ];
-        let confirmation = (q.confirmation.given, q.confirmation.by_other);
-        let confirmation = self.engine.confirmation(confirmation.0, confirmation.1);
+        let confirmation = self.engine.confirmation(q.confirmation);
         let context = frame.of_the_call().chain([("confirmation", &confirmation)]);
         for (before, part) in head {
             text.extend([before, part]);

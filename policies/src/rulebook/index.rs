@@ -11,6 +11,7 @@ use cedar_policy_core::ast::{Policy, PolicySet};
 
 use super::parse::{Rule, widened};
 use super::validate::{GROUPS, Reach};
+use crate::approvals;
 use crate::engine::ReadyRules;
 use crate::schema::Actions;
 use crate::step_up::SignInWords;
@@ -33,6 +34,8 @@ pub(crate) struct Slice {
 pub(crate) struct LayerIndex {
     groups: BTreeMap<ActionType, Arc<Slice>>,
     named: HashMap<String, Arc<Slice>>,
+    /// Roles that the rules of this layer may want approvals of.
+    pub(crate) approver_roles: BTreeSet<String>,
 }
 
 impl LayerIndex {
@@ -52,7 +55,8 @@ impl LayerIndex {
                 by_name.entry(id).or_default().insert(at);
             }
         }
-        let mut index = Self { groups: BTreeMap::new(), named: HashMap::new() };
+        let approver_roles = approvals::roles_in(rules.iter().map(|rule| &rule.policy));
+        let mut index = Self { groups: BTreeMap::new(), named: HashMap::new(), approver_roles };
         for group in GROUPS {
             let members = by_group.entry(group).or_default();
             index.groups.insert(group, Arc::new(slice(rules, members)?));

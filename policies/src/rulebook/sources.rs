@@ -57,6 +57,7 @@ impl RuleSources {
             platform: embedded![
                 "rules/account.cedar",
                 "rules/action-type.cedar",
+                "rules/approvals.cedar",
                 "rules/apps.cedar",
                 "rules/cache.cedar",
                 "rules/confirmation.cedar",
@@ -69,6 +70,7 @@ impl RuleSources {
             invariants: embedded![
                 "invariants/destructive-needs-confirmation.cedar",
                 "invariants/no-permit-across-tenants.cedar",
+                "invariants/nobody-approves-their-own.cedar",
                 "invariants/nobody-grants-more-than-they-hold.cedar",
                 "invariants/secret-values-stay-with-their-app.cedar",
             ],

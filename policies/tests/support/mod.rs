@@ -78,7 +78,12 @@ impl Call {
     }
 
     pub fn confirmed(self, given: bool, by_other: bool) -> Self {
-        Self { confirmation: Confirmation { given, by_other }, ..self }
+        Self { confirmation: Confirmation { given, by_other, ..Confirmation::default() }, ..self }
+    }
+
+    pub fn approved(self, by_other: bool, roles: &[&str]) -> Self {
+        let approved_as = roles.iter().map(|role| (*role).to_owned()).collect();
+        Self { confirmation: Confirmation { given: true, by_other, approved_as }, ..self }
     }
 
     pub fn at(self, tenant: &'static str) -> Self {
@@ -99,7 +104,7 @@ impl Call {
                 source: "192.0.2.7".parse().unwrap(),
                 channel: Channel::Http,
             },
-            confirmation: self.confirmation,
+            confirmation: &self.confirmation,
         };
         with(&question)
     }

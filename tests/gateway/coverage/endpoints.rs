@@ -34,6 +34,9 @@ fn body(method: &str, path: &str) -> Value {
         (_, "/v1/extensions/{app}/call" | "/v1/extensions/{app}/operate") => {
             json!({ "function": "create_note", "params": { "title": "x" } })
         }
+        ("POST", "/v1/confirmations/{id}/approve" | "/v1/confirmations/{id}/decline") => {
+            json!({ "hash": "00".repeat(32) })
+        }
         ("PUT", "/v1/secrets/{app}/{name}") => json!({ "value": "x" }),
         ("POST", "/v1/users") => {
             json!({ "email": "u{n}@acme.example", "password": "12345678", "role": "guest" })

@@ -35,6 +35,7 @@ async fn every_refusal_through_http() {
         asked_wrongly().await,
         with_a_failing_upstream().await,
         confirmed_wrongly().await,
+        about_approvals().await,
         about_secrets().await,
         about_people().await,
         signed_in_too_weakly().await,
@@ -133,7 +134,7 @@ async fn signed_in_too_weakly() -> Vec<Produced> {
     let upstream = Upstream::start();
     let rule = "@id(\"test/two-factors\") @reason(\"r\") \
                 forbid (principal, action, resource) unless { principal.mfa };";
-    let gate = crate::step_up::with_rules(&upstream, rule).start().await;
+    let gate = crate::parts::policies_with(&upstream, rule).start().await;
     let refused = gate.call("ana", "notes", "list_notes", json!({})).await;
     let gate = Deployment::builder().start().await;
     crate::second_factor::enrol(&gate).await;
@@ -228,6 +229,17 @@ async fn confirmed_wrongly() -> Vec<Produced> {
     let expired = gate.decide("ana", &late, "confirm").await;
     produced.push(("ConfirmationExpired", "CONFIRMATION_EXPIRED", expired));
     produced
+}
+
+async fn about_approvals() -> Vec<Produced> {
+    let upstream = Upstream::start();
+    let rule = "@id(\"test/another\") @reason(\"somebody else has to approve\") forbid (principal, \
+                action == Portcullis::Action::\"notes/delete_note\", resource) \
+                unless { context.confirmation.byOther };";
+    let gate = crate::parts::policies_with(&upstream, rule).start().await;
+    let asked = gate.call("ana", "notes", "delete_note", json!({ "note_id": "note-1" })).await;
+    let early = gate.decide("ana", &asked.confirmation(), "confirm").await;
+    vec![("ConfirmationUnapproved", "CONFIRMATION_UNAPPROVED", early)]
 }
 
 async fn about_secrets() -> Vec<Produced> {

@@ -39,6 +39,9 @@ pub(super) struct ExplainArgs {
     /// As if the caller had confirmed it
     #[arg(long)]
     confirmed: bool,
+    /// As if somebody else had approved it as this role; once for each role, and with nothing for no role
+    #[arg(long, value_name = "ROLE", num_args = 0..=1, default_missing_value = "", requires = "confirmed")]
+    approved_as: Vec<String>,
     /// The tenant in which the email is looked up
     #[arg(long, value_name = "TENANT", default_value = "default")]
     tenant: TenantId,
@@ -222,6 +225,15 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    fn confirmation(&self) -> Confirmation {
+        let roles = self.args.approved_as.iter();
+        Confirmation {
+            given: self.args.confirmed,
+            by_other: !self.args.approved_as.is_empty(),
+            approved_as: roles.filter(|role| !role.is_empty()).cloned().collect(),
+        }
+    }
+
     fn explain(&self, subject: &Subject) -> Account {
         let bytes = self.input.to_string();
         subject.rulebook.explain(&Question {
@@ -237,7 +249,7 @@ impl Asked<'_> {
                 source: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 channel: Channel::Cli,
             },
-            confirmation: Confirmation { given: self.args.confirmed, by_other: false },
+            confirmation: &self.confirmation(),
         })
     }
 }

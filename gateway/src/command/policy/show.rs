@@ -20,7 +20,12 @@ pub(super) fn sentence(account: &Account, tense: Tense) -> String {
         VerdictKind::Refuse => ("was refused", "would be refused"),
     };
     let verb = if tense == Tense::Past { was } else { would };
-    format!("{verb}, because {}", because(account))
+    let approvals = match account.approvals.as_slice() {
+        [] => String::new(),
+        [role] => format!(" (one of {role})"),
+        roles => format!(" (one each of {})", roles.join(", ")),
+    };
+    format!("{verb}{approvals}, because {}", because(account))
 }
 
 /// Why the verdict is what it is.
@@ -84,7 +89,7 @@ mod tests {
             part,
         };
         let rules = parts.into_iter().map(rule).collect();
-        Account { verdict, policy_set: String::new(), unasked: None, rules }
+        Account { verdict, policy_set: String::new(), approvals: vec![], unasked: None, rules }
     }
 
     #[test]

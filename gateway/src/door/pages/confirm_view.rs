@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::html;
 use super::view::{bar, time};
 use crate::answer::Asked;
-use crate::confirm::{Asker, Line, Lines, ShownBody, ShownRequest, spelled};
-use crate::directory::ConfirmationState;
+use crate::confirm::{Asker, Line, Lines, Seen, ShownBody, ShownRequest, ToApprove, spelled};
+use crate::directory::{ApprovalVerdict, ConfirmationState};
 use crate::refusal::Refusal;
 
 /// What the page says about the answer before it: texts from a closed list, because an address is anybody's to write.
@@ -18,6 +18,8 @@ pub(super) enum Said {
     Nothing,
     /// It was carried out.
     Done,
+    /// Another's call was approved or declined.
+    Answered,
     /// It was cancelled.
     Cancelled,
     /// The answer was refused with this code.
@@ -28,6 +30,9 @@ const REASONS: &[(&str, &str)] = &[
     ("CONFIRMATION_USED", "This was answered before."),
     ("CONFIRMATION_EXPIRED", "It was too late. Nothing was done."),
     ("CONFIRMATION_CHANGED", "What you were shown is no longer what would run. Nothing was done."),
+    ("CONFIRMATION_UNAPPROVED", "Somebody else has to approve this first. It goes on waiting."),
+    ("CONFLICT", "You have answered this before, or it waits no more."),
+    ("VALIDATION_TYPE_ERROR", "Say as which role you answer, and keep your reason short."),
     ("CONFIRMATION_FOREIGN", "Somebody else has to answer this. Nothing was done."),
     ("PERMISSION_DENIED", "The rules do not allow this any more. Nothing was done."),
     ("TENANT_SCOPE_VIOLATION", "This belongs to another tenant. Nothing was done."),
@@ -47,6 +52,7 @@ impl Said {
     pub(super) fn of_query(query: &str) -> Self {
         match query.split_once('=') {
             Some(("said", "done")) => Self::Done,
+            Some(("said", "answered")) => Self::Answered,
             Some(("said", "cancelled")) => Self::Cancelled,
             Some(("refused", code)) => {
                 let known = REASONS.iter().find(|(known, _)| *known == code);
@@ -61,6 +67,7 @@ impl Said {
         match self {
             Self::Nothing => String::new(),
             Self::Done => "said=done".to_owned(),
+            Self::Answered => "said=answered".to_owned(),
             Self::Cancelled => "said=cancelled".to_owned(),
             Self::Refused(code) => format!("refused={code}"),
         }
@@ -77,6 +84,9 @@ impl Said {
             (Self::Cancelled, ConfirmationState::Cancelled) => {
                 html! { p.notice.good role="status" { "Cancelled. Nothing was done." } }
             }
+            (Self::Answered, _) => {
+                html! { p.notice.good role="status" { "Your answer is kept, as shown below." } }
+            }
             (Self::Refused(code), _) if may_be_told(code, state, outcome) => {
                 let reason = REASONS.iter().find(|(known, _)| *known == code);
                 html! { p.notice.bad role="alert" { (reason.map_or(OTHERWISE, |(_, text)| text)) } }
@@ -91,6 +101,7 @@ impl Said {
 fn may_be_told(code: &str, state: ConfirmationState, outcome: Option<&str>) -> bool {
     use ConfirmationState::{Cancelled, Executed, Expired, Pending, Refused, Unknown};
     match code {
+        "CONFIRMATION_UNAPPROVED" | "CONFLICT" | "VALIDATION_TYPE_ERROR" => state == Pending,
         "CONFIRMATION_USED" => !matches!(state, Pending | Expired),
         "CONFIRMATION_EXPIRED" => state == Expired,
         "BACKEND_UNREACHABLE" | "BACKEND_5XX" => state == Executed && outcome == Some("failed"),
@@ -118,20 +129,26 @@ fn ended(outcome: Option<&str>) -> Result<&'static str, &'static str> {
     }
 }
 
-/// What waits, oldest first.
-pub(super) fn list(email: &str, waiting: &[Asked]) -> Response<Body> {
+/// What waits, oldest first: the person's own calls, and those of others that they may approve.
+pub(super) fn list(email: &str, own: &[Asked], others: &[ToApprove]) -> Response<Body> {
     let content = html! {
         h1 { "Waiting for your word" }
-        @if waiting.is_empty() { div.card { p { "Nothing waits for you." } } }
-        @for asked in waiting {
-            section.card {
-                div.head { h2 { (asked.summary) } (mark(asked)) }
-                p.soft { "Until " (time(seconds(&asked.expires_at))) }
-                p { a href={ "/confirm/" (asked.confirmation_id) } { "Look at it and decide" } }
-            }
-        }
+        @if own.is_empty() && others.is_empty() { div.card { p { "Nothing waits for you." } } }
+        @for asked in own { (waits(asked, "Look at it and decide")) }
+        @if !others.is_empty() { h2 { "Asked by others, for you to approve" } }
+        @for other in others { (waits(&other.asked, "Look at it and approve or decline")) }
     };
     html::page(StatusCode::OK, "Waiting for your word", &bar(email), &content)
+}
+
+fn waits(asked: &Asked, link: &str) -> Markup {
+    html! {
+        section.card {
+            div.head { h2 { (asked.summary) } (mark(asked)) }
+            p.soft { "Until " (time(seconds(&asked.expires_at))) }
+            p { a href={ "/confirm/" (asked.confirmation_id) } { (link) } }
+        }
+    }
 }
 
 /// One of them.
@@ -141,9 +158,16 @@ pub(super) fn list(email: &str, waiting: &[Asked]) -> Response<Body> {
 pub(super) fn card(
     email: &str,
     token: &str,
-    asked: &Asked,
+    seen: &Seen,
     said: Said,
 ) -> Result<Response<Body>, Refusal> {
+    let asked = match seen {
+        Seen::Own(asked) => asked,
+        Seen::ToApprove(other) => &other.asked,
+    };
+    // An address is anybody's to write: an answer is told of only where it is kept.
+    let answered = asked.approvals.iter().any(|said| said.by == email);
+    let said = if said == Said::Answered && !answered { Said::Nothing } else { said };
     let lines = Lines::with_secrets(asked.arguments_text.as_bytes(), &asked.secrets)
         .map_err(|_| Refusal::ConfirmationChanged("the stored bytes"))?;
     let request =
@@ -166,7 +190,11 @@ pub(super) fn card(
             @if let Some(hash) = &asked.request_hash {
                 p.soft { "Hash of the request (SHA-256):" br; code { (hash) } }
             }
-            (answers(token, asked, all_is_shown))
+            (approvals(asked))
+            @match seen {
+                Seen::Own(asked) => (answers(token, asked, all_is_shown)),
+                Seen::ToApprove(other) => (approve(token, other, all_is_shown)),
+            }
         }
         p { a href="/confirm" { "All that waits for you" } }
     };
@@ -184,6 +212,7 @@ fn heading(state: ConfirmationState, outcome: Option<&str>) -> &'static str {
             _ => "This was tried, and nobody knows whether it was done",
         },
         ConfirmationState::Cancelled => "This was cancelled",
+        ConfirmationState::Declined => "This was declined",
         ConfirmationState::Expired => "Nobody answered in time",
         ConfirmationState::Refused => "This was refused",
         ConfirmationState::Unknown => "Nobody knows whether this was done",
@@ -274,14 +303,77 @@ fn answers(token: &str, asked: &Asked, all_is_shown: bool) -> Markup {
         return html! {};
     }
     html! {
-        @if asked.by_other { p.warn { "Somebody else has to confirm this." } }
-        @if !all_is_shown {
-            p.warn { "This can't be confirmed here, because not all of it is shown. Ask for it with fewer values at a time, or let a program that has read all of them confirm it by the API." }
+        @if asked.by_other {
+            p.soft { "Confirm this once others have approved it; until then it is refused and goes on waiting." }
         }
+        @if !all_is_shown { (not_all_is_shown()) }
         form.answers method="post" action={ "/confirm/" (asked.confirmation_id) } {
             input type="hidden" name="csrf" value=(token);
-            @if all_is_shown && !asked.by_other { button name="answer" value="confirm" { "Confirm: do this once" } }
+            @if all_is_shown { button name="answer" value="confirm" { "Confirm: do this once" } }
             button.danger name="answer" value="cancel" { "Cancel" }
+        }
+    }
+}
+
+fn not_all_is_shown() -> Markup {
+    html! {
+        p.warn { "This can't be confirmed here, because not all of it is shown. Ask for it with fewer values at a time, or let a program that has read all of them confirm it by the API." }
+    }
+}
+
+/// Who has to approve, and what was said so far.
+fn approvals(asked: &Asked) -> Markup {
+    if !asked.by_other {
+        return html! {};
+    }
+    html! {
+        h3 { "Approvals" }
+        p {
+            @match asked.approver_roles.as_slice() {
+                [] => "Another person has to approve this.",
+                [role] => { "Another person has to approve this as " b { (role) } "." },
+                roles => { "Different people have to approve this, one each as " b { (roles.join(", ")) } "." },
+            }
+        }
+        @if asked.approvals.is_empty() { p.soft { "Nobody has answered yet." } }
+        dl {
+            @for said in &asked.approvals {
+                dt { (said.by) }
+                dd {
+                    @match said.verdict {
+                        ApprovalVerdict::Approved => "approved",
+                        ApprovalVerdict::Declined => "declined",
+                    }
+                    @if !said.role.is_empty() { " as " (said.role) }
+                    @if !said.reason.is_empty() { ": " q { (said.reason) } }
+                }
+            }
+        }
+    }
+}
+
+/// The form of somebody who may approve.
+fn approve(token: &str, other: &ToApprove, all_is_shown: bool) -> Markup {
+    if other.asked.state != ConfirmationState::Pending {
+        return html! {};
+    }
+    html! {
+        @if !all_is_shown { (not_all_is_shown()) }
+        form.answers method="post" action={ "/confirm/" (other.asked.confirmation_id) } {
+            input type="hidden" name="csrf" value=(token);
+            input type="hidden" name="hash" value=(other.asked.hash);
+            @match other.approve_as.as_slice() {
+                [] => {}
+                [role] => { input type="hidden" name="as" value=(role); p { "You answer as " b { (role) } "." } }
+                roles => {
+                    label for="as" { "You answer as" }
+                    select id="as" name="as" { @for role in roles { option value=(role) { (role) } } }
+                }
+            }
+            label for="reason" { "Why" }
+            input id="reason" name="reason" maxlength="500" autocomplete="off";
+            @if all_is_shown { button name="answer" value="approve" { "Approve: they may do this once" } }
+            button.danger name="answer" value="decline" { "Decline, for good" }
         }
     }
 }
