@@ -257,6 +257,15 @@ pub struct Principal {
     /// True when the person wants to be asked before every write.
     #[serde(default)]
     pub confirm_writes: bool,
+    /// Tools, by `app/function`, before which the person wants to be asked whatever they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confirm_tools: Vec<String>,
+    /// Tools, by `app/function`, whose writes the person wants not to be asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed_tools: Vec<String>,
+    /// True of a program that acts in nobody's name: nobody could answer its questions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unattended: bool,
     /// How this session was signed in; nothing for programs, and in the directory.
     #[serde(default, skip_serializing_if = "Strength::is_empty")]
     pub strength: Strength,

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod approvals;
+mod asking;
 mod call_tokens;
 mod canaries;
 mod clocks;

@@ -18,7 +18,7 @@ pub struct UserSettings {
     pub confirmation_actions: BTreeMap<String, bool>,
     /// How long a question stays open, in seconds (10 to 86,400).
     pub confirmation_ttl_s: Option<u32>,
-    /// What clients and workers read; rules do not.
+    /// What clients and workers read; of these the rules see the overrides.
     #[serde(default)]
     pub facts: SettingFacts,
 }
@@ -50,6 +50,19 @@ impl UserSettings {
         };
         let named = |key: &str| self.confirmation_actions.get(key).copied();
         on && (named("all") == Some(true) || named("write").unwrap_or(true))
+    }
+}
+
+impl UserSettings {
+    /// Tools of which the user said that they ask (`true`) or do not (`false`), in the order of their names. Where the
+    /// role always asks, none is left out.
+    #[must_use]
+    pub fn overridden(&self, policy: ConfirmationPolicy, asks: bool) -> Vec<String> {
+        if policy == ConfirmationPolicy::AlwaysOn && !asks {
+            return Vec::new();
+        }
+        let all = self.facts.confirmation_overrides.iter();
+        all.filter(|(_, said)| **said == asks).map(|(tool, _)| tool.clone()).collect()
     }
 }
 
@@ -99,7 +112,12 @@ impl Directory {
 
 fn noted(note: Note, settings: &UserSettings, actions: &str) -> Note {
     let enabled = settings.confirmation_enabled.map_or("role".to_owned(), |on| on.to_string());
-    note.with("confirmation_enabled", enabled).with("confirmation_actions", actions)
+    let overrides = &settings.facts.confirmation_overrides;
+    let asks = overrides.values().filter(|asks| **asks).count();
+    let overrides = format!("{asks} ask, {} do not", overrides.len().saturating_sub(asks));
+    note.with("confirmation_enabled", enabled)
+        .with("confirmation_actions", actions)
+        .with("confirmation_overrides", &overrides)
 }
 
 fn check(settings: &UserSettings) -> Result<(), DirectoryError> {

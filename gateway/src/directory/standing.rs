@@ -95,6 +95,8 @@ impl Standing {
             scopes: vec![EXTENSION_SCOPE.to_owned()],
             // An extension answers no questions.
             confirm_writes: false,
+            confirm_tools: Vec::new(),
+            unconfirmed_tools: Vec::new(),
             extension: Some(app.clone()),
             ..Principal::clone(&self.principal)
         };
@@ -188,7 +190,7 @@ impl Directory {
              r.name AS role, COALESCE(u.pinned_scopes, r.default_scopes) AS role_scopes, \
              r.confirmation_policy, r.version AS role_version, \
              t.active AS tenant_active, t.version AS tenant_version, u.agency_id, u.disabled_apps, \
-             s.confirmation_enabled, s.confirmation_actions \
+             s.confirmation_enabled, s.confirmation_actions, s.facts AS setting_facts \
              FROM users u JOIN roles r ON r.id = u.role_id JOIN tenants t ON t.id = u.tenant_id \
              LEFT JOIN user_settings s ON s.user_id = u.id WHERE u.id = $1",
         )
@@ -209,8 +211,6 @@ impl Directory {
             kind: PrincipalKind::Service,
             id: key.id,
             scopes: common(&owner.principal.scopes, &key.scopes),
-            // A key answers no questions: it acts where no person is asked.
-            confirm_writes: false,
             ..Principal::clone(&owner.principal)
         };
         let version = owner.version.max(key.version);
@@ -266,8 +266,11 @@ fn service(token: &ServiceToken, scopes: Vec<String>, owner: Option<&Principal>)
         // As with the code of an app: what a rule gives a role, it gives the people in it.
         roles: Vec::new(),
         scopes,
-        // A service answers no questions.
-        confirm_writes: false,
+        // Whoever it acts for is asked as they would be themselves, and answers.
+        confirm_writes: owner.is_some_and(|owner| owner.confirm_writes),
+        confirm_tools: owner.map(|owner| owner.confirm_tools.clone()).unwrap_or_default(),
+        unconfirmed_tools: owner.map(|owner| owner.unconfirmed_tools.clone()).unwrap_or_default(),
+        unattended: owner.is_none(),
         strength: Strength::default(),
         agency: owner.and_then(|owner| owner.agency.clone()),
         disabled_apps: owner.map(|owner| owner.disabled_apps.clone()).unwrap_or_default(),
@@ -288,13 +291,18 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
     scopes.dedup();
     let versions = [row.int("user_version")?, row.int("role_version")?, row.int("tenant_version")?];
     let id = row.text("id")?;
+    let policy: ConfirmationPolicy = row.parsed("confirmation_policy")?;
+    let settings = settings_of(row)?;
     let principal = Principal {
         kind: PrincipalKind::User,
         id: id.clone(),
         tenant: row.parsed("tenant_id")?,
         roles: vec![row.text("role")?],
         scopes,
-        confirm_writes: confirm_writes(row)?,
+        confirm_writes: settings.confirm_writes(policy),
+        confirm_tools: settings.overridden(policy, true),
+        unconfirmed_tools: settings.overridden(policy, false),
+        unattended: false,
         strength: Strength::default(),
         agency: row.optional_text("agency_id")?,
         disabled_apps: row.json("disabled_apps")?,
@@ -311,15 +319,15 @@ fn read_standing(row: Columns<'_>, granted: Vec<String>) -> Result<Standing, Dir
     })
 }
 
-fn confirm_writes(row: Columns<'_>) -> Result<bool, DirectoryError> {
-    let policy: ConfirmationPolicy = row.parsed("confirmation_policy")?;
-    let settings = match row.optional_text("confirmation_actions")? {
-        None => UserSettings::default(),
-        Some(_) => UserSettings {
+/// What the rules see of the settings; nothing was set where the row is not there.
+fn settings_of(row: Columns<'_>) -> Result<UserSettings, DirectoryError> {
+    match row.optional_text("confirmation_actions")? {
+        None => Ok(UserSettings::default()),
+        Some(_) => Ok(UserSettings {
             confirmation_enabled: row.optional_int("confirmation_enabled")?.map(|on| on != 0),
             confirmation_actions: row.json("confirmation_actions")?,
-            ..UserSettings::default()
-        },
-    };
-    Ok(settings.confirm_writes(policy))
+            confirmation_ttl_s: None,
+            facts: row.json("setting_facts")?,
+        }),
+    }
 }

@@ -9,7 +9,7 @@ use super::Rulebook;
 use crate::capsule::EntityText;
 use crate::engine;
 use crate::scope;
-use crate::vocabulary::{Principal, ToolSpec};
+use crate::vocabulary::{Principal, PrincipalKind, ToolSpec};
 
 /// Every scope that some tool of the catalogue needs.
 pub(crate) struct Universe {
@@ -77,16 +77,21 @@ impl Rulebook {
         let attributes = [
             ("tenant", Value::from(principal.tenant.as_str())),
             ("scopes", self.universe.expand(&principal.scopes)),
-            ("disabledApps", engine::strings(principal.disabled_apps.iter().map(String::as_str))),
+            ("disabledApps", strings(&principal.disabled_apps)),
             ("confirmWrites", Value::from(principal.confirm_writes)),
+            ("confirmTools", strings(&principal.confirm_tools)),
+            ("unconfirmedTools", strings(&principal.unconfirmed_tools)),
             ("mfa", Value::from(principal.strength.mfa())),
-            ("amr", engine::strings(principal.strength.amr.iter().map(String::as_str))),
+            ("amr", strings(&principal.strength.amr)),
         ];
         let acr = principal.strength.acr.as_ref().map(|acr| ("acr", Value::from(acr.as_str())));
         let agency = principal.agency.as_ref().map(|id| ("agency", Value::from(id.as_str())));
         let extension =
             principal.extension.as_ref().map(|app| ("extension", Value::from(app.as_str())));
-        let attributes = attributes.into_iter().chain(acr).chain(agency).chain(extension);
+        let unattended = (principal.kind == PrincipalKind::Service)
+            .then(|| ("unattended", Value::from(principal.unattended)));
+        let more = acr.into_iter().chain(agency).chain(extension).chain(unattended);
+        let attributes = attributes.into_iter().chain(more);
         let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {
             principal: principal.clone(),
@@ -95,4 +100,8 @@ impl Rulebook {
             uid: Arc::new(uid),
         }
     }
+}
+
+fn strings(all: &[String]) -> Value {
+    engine::strings(all.iter().map(String::as_str))
 }

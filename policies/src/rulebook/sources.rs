@@ -59,6 +59,7 @@ impl RuleSources {
                 "rules/action-type.cedar",
                 "rules/approvals.cedar",
                 "rules/apps.cedar",
+                "rules/automation.cedar",
                 "rules/cache.cedar",
                 "rules/confirmation.cedar",
                 "rules/directory.cedar",
