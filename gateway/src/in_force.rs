@@ -54,9 +54,10 @@ pub struct InForce {
     prepared: Cache<Prepared, Arc<PreparedPrincipal>>,
 }
 
-/// What a built entity depends on: who, as of which change of the directory, and how they signed in. Without the last
-/// a session could be taken for a stronger one of the same person.
-type Prepared = (String, u64, Arc<Strength>);
+/// What a built entity depends on: who, for whom, as of which change of the directory, and how they signed in. Without
+/// the last a session could be taken for a stronger one of the same person, and without the second the platform would act
+/// for one person by the settings of another.
+type Prepared = (String, String, u64, Arc<Strength>);
 
 /// Principals whose entities are kept built; more than that are built again.
 const PREPARED_PRINCIPALS: u64 = 10_000;
@@ -78,7 +79,8 @@ impl InForce {
     #[must_use]
     pub fn prepare(&self, caller: &Caller) -> Arc<PreparedPrincipal> {
         let strength = Arc::clone(caller.strength());
-        let key = (caller.principal().id.clone(), caller.version(), strength);
+        let (id, user) = (caller.principal().id.clone(), caller.user_id().to_owned());
+        let key = (id, user, caller.version(), strength);
         self.prepared.get_with(key, || {
             let strength = Strength::clone(caller.strength());
             let principal = Principal { strength, ..Principal::clone(caller.principal()) };

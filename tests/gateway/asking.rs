@@ -87,4 +87,17 @@ async fn is_nobody_where_nobody_stands_behind_a_program_so_it_is_refused() {
     assert!(refused.rules().contains(&"automation/nobody-to-confirm"), "{refused:?}");
     assert_eq!(call("create_note", json!({ "title": "x", "text": "y" })).await.status, 200);
     assert_eq!(upstream.seen().len(), 1);
+    // For a person it asks that person, by what they want to be asked.
+    set(&gate, json!({ "confirmation_enabled": true })).await;
+    let (ana, amy) = (gate.user_id("ana"), gate.user_id("amy"));
+    let create = async |acting: &str| {
+        let request = gate.request(Method::POST, "/v1/extensions/notes/call");
+        let request = request.header("x-service-token", token).header("x-acting-user", acting);
+        let params = json!({ "title": "x", "text": "y" });
+        gate.send(request.json(&json!({ "function": "create_note", "params": params }))).await
+    };
+    for _ in 0..2 {
+        assert_eq!(create(&amy).await.status, 200);
+        asked(&create(&ana).await, "confirmation/write-unconfirmed");
+    }
 }

@@ -32,7 +32,7 @@ pub struct Standing {
     /// What the rules see.
     pub principal: Arc<Principal>,
     /// Number of the last change that touched the user, the role, the tenant or the key. Equal versions
-    /// of one principal id mean equal principals.
+    /// of one principal id and acting user mean equal principals.
     pub version: u64,
     /// The user who acts; for an API key its owner, otherwise the principal's own id.
     pub user_id: String,

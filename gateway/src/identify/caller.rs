@@ -133,10 +133,23 @@ impl Caller {
         self.proof == Proof::ServiceToken && self.standing.user_id.starts_with("__")
     }
 
-    /// The same caller, with this person as the user who acts; what it may do stays its own.
+    /// The same caller, with this person as the user who acts; what it may do stays its own, and what the person wants
+    /// to be asked, or has switched off, counts.
     pub(super) fn on_behalf_of(self, person: &Standing) -> Self {
         let (user_id, email) = (person.user_id.clone(), person.email.clone());
-        let standing = Standing { user_id, email, ..Standing::clone(&self.standing) };
+        let of_person = Principal::clone(&person.principal);
+        let principal = Principal {
+            agency: of_person.agency,
+            disabled_apps: of_person.disabled_apps,
+            confirm_writes: of_person.confirm_writes,
+            confirm_tools: of_person.confirm_tools,
+            unconfirmed_tools: of_person.unconfirmed_tools,
+            unattended: false,
+            ..Principal::clone(&self.standing.principal)
+        };
+        let (principal, version) = (Arc::new(principal), self.standing.version.max(person.version));
+        let own = Standing::clone(&self.standing);
+        let standing = Standing { principal, version, user_id, email, ..own };
         Self { standing: Arc::new(standing), ..self }
     }
 
