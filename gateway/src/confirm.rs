@@ -16,12 +16,14 @@ mod asker;
 mod card;
 mod outcome;
 mod request;
+mod settle;
 
 pub use approvals::{OwnApproval, ToApprove, answer, carry_out, to_approve};
 pub use asker::Asker;
 pub use card::{Line, Lines, secrets_of, spelled};
 pub use outcome::of as outcome_of;
 pub use request::{ShownBody, ShownRequest};
+pub use settle::{close_abandoned, end_of, settle};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,9 @@ use crate::manage;
 use crate::record::{self, Trail};
 use crate::refusal::Refusal;
 use crate::resolve::{self, ToolCall};
+
+/// So many questions of one person may wait: more than anybody reads, and as many as a list shows.
+const MOST_PENDING: i64 = 100;
 
 /// What is sealed: the argument bytes, and for a proxied call the request around them; and the facts of the question,
 /// so that nobody who can write to the database makes it wait longer, ask for less or name another tool.
@@ -74,6 +79,15 @@ pub async fn ask(
     ask: AskFirst,
     trail: &mut Trail,
 ) -> Result<Told, Refusal> {
+    if gateway
+        .directory
+        .count_pending(caller.tenant(), caller.user_id())
+        .await
+        .map_err(unavailable)?
+        >= MOST_PENDING
+    {
+        return Err(Refusal::TooManyPending);
+    }
     let id = directory::fresh_confirmation_id();
     let forward = call.store_forward(gateway.settings.server.limits.body_bytes).await?;
     let request = forward.as_ref().map(resolve::StoredRequest::shown);
@@ -148,18 +162,6 @@ pub async fn reopen(
     Ok((call, confirmation))
 }
 
-/// Ends a claimed confirmation: `executed` when it was dispatched, `refused` otherwise.
-pub async fn settle(gateway: &Gateway, trail: &Trail) {
-    let Some(id) = trail.claimed_confirmation() else { return };
-    let end =
-        if trail.was_intended() { ConfirmationState::Executed } else { ConfirmationState::Refused };
-    if let Err(fault) = gateway.directory.settle_confirmation(id, end).await {
-        // It stays `executing`, which nobody can claim again: it can't run twice.
-        tracing::error!(%id, %fault, "a confirmation could not be settled");
-    }
-    crash_point!("confirm_after_settle");
-}
-
 /// Cancels a pending confirmation of the caller's own.
 ///
 /// # Errors
@@ -195,7 +197,12 @@ pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, R
     let list = gateway.directory.pending_confirmations(caller.tenant(), caller.user_id()).await;
     let mut shown = Vec::new();
     for one in list.map_err(unavailable)? {
-        shown.push(as_shown(gateway, one).await?);
+        match as_shown(gateway, one).await {
+            Ok(asked) => shown.push(asked),
+            // Whoever can spoil one row must not hide the others.
+            Err(Refusal::ConfirmationChanged(_)) => {}
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(shown)
 }
@@ -460,22 +467,6 @@ async fn expiry(gateway: &Gateway, caller: &Caller) -> Result<i64, Refusal> {
     let ttl = chosen.unwrap_or(gateway.settings.confirmation.ttl);
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::from(i32::MAX));
     Ok(Timestamp::now().as_millisecond().saturating_add(ttl))
-}
-
-/// Longer than any call takes that somebody still waits for.
-const ABANDONED: Duration = Duration::from_secs(60);
-
-/// Closes as unknown what a process claimed that has died since: it is never run again. The ledger has closed its
-/// intent, if there was one, when the log was opened again.
-pub async fn close_abandoned(gateway: &Gateway) {
-    let longest = gateway.settings.server.limits.request_timeout.saturating_add(ABANDONED);
-    let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-    let before = Timestamp::now().as_millisecond().saturating_sub(longest);
-    match gateway.directory.abandon_confirmations(before).await {
-        Ok(0) => {}
-        Ok(count) => tracing::warn!(count, "confirmations of a dead process are closed as unknown"),
-        Err(fault) => tracing::warn!(%fault, "confirmations of a dead process could not be closed"),
-    }
 }
 
 fn context(tenant: &str, user: &str, app: &str, id: &str) -> Result<Context, Refusal> {

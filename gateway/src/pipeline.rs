@@ -44,7 +44,8 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
         let mut trail = Trail::begin(op, &knock);
         let mut told = steps(&gateway, knock, &mut trail).await;
         trail.ended(&gateway.turns, &mut told);
-        confirm::settle(&gateway, &trail).await;
+        let end = confirm::end_of(&trail, &told);
+        confirm::settle(&gateway, &trail, end).await;
         match told {
             Ok(told) => trail.answer(&gateway.ledger, told),
             Err(refusal) => record::refusal(&gateway, trail, refusal).await,

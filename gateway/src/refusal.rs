@@ -177,6 +177,9 @@ pub enum Refusal {
     /// Somebody else has to approve it first, as these roles where any are named.
     #[error("somebody else has to approve this first{}", told::as_roles(.0))]
     ConfirmationUnapproved(Vec<String>),
+    /// More than anybody reads waits already.
+    #[error("too much waits for this person's word already")]
+    TooManyPending,
     /// It was decided before.
     #[error("this confirmation was already {0}")]
     ConfirmationUsed(String),
@@ -400,6 +403,7 @@ impl Refusal {
             Self::ConfirmationUnapproved(_) => {
                 (409, "CONFIRMATION_UNAPPROVED", "errors.confirm.unapproved")
             }
+            Self::TooManyPending => (429, "TOO_MANY_PENDING", "errors.confirm.too_many"),
             Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
             Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
             Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),

@@ -324,6 +324,8 @@ pub async fn managed(
     caller: &Caller,
     wanted: ManageWanted,
 ) -> Result<ToolCall, Refusal> {
+    // What somebody made up is no better for being about people.
+    guard::of_values(&Value::Object(wanted.change.clone()))?;
     let (managed, facts) = manage::resolve(gateway, caller, wanted).await?;
     let (app, function) = facts.tool;
     let own = Own::Managed(Box::new(managed));

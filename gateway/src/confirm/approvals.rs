@@ -363,8 +363,12 @@ pub async fn to_approve(
     for pending in list.map_err(unavailable)? {
         let allowed = approvable(gateway, &in_force, caller, &pending, request)?;
         if let Some(approve_as) = allowed {
-            let asked = as_shown(gateway, pending).await?;
-            shown.push(ToApprove { asked, approve_as });
+            match as_shown(gateway, pending).await {
+                Ok(asked) => shown.push(ToApprove { asked, approve_as }),
+                // Whoever can spoil one row must not hide the others.
+                Err(Refusal::ConfirmationChanged(_)) => {}
+                Err(fault) => return Err(fault),
+            }
         }
     }
     Ok(shown)

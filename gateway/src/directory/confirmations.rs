@@ -43,6 +43,8 @@ pub enum ConfirmationState {
     Declined,
     /// Accepted, but the fresh decision refused.
     Refused,
+    /// Accepted, but the rules of then asked anew, by another question.
+    Superseded,
     /// Accepted by a process that died: nobody knows whether it ran, and it is never run again.
     Unknown,
 }
@@ -188,6 +190,24 @@ impl Directory {
         rows.iter().map(|row| read_confirmation(Columns(row))).collect()
     }
 
+    /// How many open questions of a user wait.
+    pub async fn count_pending(
+        &self,
+        tenant: &TenantId,
+        user_id: &str,
+    ) -> Result<i64, DirectoryError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS waiting FROM confirmations \
+             WHERE tenant_id = $1 AND user_id = $2 AND state = 'pending' AND expires_ms > $3",
+        )
+        .bind(tenant.to_string())
+        .bind(user_id)
+        .bind(now_ms())
+        .fetch_one(self.pool())
+        .await?;
+        Columns(&row).int("waiting")
+    }
+
     /// Claims an open question for execution. True for exactly one of all callers, and only before
     /// its expiry; false tells to read the state and say why.
     pub async fn claim_confirmation(&self, id: &str, by: &str) -> Result<bool, DirectoryError> {
@@ -218,15 +238,16 @@ impl Directory {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Ends a claimed question: `Executed` once it was dispatched, `Refused` when the fresh decision
-    /// said no. `Conflict` when it was not executing.
+    /// Ends a claimed question: `Executed` once it was dispatched, `Refused` when the fresh decision said no,
+    /// `Superseded` when it asked anew; `Pending` gives it back. `Conflict` when it was not executing.
     pub async fn settle_confirmation(
         &self,
         id: &str,
         end: ConfirmationState,
     ) -> Result<(), DirectoryError> {
-        if !matches!(end, ConfirmationState::Executed | ConfirmationState::Refused) {
-            return Err(DirectoryError::Invalid { what: "state", why: "`executed` or `refused`" });
+        use ConfirmationState::{Executed, Pending, Refused, Superseded};
+        if !matches!(end, Executed | Refused | Superseded | Pending) {
+            return Err(DirectoryError::Invalid { what: "state", why: "no end of a claim" });
         }
         let done = sqlx::query(
             "UPDATE confirmations SET state = $1, changed_ms = $2 \
@@ -308,6 +329,7 @@ impl fmt::Display for ConfirmationState {
             Self::Expired => "expired",
             Self::Declined => "declined",
             Self::Refused => "refused",
+            Self::Superseded => "superseded",
             Self::Unknown => "unknown",
         })
     }
@@ -318,9 +340,10 @@ impl FromStr for ConfirmationState {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         use ConfirmationState::{
-            Cancelled, Declined, Executed, Executing, Expired, Pending, Refused, Unknown,
+            Cancelled, Declined, Executed, Executing, Expired, Pending, Refused, Superseded,
+            Unknown,
         };
-        [Pending, Executing, Executed, Cancelled, Expired, Declined, Refused, Unknown]
+        [Pending, Executing, Executed, Cancelled, Expired, Declined, Refused, Superseded, Unknown]
             .into_iter()
             .find(|state| state.to_string() == text)
             .ok_or(())

@@ -38,8 +38,8 @@ pub struct Trail {
     /// What shadow policies would have decided otherwise.
     shadow: Vec<String>,
     confirmation: Option<String>,
-    /// Whether this call took the confirmation, so that it has to settle it.
-    claimed: bool,
+    /// The confirmation that this call took, so that it has to settle it.
+    claimed: Option<String>,
     intent: Option<(u64, ActionType)>,
     /// Where the record is that the caller is promised, when it wants that.
     wants_promise: bool,
@@ -67,7 +67,7 @@ impl Trail {
             capsule: None,
             shadow: Vec::new(),
             confirmation: None,
-            claimed: false,
+            claimed: None,
             intent: None,
             wants_promise: knock.wants_promise,
             promised: None,
@@ -95,7 +95,7 @@ impl Trail {
             capsule: None,
             shadow: Vec::new(),
             confirmation: None,
-            claimed: false,
+            claimed: None,
             intent: None,
             wants_promise: false,
             promised: None,
@@ -150,13 +150,13 @@ impl Trail {
 
     /// The confirmation is this call's to run.
     pub fn claimed(&mut self) {
-        self.claimed = true;
+        self.claimed.clone_from(&self.confirmation);
     }
 
     /// The confirmation that this call took.
     #[must_use]
     pub fn claimed_confirmation(&self) -> Option<&str> {
-        self.confirmation.as_deref().filter(|_| self.claimed)
+        self.claimed.as_deref()
     }
 
     /// Whether an intent was made durable, so that something may have been carried out.
@@ -202,7 +202,8 @@ impl Trail {
     /// Keeps for the session's next calls how this one ended, and counts it where arguments did not fit.
     pub fn ended(&self, turns: &Turns, told: &mut Result<Told, Refusal>) {
         if let (Some(session), Some(user)) = (&self.who.session, &self.user) {
-            let tool = self.tool_name().or_else(|| self.asked.clone());
+            // As it was asked for, so that what did not fit and what then did are counted as one.
+            let tool = self.asked.clone().or_else(|| self.tool_name());
             turns.ended(&turn_of(session, user), &tool.unwrap_or_default(), told);
         }
     }

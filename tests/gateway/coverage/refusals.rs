@@ -239,7 +239,22 @@ async fn about_approvals() -> Vec<Produced> {
     let gate = crate::parts::policies_with(&upstream, rule).start().await;
     let asked = gate.call("ana", "notes", "delete_note", json!({ "note_id": "note-1" })).await;
     let early = gate.decide("ana", &asked.confirmation(), "confirm").await;
-    vec![("ConfirmationUnapproved", "CONFIRMATION_UNAPPROVED", early)]
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    database.busy_timeout(Duration::from_secs(5)).unwrap();
+    let columns: String = database
+        .query_row("SELECT group_concat(name, ', ') FROM pragma_table_info('confirmations') WHERE name <> 'id'", [], |row| row.get(0))
+        .unwrap();
+    let copies = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+         INSERT INTO confirmations (id, {columns}) SELECT 'imp_c_' || i, {columns} FROM confirmations, n"
+    );
+    assert_eq!(database.execute(&copies, []).unwrap(), 99);
+    let params = json!({ "note_id": "note-1" });
+    let many = gate.call("ana", "notes", "delete_note", params).await;
+    vec![
+        ("ConfirmationUnapproved", "CONFIRMATION_UNAPPROVED", early),
+        ("TooManyPending", "TOO_MANY_PENDING", many),
+    ]
 }
 
 async fn about_secrets() -> Vec<Produced> {

@@ -213,6 +213,7 @@ fn heading(state: ConfirmationState, outcome: Option<&str>) -> &'static str {
         },
         ConfirmationState::Cancelled => "This was cancelled",
         ConfirmationState::Declined => "This was declined",
+        ConfirmationState::Superseded => "The rules changed, and ask anew",
         ConfirmationState::Expired => "Nobody answered in time",
         ConfirmationState::Refused => "This was refused",
         ConfirmationState::Unknown => "Nobody knows whether this was done",
