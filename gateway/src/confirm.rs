@@ -207,6 +207,16 @@ pub async fn pending(gateway: &Gateway, caller: &Caller) -> Result<Vec<Asked>, R
     Ok(shown)
 }
 
+/// One confirmation as its asker sees it, what is decided already too.
+///
+/// # Errors
+/// As [`reopen`].
+pub async fn own_one(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Asked, Refusal> {
+    let found = find(gateway, caller, id).await?;
+    own(caller, &found)?;
+    as_shown(gateway, found).await
+}
+
 /// One confirmation as its asker sees it, what is decided already too; or as one who may approve it does.
 ///
 /// # Errors

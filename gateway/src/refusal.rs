@@ -482,7 +482,6 @@ fn validation_face(feedback: &Feedback) -> FaceRow {
 const TENANT_GATE: &str = "tenant/other-tenant";
 
 /// The published name of a refusal by the tenant gate; all others share one code.
-
 fn denied_face(rules: &[String]) -> FaceRow {
     if rules.iter().any(|rule| rule == TENANT_GATE) {
         (403, "TENANT_SCOPE_VIOLATION", "errors.auth.tenant_scope")

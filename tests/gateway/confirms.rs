@@ -197,3 +197,26 @@ async fn nothing_for_an_api_key_which_could_else_confirm_what_it_asks_for() {
     assert_eq!(upstream.seen().len(), 0);
     assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "her own it stays");
 }
+
+#[tokio::test]
+async fn again_what_a_limit_refused_after_the_yes() {
+    let upstream = Upstream::start();
+    let builder = Deployment::builder().notes(&upstream);
+    let gate = builder.limits("tool = { count = 1, per = \"3s\" }").start().await;
+    let id = ask(&gate).await.confirmation();
+    refused(&gate.decide("ana", &id, "confirm").await, 429, "RATE_LIMITED");
+    let seen = gate.get_as("ana", &format!("/v1/confirmations/{id}")).await;
+    assert_eq!(seen.body["state"], "pending", "a limit is no answer: {seen:?}");
+    assert_eq!(upstream.seen().len(), 0);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let done = loop {
+        let answer = gate.decide("ana", &id, "confirm").await;
+        if answer.status != 429 {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "the limit never passed");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(upstream.seen().len(), 1);
+}

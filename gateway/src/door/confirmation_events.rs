@@ -152,7 +152,7 @@ impl Watch {
     async fn tell_one(&self, events: &Events, place: &ConfirmationPlace) -> Result<(), Gone> {
         let name = match place.state {
             ConfirmationState::Pending => {
-                let asked = confirm::one(&self.gateway, &self.caller, &place.id).await;
+                let asked = confirm::own_one(&self.gateway, &self.caller, &place.id).await;
                 // One whose stored bytes were changed is shown by nobody.
                 let Ok(asked) = asked else { return Ok(()) };
                 let asked = serde_json::to_value(asked).unwrap_or_default();
@@ -163,7 +163,9 @@ impl Watch {
             ConfirmationState::Unknown => "unknown",
             ConfirmationState::Executing
             | ConfirmationState::Cancelled
-            | ConfirmationState::Refused => "decided",
+            | ConfirmationState::Declined
+            | ConfirmationState::Refused
+            | ConfirmationState::Superseded => "decided",
         };
         let told = json!({
             "confirmation_id": place.id,

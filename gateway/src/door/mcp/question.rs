@@ -149,6 +149,8 @@ mod tests {
             expires_at: "2026-01-01T00:10:00Z".to_owned(),
             rules: vec!["action-type/destructive-unconfirmed".to_owned()],
             by_other: false,
+            approver_roles: Vec::new(),
+            approvals: Vec::new(),
             trace_id: uuid::Uuid::nil(),
         }
     }
