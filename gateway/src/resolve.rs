@@ -48,6 +48,8 @@ pub struct ToolCall {
     args: StrictJson,
     digest: [u8; 32],
     target_tenant: TenantId,
+    /// Id of the person on whose things it works, where the app says so; another text names nobody of the directory.
+    target_owner: Option<String>,
     /// What the gateway itself carries out; then nothing is dispatched.
     own: Option<Own>,
     forward: Option<SyncWrapper<Box<http::Request<axum::body::Body>>>>,
@@ -144,6 +146,7 @@ impl ToolCall {
             tool: &self.tool.spec.name,
             target_tenant: &self.target_tenant,
             target_id: None,
+            target_owner: self.target_owner.as_deref(),
             input: &self.args.value,
             request,
             confirmation,
@@ -310,9 +313,11 @@ pub fn function_call(
     guard::of_values(&args.value)?;
     check_arguments(&tool, &args.value)?;
     let digest = call_digest(name, &args.bytes);
-    let argument = tenant_argument(&app, &args.value)?;
+    let argument = named(app.tenant_argument.as_ref(), &args.value, "tenant_id")?;
     let target_tenant = target_tenant(&app, argument, tenant_hint, caller)?;
-    Ok(ToolCall { app, tool, args, digest, target_tenant, own: None, forward: None })
+    let owner = named(app.owner_argument.as_ref(), &args.value, "owner")?;
+    let target_owner = owner.map(|owner| target_owner(owner, caller));
+    Ok(ToolCall { app, tool, args, digest, target_tenant, target_owner, own: None, forward: None })
 }
 
 /// Resolves what is asked about people, roles, tenants or one's own account.
@@ -354,6 +359,7 @@ pub fn own_call(
         args: StrictJson { value: args, bytes },
         digest,
         target_tenant,
+        target_owner: None,
         own: Some(own),
         forward: None,
     })
@@ -389,15 +395,31 @@ fn check_arguments(tool: &Tool, args: &Value) -> Result<(), Refusal> {
     })
 }
 
-/// The tenant that an argument names: a function's own, or a path or query parameter of a route.
-/// One that is there and is no text names nobody, so the call is refused.
-fn tenant_argument<'a>(app: &App, args: &'a Value) -> Result<Option<&'a str>, Refusal> {
-    let Some(name) = &app.tenant_argument else { return Ok(None) };
+/// What an argument names: a function's own, or a path or query parameter of a route. One that is there and is no text
+/// names nobody, and two that differ would let the app take the other one: then the call is refused.
+fn named<'a>(
+    argument: Option<&String>,
+    args: &'a Value,
+    what: &'static str,
+) -> Result<Option<&'a str>, Refusal> {
+    let Some(name) = argument else { return Ok(None) };
     let in_route = ["path", "query"].into_iter().filter_map(|part| args.get(part)?.get(name));
-    match args.get(name).into_iter().chain(in_route).next() {
-        None => Ok(None),
-        Some(Value::String(tenant)) => Ok(Some(tenant)),
-        Some(_) => Err(Refusal::HintMismatch("tenant_id")),
+    let mut found = None;
+    for value in args.get(name).into_iter().chain(in_route) {
+        let text = value.as_str().ok_or(Refusal::HintMismatch(what))?;
+        if found.is_some_and(|before| before != text) {
+            return Err(Refusal::HintMismatch(what));
+        }
+        found = Some(text);
+    }
+    Ok(found)
+}
+
+/// The caller's own e-mail is their id; whoever else is named stays as named, because it is somebody else in any case.
+fn target_owner(owner: &str, caller: &Caller) -> String {
+    match owner.eq_ignore_ascii_case(caller.email()) {
+        true => caller.user_id().to_owned(),
+        false => owner.to_owned(),
     }
 }
 

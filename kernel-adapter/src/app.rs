@@ -22,6 +22,9 @@ pub struct App {
     /// Name of an argument that says on whose things a call works, where the app has one; the
     /// gateway reads it and the rules compare it with the caller's tenant.
     pub tenant_argument: Option<String>,
+    /// Name of an argument that says whose things a call works on, by the person's id or e-mail, where the app has one;
+    /// the rules compare it with the person in whose name the call is made.
+    pub owner_argument: Option<String>,
     /// Secrets that its manifest declares; only these can be stored for it and lent to it.
     pub secrets: Arc<[SecretDeclaration]>,
     /// Where its worker is.

@@ -132,6 +132,7 @@ fn ask(book: &Rulebook, with: impl FnOnce(&Question<'_>)) {
         confirm_tools: Vec::new(),
         unconfirmed_tools: Vec::new(),
         unattended: false,
+        person: None,
         strength: Strength::default(),
         agency: None,
         disabled_apps: Vec::new(),
@@ -145,6 +146,7 @@ fn ask(book: &Rulebook, with: impl FnOnce(&Question<'_>)) {
         tool: &"app/tool0".parse().unwrap(),
         target_tenant: &"imp_t_one".parse().unwrap(),
         target_id: None,
+        target_owner: None,
         input: &input,
         request: RequestFacts {
             time_ms: 1_795_254_668_123,

@@ -80,6 +80,9 @@ pub struct CaseCall {
     /// The thing itself, if one is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_id: Option<String>,
+    /// The person whose the thing is, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_owner: Option<String>,
     /// The arguments.
     #[serde(default)]
     pub input: Json,
@@ -99,6 +102,7 @@ impl CaseCall {
             tool: &self.tool,
             target_tenant: self.target_tenant.as_ref().unwrap_or(&self.principal.tenant),
             target_id: self.target_id.as_deref(),
+            target_owner: self.target_owner.as_deref(),
             input: &self.input,
             request: example_request(),
             confirmation: &self.confirmation,

@@ -25,7 +25,12 @@ impl<'r> Frame<'r> {
     /// # Errors
     /// Why the question cannot be asked: an unknown tool, an argument that is not what its schema says, a time out of range.
     pub(crate) fn of(rulebook: &'r Rulebook, q: &Question<'_>) -> Result<Self, String> {
-        let mut frame = Self::outline(rulebook, q.principal, q.tool, q.target_tenant, q.target_id)?;
+        let mut frame = Self::outline(
+            rulebook,
+            q.principal,
+            q.tool,
+            (q.target_tenant, q.target_id, q.target_owner),
+        )?;
         let age = q.principal.principal().strength.age(q.request.time_ms);
         frame.context.insert("request", request_facts(&rulebook.engine, &q.request, age)?);
         frame.context.insert("input", frame.tool.input.value(q.input)?);
@@ -37,8 +42,7 @@ impl<'r> Frame<'r> {
         rulebook: &'r Rulebook,
         principal: &PreparedPrincipal,
         tool: &ToolName,
-        target_tenant: &TenantId,
-        target_id: Option<&str>,
+        (target_tenant, target_id, target_owner): (&TenantId, Option<&str>, Option<&str>),
     ) -> Result<Self, String> {
         let engine = &rulebook.engine;
         let facts = rulebook.tool(tool).ok_or("the rules know no such tool")?;
@@ -48,8 +52,10 @@ impl<'r> Frame<'r> {
             Some(id) => engine.target_uid(&format!("{app}/{id}")),
             None => engine.target_uid(app),
         };
-        let owner = [("tenant", Value::from(target_tenant.as_str()))];
-        let target = engine::entity(resource.clone(), owner, [engine.app_uid(app)].into());
+        let tenant = [("tenant", Value::from(target_tenant.as_str()))];
+        let owner = target_owner.map(|owner| ("owner", Value::from(owner)));
+        let attributes = tenant.into_iter().chain(owner);
+        let target = engine::entity(resource.clone(), attributes, [engine.app_uid(app)].into());
         let target = Arc::new(target);
         let all = [&principal.entity, &facts.action_entity, &target].map(Arc::clone);
         Ok(Self {

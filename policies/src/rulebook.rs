@@ -54,7 +54,7 @@ pub(crate) struct ToolFacts {
     pub(crate) action_entity: Arc<Entity>,
     pub(crate) group: ActionType,
     pub(crate) input: InputType,
-    /// The record `{app, name, scopes, fallbackScopes}`.
+    /// The record `{app, name, othersScope, scopes, fallbackScopes}`.
     pub(crate) facts: Value,
     /// The action and the record as they stand in capsules.
     pub(crate) action_text: Option<EntityText>,
@@ -296,6 +296,7 @@ fn tool_facts(
         let record = [
             ("app", Value::from(spec.name.app().as_str())),
             ("name", Value::from(id.as_str())),
+            ("othersScope", Value::from(format!("{}:others", spec.name.app()))),
             ("scopes", engine::strings(need.all.iter().map(String::as_str))),
             ("fallbackScopes", engine::strings(need.fallback.iter().map(String::as_str))),
         ];

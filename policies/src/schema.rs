@@ -17,15 +17,16 @@ const PREAMBLE: &str = r#"namespace Portcullis {
   entity App;
   entity User in [Role] = {
     "tenant": String, "agency"?: String, "scopes": Set<String>, "disabledApps": Set<String>, "confirmWrites": Bool,
-    "confirmTools": Set<String>, "unconfirmedTools": Set<String>, "mfa": Bool, "amr": Set<String>, "acr"?: String
+    "confirmTools": Set<String>, "unconfirmedTools": Set<String>, "mfa": Bool, "amr": Set<String>, "acr"?: String,
+    "person"?: String
   };
   entity Service in [Role] = {
     "tenant": String, "agency"?: String, "scopes": Set<String>, "disabledApps": Set<String>, "confirmWrites": Bool,
     "confirmTools": Set<String>, "unconfirmedTools": Set<String>, "mfa": Bool, "amr": Set<String>, "acr"?: String,
-    "extension"?: String, "unattended": Bool
+    "person"?: String, "extension"?: String, "unattended": Bool
   };
-  entity Target in [App] = { "tenant": String };
-  type ToolFacts = { "app": String, "name": String, "scopes": Set<String>, "fallbackScopes": Set<String> };
+  entity Target in [App] = { "tenant": String, "owner"?: String };
+  type ToolFacts = { "app": String, "name": String, "othersScope": String, "scopes": Set<String>, "fallbackScopes": Set<String> };
   type RequestFacts = { "time": datetime, "source": ipaddr, "channel": String, "authAge"?: Long };
   type ConfirmationFacts = { "given": Bool, "byOther": Bool, "approvedAs": Set<String> };
   action "read", "write", "destructive";

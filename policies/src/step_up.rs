@@ -81,7 +81,7 @@ impl Rulebook {
         tool: &ToolName,
         target_tenant: &TenantId,
     ) -> bool {
-        let Ok(frame) = Frame::outline(self, principal, tool, target_tenant, None) else {
+        let Ok(frame) = Frame::outline(self, principal, tool, (target_tenant, None, None)) else {
             return false;
         };
         let slices: Vec<&Slice> = self.slices_of(tool, &frame, target_tenant).collect();

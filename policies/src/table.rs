@@ -36,6 +36,7 @@ pub fn decision_table(rulebook: &Rulebook, columns: &[Column]) -> String {
                 tool: name,
                 target_tenant: &column.target_tenant,
                 target_id: None,
+                target_owner: None,
                 input: &input,
                 request: example_request(),
                 confirmation: Confirmation::none(),

@@ -28,6 +28,8 @@ pub struct Question<'a> {
     pub target_tenant: &'a TenantId,
     /// The thing itself when the call names one, else the app as a whole.
     pub target_id: Option<&'a str>,
+    /// The person whose the thing is, where that is known.
+    pub target_owner: Option<&'a str>,
     /// The arguments: a JSON object that fits the tool's schema.
     pub input: &'a serde_json::Value,
     /// When, from where and by which door.

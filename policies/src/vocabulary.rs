@@ -263,6 +263,9 @@ pub struct Principal {
     /// Tools, by `app/function`, whose writes the person wants not to be asked about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unconfirmed_tools: Vec<String>,
+    /// Id of the person in whose name it acts: a person's own id, the owner's of a key; none for the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// True of a program that acts in nobody's name: nobody could answer its questions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unattended: bool,

@@ -109,6 +109,7 @@ fn principal() -> impl Strategy<Value = Principal> {
             confirm_tools: if mfa { vec!["notes/list_notes".to_owned()] } else { vec![] },
             unconfirmed_tools: if service { vec![] } else { vec!["notes/add_note".to_owned()] },
             unattended: service && mfa,
+            person: (!mfa).then(|| id.to_owned()),
             strength: if mfa && !service { signed_in() } else { Strength::default() },
             agency: None,
             disabled_apps: Vec::new(),

@@ -36,6 +36,7 @@ mod leaks;
 mod limits;
 mod manages;
 mod mcp_oauth;
+mod owners;
 mod pages;
 mod parts;
 mod permits;

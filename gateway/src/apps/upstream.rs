@@ -24,6 +24,7 @@ pub(super) fn app(app: &config::App) -> Result<App, AppsError> {
         name: app.name.clone(),
         tenant: app.tenant.clone(),
         tenant_argument: app.tenant_argument.clone(),
+        owner_argument: app.owner_argument.clone(),
         secrets: Arc::default(),
         upstream: upstream(app)?,
     })

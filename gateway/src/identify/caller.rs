@@ -145,6 +145,7 @@ impl Caller {
             confirm_tools: of_person.confirm_tools,
             unconfirmed_tools: of_person.unconfirmed_tools,
             unattended: false,
+            person: of_person.person,
             ..Principal::clone(&self.standing.principal)
         };
         let (principal, version) = (Arc::new(principal), self.standing.version.max(person.version));

@@ -50,6 +50,7 @@ fn own_app(name: &str) -> Result<Arc<App>, String> {
         name: name.to_owned(),
         tenant: None,
         tenant_argument: None,
+        owner_argument: None,
         secrets: Arc::default(),
         upstream: Upstream::Own,
     }))

@@ -26,6 +26,7 @@ fn app(id: &str) -> App {
         name: "an app".into(),
         tenant: None,
         tenant_argument: None,
+        owner_argument: None,
         secrets: Arc::default(),
         upstream,
     }

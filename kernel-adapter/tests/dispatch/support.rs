@@ -70,6 +70,7 @@ impl House {
             confirm_tools: Vec::new(),
             unconfirmed_tools: Vec::new(),
             unattended: false,
+            person: None,
             strength: Strength::default(),
             agency: None,
             disabled_apps: Vec::new(),
@@ -83,6 +84,7 @@ impl House {
             tool: call.tool().name(),
             target_tenant: &tenant(),
             target_id: None,
+            target_owner: None,
             input: &input,
             request: RequestFacts {
                 time_ms: 0,
@@ -123,6 +125,7 @@ pub fn app(id: &str, upstream: Upstream) -> App {
         name: id.into(),
         tenant: None,
         tenant_argument: None,
+        owner_argument: None,
         secrets: Arc::default(),
         upstream,
     }

@@ -90,7 +90,8 @@ impl Rulebook {
             principal.extension.as_ref().map(|app| ("extension", Value::from(app.as_str())));
         let unattended = (principal.kind == PrincipalKind::Service)
             .then(|| ("unattended", Value::from(principal.unattended)));
-        let more = acr.into_iter().chain(agency).chain(extension).chain(unattended);
+        let person = principal.person.as_ref().map(|id| ("person", Value::from(id.as_str())));
+        let more = acr.into_iter().chain(person).chain(agency).chain(extension).chain(unattended);
         let attributes = attributes.into_iter().chain(more);
         let entity = engine::entity(uid.clone(), attributes, roles);
         PreparedPrincipal {

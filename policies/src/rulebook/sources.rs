@@ -63,6 +63,7 @@ impl RuleSources {
                 "rules/cache.cedar",
                 "rules/confirmation.cedar",
                 "rules/directory.cedar",
+                "rules/owner.cedar",
                 "rules/rbac.cedar",
                 "rules/secrets.cedar",
                 "rules/tenant.cedar",

@@ -35,6 +35,7 @@ pub fn user(scopes: &[&str]) -> Principal {
         confirm_tools: Vec::new(),
         unconfirmed_tools: Vec::new(),
         unattended: false,
+        person: None,
         strength: Strength::default(),
         agency: None,
         disabled_apps: Vec::new(),
@@ -101,6 +102,7 @@ impl Call {
             tool: &self.tool.parse().unwrap(),
             target_tenant: &self.tenant.parse().unwrap(),
             target_id: self.target,
+            target_owner: None,
             input: &self.input,
             request: RequestFacts {
                 time_ms: 1_795_254_668_123,

@@ -41,6 +41,7 @@ fn demo_tools() -> Vec<ToolSpec> {
         name: "notes".into(),
         tenant: None,
         tenant_argument: None,
+        owner_argument: None,
         secrets: std::sync::Arc::default(),
         upstream: Upstream::Http(HttpUpstream { base, credentials: Vec::new() }),
     };
@@ -62,6 +63,7 @@ fn column(label: &str, scopes: &[&str], confirm_writes: bool) -> Column {
         confirm_tools: Vec::new(),
         unconfirmed_tools: Vec::new(),
         unattended: false,
+        person: None,
         strength: Strength::default(),
         agency: None,
         disabled_apps: Vec::new(),

@@ -111,7 +111,8 @@ async fn hypothetical(
         print_unasked(place, &caller, spec, &why);
         return Ok(());
     }
-    let question = Asked { args, caller: &caller, tool, target: &target, input: &input };
+    let owner = target_owner(&subject, &caller, tool, &input);
+    let question = Asked { args, caller: &caller, tool, target: &target, owner, input: &input };
     let account = question.explain(&subject);
     if place.json {
         print::json(&json!({
@@ -183,6 +184,19 @@ fn target_tenant(
         .unwrap_or_else(|| own.clone())
 }
 
+/// Whose things it is about, as the gateway finds it: the caller's own e-mail is their id.
+fn target_owner(
+    subject: &Subject,
+    caller: &Standing,
+    tool: &ToolName,
+    input: &Value,
+) -> Option<String> {
+    let app = subject.tools.catalogue.as_ref().and_then(|all| all.app(tool.app()))?;
+    let owner = input.get(app.owner_argument.as_ref()?)?.as_str()?;
+    let own = owner.eq_ignore_ascii_case(&caller.email);
+    Some(if own { caller.user_id.clone() } else { owner.to_owned() })
+}
+
 /// What ends a call before a rule is asked.
 fn before_rules(subject: &Subject, spec: &ToolSpec, input: &Value) -> Option<String> {
     let tool = subject.tools.catalogue.as_ref().and_then(|all| all.tool(&spec.name));
@@ -221,6 +235,7 @@ struct Asked<'a> {
     caller: &'a Standing,
     tool: &'a ToolName,
     target: &'a TenantId,
+    owner: Option<String>,
     input: &'a Value,
 }
 
@@ -243,6 +258,7 @@ impl Asked<'_> {
             tool: self.tool,
             target_tenant: self.target,
             target_id: None,
+            target_owner: self.owner.as_deref(),
             input: self.input,
             request: RequestFacts {
                 time_ms: jiff::Timestamp::now().as_millisecond(),

@@ -40,6 +40,7 @@ fn app(c: &mut Checker<'_>, at: &At, id: &str, mut written: written::App) -> Opt
         name: written.name.unwrap_or(app.name),
         tenant: all_or_none(tenant)?,
         tenant_argument: written.tenant_argument,
+        owner_argument: written.owner_argument,
         credential: all_or_none(credential)?,
         timeout: timeout?,
         tools: tools?,

@@ -21,6 +21,8 @@ pub struct App {
     pub tenant: Option<TenantId>,
     /// The argument that names the target tenant, where the app knows tenants itself.
     pub tenant_argument: Option<String>,
+    /// The argument that names the target's owner by id or e-mail, where the app knows people itself.
+    pub owner_argument: Option<String>,
     /// Where it runs.
     pub upstream: Upstream,
     /// What the gateway shows to the upstream instead of the caller's credential.
@@ -153,6 +155,7 @@ impl App {
             id,
             tenant: None,
             tenant_argument: None,
+            owner_argument: None,
             upstream,
             credential: None,
             timeout: Duration::from_secs(30),

@@ -26,6 +26,9 @@ pub(crate) struct App {
     pub(crate) tenant: Option<String>,
     /// The argument that names the target tenant, where the app knows tenants itself.
     pub(crate) tenant_argument: Option<String>,
+    /// The argument that names the target's owner by id or e-mail, where the app knows people itself; who is another
+    /// person needs the scope `APP:others`.
+    pub(crate) owner_argument: Option<String>,
     /// What the gateway shows to the upstream instead of the caller's credential.
     pub(crate) credential: Option<Credential>,
     /// Time for one call, at most 180s.
