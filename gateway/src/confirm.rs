@@ -15,6 +15,7 @@ mod approvals;
 mod asker;
 mod card;
 mod outcome;
+mod person;
 mod request;
 mod settle;
 
@@ -22,6 +23,7 @@ pub use approvals::{OwnApproval, ToApprove, answer, carry_out, to_approve};
 pub use asker::Asker;
 pub use card::{Line, Lines, secrets_of, spelled};
 pub use outcome::of as outcome_of;
+pub use person::is_a_person;
 pub use request::{ShownBody, ShownRequest};
 pub use settle::{close_abandoned, end_of, settle};
 
@@ -38,10 +40,11 @@ use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::person::a_person;
 use crate::answer::{Asked, Said, Told};
 use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
-use crate::identify::{Caller, Proof};
+use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::manage;
 use crate::record::{self, Trail};
@@ -79,6 +82,12 @@ pub async fn ask(
     ask: AskFirst,
     trail: &mut Trail,
 ) -> Result<Told, Refusal> {
+    // A question that nobody can ever answer is refused instead of kept.
+    if caller.is_platform() {
+        return Err(Refusal::ConfirmationForeign(
+            "nobody could confirm what is done in nobody's name",
+        ));
+    }
     if gateway
         .directory
         .count_pending(caller.tenant(), caller.user_id())
@@ -264,30 +273,6 @@ fn own(caller: &Caller, found: &directory::Confirmation) -> Result<(), Refusal> 
         Ok(())
     } else {
         Err(Refusal::ConfirmationForeign("it is somebody else's"))
-    }
-}
-
-/// Whether the caller's own word counts as a person's.
-#[must_use]
-pub fn is_a_person(caller: &Caller) -> bool {
-    a_person(caller).is_ok()
-}
-
-fn a_person(caller: &Caller) -> Result<(), Refusal> {
-    match caller.proof() {
-        Proof::AccessToken { .. }
-        | Proof::ExternalToken { .. }
-        | Proof::Password { .. }
-        | Proof::RefreshToken { .. }
-        | Proof::DeviceCode { .. } => Ok(()),
-        Proof::Grant { .. } => {
-            Err(Refusal::ConfirmationForeign("a program answers no questions for its person"))
-        }
-        Proof::ExtensionToken { .. } | Proof::CallToken { .. } => {
-            Err(Refusal::ConfirmationForeign("an extension answers no questions"))
-        }
-        Proof::ApiKey => Err(Refusal::ConfirmationForeign("an api key answers no questions")),
-        Proof::ServiceToken => Err(Refusal::ConfirmationForeign("a service answers no questions")),
     }
 }
 

@@ -101,3 +101,21 @@ async fn is_nobody_where_nobody_stands_behind_a_program_so_it_is_refused() {
         asked(&create(&ana).await, "confirmation/write-unconfirmed");
     }
 }
+
+#[tokio::test]
+async fn is_nobody_for_a_write_that_a_rule_wants_approved_in_nobodys_name() {
+    let upstream = Upstream::start();
+    let rule = "@id(\"test/another\") @reason(\"somebody else has to approve\") forbid (principal, \
+                action == Portcullis::Action::\"notes/create_note\", resource) \
+                unless { context.confirmation.byOther };";
+    let gate = crate::parts::policies_with(&upstream, rule).start().await;
+    gate.user_id("max");
+    let body = json!({ "app": "panel", "purpose": "system", "scopes": ["notes:write"] });
+    let made = gate.post_as("max", "/v1/service-tokens", &body).await;
+    let token = made.body["token"].as_str().unwrap();
+    let request = gate.request(Method::POST, "/v1/extensions/notes/call");
+    let body = json!({ "function": "create_note", "params": { "title": "x", "text": "y" } });
+    let refused = gate.send(request.header("x-service-token", token).json(&body)).await;
+    assert_eq!((refused.status, refused.code()), (403, "CONFIRMATION_FOREIGN"), "{refused:?}");
+    assert_eq!(upstream.seen().len(), 0);
+}

@@ -41,6 +41,7 @@ async fn of_any_column_runs_nothing() {
         "target_tenant = 'imp_t_globex'".to_owned(),
         "rules = '[]'".to_owned(),
         "wants = 'nothing'".to_owned(),
+        "approver_roles = '[\"security\"]'".to_owned(),
         "target_id = 'note-9'".to_owned(),
         format!("policy_digest = '{}'", "00".repeat(32)),
         "created_ms = created_ms - 60000".to_owned(),
@@ -162,7 +163,7 @@ async fn of_what_is_not_bound_shows_nothing_else_either() {
 }
 
 /// Columns that the other tests forge; the id and the tenant of the asker only find the row, and the seal binds them.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 18] = [
     "id",
     "op",
     "tenant_id",
@@ -180,6 +181,7 @@ const ELSEWHERE: [&str; 17] = [
     "expires_ms",
     "tool_digest",
     "action_type",
+    "approver_roles",
 ];
 
 #[tokio::test]

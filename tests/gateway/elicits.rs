@@ -54,7 +54,7 @@ async fn a_yes_and_gives_what_the_tool_gave_as_the_answer_of_the_same_call() {
     let message = text(asked, "/message");
     for shown in [
         "notes/delete_note (destructive)",
-        "note_id:\n    | \"note-1\"\n",
+        "note_id:\n\n    | \"note-1\"\n",
         "action-type/destructive-unconfirmed",
         "Answer until: 20",
         "SHA-256 of the call: ",

@@ -33,10 +33,10 @@ async fn about_who_is_asking_works() {
     assert!(well && said.contains(&id) && said.contains("notes/delete_note"), "{said}");
     // Nobody is at the terminal: it shows what would run and answers nothing.
     let (well, said) = confirm(&[&id]);
-    assert!(!well && said.contains("note_id = note-1") && said.contains("--yes"), "{said}");
+    assert!(!well && said.contains("note_id = \"note-1\"") && said.contains("--yes"), "{said}");
     assert_eq!(upstream.seen().len(), 0);
     let (well, said) = confirm(&[&id, "--yes"]);
-    assert!(well && said.contains("carried out: success"), "{said}");
+    assert!(well && said.contains("carried out, once"), "{said}");
     assert_eq!(upstream.seen().len(), 1);
     let (well, said) = confirm(&[&id, "--yes"]);
     assert!(!well && said.contains("CONFIRMATION_USED"), "{said}");

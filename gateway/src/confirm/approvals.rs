@@ -8,8 +8,11 @@
 //! every approval is looked at again: it is opened, and its approver is asked about by the rules and roles of that
 //! moment, as they approved.
 //!
-//! INVARIANT: only approvals that would be allowed still count (`approvals::of_somebody_who_may_no_more_does_not_count`).
-//! INVARIANT: who can write to the database can make no approval (`approvals::made_up_or_moved_in_the_database_counts_for_nothing`).
+//! INVARIANT: only approvals that would be allowed still count
+//! (`approvals::does_not_count_who_might_not_say_so_any_more`).
+//! INVARIANT: no stored word can be made up, changed or moved in the database
+//! (`approvals::made_up_or_moved_in_the_database_counts_for_nothing`). Who can write credentials of a person into it can
+//! still act as that person; the ledger then names them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -35,6 +38,8 @@ use crate::record::Trail;
 use crate::refusal::Refusal;
 use crate::resolve::{self, Own, ToolCall};
 
+/// So many calls are listed for an approver at once, oldest first.
+const MOST_LISTED: usize = 100;
 /// Longest reason in characters.
 const MAX_REASON: usize = 500;
 
@@ -260,7 +265,11 @@ pub(super) async fn confirmed(
     if pending.asked.wants != wants_word(Wants::ConfirmationByOther) {
         return Ok(confirmation);
     }
+    let mut counted = BTreeSet::new();
     for stored in gateway.directory.approvals(&pending.id).await.map_err(unavailable)? {
+        if !counted.insert(stored.approver_id.clone()) {
+            return Err(Refusal::ConfirmationChanged("a stored approval"));
+        }
         let word = opened(gateway, pending, &stored).await?;
         if word.verdict == ApprovalVerdict::Declined {
             return Err(Refusal::ConfirmationUsed(ConfirmationState::Declined.to_string()));
@@ -344,7 +353,9 @@ fn approvable(
             allowed.push(role);
         }
     }
-    Ok(if !allowed.is_empty() || asked("")? { Some(allowed) } else { None })
+    // Where roles are asked for, a call is nobody's to see who holds none of them.
+    let of_no_role = allowed.is_empty() && pending.asked.approver_roles.is_empty();
+    Ok(if !allowed.is_empty() || (of_no_role && asked("")?) { Some(allowed) } else { None })
 }
 
 /// What waits for the caller's word about calls of others, oldest first.
@@ -361,6 +372,9 @@ pub async fn to_approve(
     let list = gateway.directory.pending_for_others(caller.tenant(), caller.user_id()).await;
     let mut shown = Vec::new();
     for pending in list.map_err(unavailable)? {
+        if shown.len() == MOST_LISTED {
+            break;
+        }
         let allowed = approvable(gateway, &in_force, caller, &pending, request)?;
         if let Some(approve_as) = allowed {
             match as_shown(gateway, pending).await {
@@ -374,7 +388,7 @@ pub async fn to_approve(
     Ok(shown)
 }
 
-/// One call of somebody else's, for one who may approve it; it is shown as long as it waits.
+/// One call of somebody else's, for one who may approve it: as long as it waits, and to those who answered it later too.
 ///
 /// # Errors
 /// That it is none of theirs.
@@ -387,10 +401,23 @@ pub(super) async fn one(
     let foreign = || Refusal::ConfirmationForeign("it is somebody else's");
     a_person(caller)?;
     wants_others(&pending).map_err(|_| foreign())?;
+    if !answered(gateway, caller, &pending).await? {
+        still_open(&pending)?;
+    }
     let in_force = gateway.in_force()?;
     let allowed = approvable(gateway, &in_force, caller, &pending, request)?;
     let approve_as = allowed.ok_or_else(foreign)?;
     Ok(ToApprove { asked: as_shown(gateway, pending).await?, approve_as })
+}
+
+/// Whether the caller has answered it: then it may be looked at again.
+async fn answered(
+    gateway: &Gateway,
+    caller: &Caller,
+    pending: &directory::Confirmation,
+) -> Result<bool, Refusal> {
+    let said = gateway.directory.approvals(&pending.id).await.map_err(unavailable)?;
+    Ok(said.iter().any(|word| word.approver_id == caller.user_id()))
 }
 
 /// What others said, for those who may see the call.

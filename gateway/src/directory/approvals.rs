@@ -125,7 +125,7 @@ impl Directory {
     }
 
     /// Open questions of a tenant's other people that want somebody else's word, and that this person has said nothing
-    /// of; oldest first, 100 at most.
+    /// of; oldest first, 500 at most. A row that can't be read is left out, so that it hides no other.
     pub async fn pending_for_others(
         &self,
         tenant: &TenantId,
@@ -135,14 +135,21 @@ impl Directory {
             "WHERE tenant_id = $1 AND state = 'pending' AND wants = 'confirmation_by_other' \
              AND user_id <> $2 AND expires_ms > $3 AND NOT EXISTS (SELECT 1 FROM approvals \
              WHERE confirmation_id = confirmations.id AND approver_id = $2) \
-             ORDER BY created_ms, id LIMIT 100"
+             ORDER BY created_ms, id LIMIT 500"
         ))
         .bind(tenant.to_string())
         .bind(user_id)
         .bind(now_ms())
         .fetch_all(self.pool())
         .await?;
-        rows.iter().map(|row| read_confirmation(Columns(row))).collect()
+        let read = |row| match read_confirmation(Columns(row)) {
+            Ok(found) => Some(found),
+            Err(fault) => {
+                tracing::error!(%fault, "a pending confirmation can't be read");
+                None
+            }
+        };
+        Ok(rows.iter().filter_map(read).collect())
     }
 }
 

@@ -129,6 +129,7 @@ impl Watch {
     async fn tell(mut self, events: &Events, snapshot: Value) -> Result<(), Gone> {
         events.send("snapshot", None, &snapshot).await?;
         let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             if self.gateway.tasks.is_closed() {

@@ -9,3 +9,5 @@ CREATE TABLE approvals (
     PRIMARY KEY (confirmation_id, approver_id)
 );
 CREATE INDEX confirmations_of_others ON confirmations (tenant_id, state, wants);
+-- What a stream of live updates asks every second.
+CREATE INDEX confirmations_of_user_by_change ON confirmations (tenant_id, user_id, changed_ms);

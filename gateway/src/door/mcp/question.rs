@@ -97,7 +97,8 @@ fn text(asked: &Asked) -> Option<String> {
     );
     for line in &lines.lines {
         let name = if line.name.is_empty() { "(all)" } else { &line.name };
-        text.push_str(&format!("\n{name}:\n"));
+        // After an empty line Markdown takes what is indented for code, and shows it letter by letter.
+        text.push_str(&format!("\n{name}:\n\n"));
         line.shown.split('\n').for_each(|part| text.push_str(&format!("    | {part}\n")));
         // Hidden, cut, or not what it looks like: the page says more.
         if line.note.is_some() || text.len() > MAX_TEXT {
