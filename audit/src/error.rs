@@ -39,6 +39,9 @@ pub enum InvalidEntry {
     /// An outcome names an intent that does not exist, is closed, or is of another operation.
     #[error("the outcome names no open intent of its operation")]
     NoSuchIntent,
+    /// What may be done once was begun before: the log has an intent of this operation for this tool.
+    #[error("the log has an intent of this operation for this tool already")]
+    AlreadyBegun,
     /// `append` was used for a kind that has its own verb.
     #[error("`{0}` records are made by their own verb only")]
     WrongVerb(&'static str),

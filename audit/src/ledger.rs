@@ -171,12 +171,27 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`]; the caller must not act. An intent refused by deadline is never left open.
     pub async fn intent(&self, intent: Intent) -> Result<IntentReceipt, Unavailable> {
+        self.begin(intent, false).await
+    }
+
+    /// [`Self::intent`] of what may be done once: refused when the log has an intent of this
+    /// operation for this tool already, looked at in the commit that would add the second one.
+    ///
+    /// # Errors
+    /// As [`Self::intent`], and [`InvalidEntry::AlreadyBegun`].
+    pub async fn intent_once(&self, intent: Intent) -> Result<IntentReceipt, Unavailable> {
+        self.begin(intent, true).await
+    }
+
+    async fn begin(&self, intent: Intent, once: bool) -> Result<IntentReceipt, Unavailable> {
         self.queue.refuse_when_sealed()?;
         let Intent { tenant, op, call_digest, fields, body } = intent;
         let draft = Draft::new(Kind::Intent, &tenant, op, None, &fields, body.is_some())?;
-        let appended =
-            self.wait(RecordJob::new(tenant, draft, body, Payload::Intent { op })).await?;
-        Ok(IntentReceipt::mint(op, call_digest, appended))
+        let mut job = RecordJob::new(tenant, draft, body, Payload::Intent { op });
+        if once {
+            job = job.once(fields.tool.unwrap_or_default());
+        }
+        Ok(IntentReceipt::mint(op, call_digest, self.wait(job).await?))
     }
 
     /// Makes an outcome durable.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::entry::{Body, RecordRef};
+use crate::entry::{Body, RecordRef, ToolRef};
 use crate::error::Unavailable;
 use crate::ledger::Status;
 use crate::receipt::Appended;
@@ -51,6 +51,8 @@ pub(crate) struct RecordJob {
     pub(crate) draft: Draft,
     pub(crate) body: Option<Body>,
     pub(crate) payload: Payload,
+    /// Refused when the log has an intent of this operation for this tool already.
+    pub(crate) once: Option<ToolRef>,
     pub(crate) reply: Option<Reply>,
 }
 
@@ -80,7 +82,12 @@ impl RecordJob {
         body: Option<Body>,
         payload: Payload,
     ) -> Self {
-        Self { tenant, draft, body, payload, reply: None }
+        Self { tenant, draft, body, payload, once: None, reply: None }
+    }
+
+    pub(crate) fn once(mut self, tool: ToolRef) -> Self {
+        self.once = Some(tool);
+        self
     }
 
     pub(crate) fn answered_to(mut self, reply: Reply) -> Self {

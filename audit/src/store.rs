@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use crate::canonical::{self, Value};
 use crate::chain::Hash;
+use crate::entry::ToolRef;
 use crate::head_file::Head;
 
 pub(crate) mod postgres;
@@ -122,6 +124,21 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a log has an intent of this operation for this tool, this batch included. What the
+    /// bytes do not say any more, because they are pruned or changed, counts as one.
+    pub(crate) fn intends(
+        &mut self,
+        log: i64,
+        op: &Uuid,
+        tool: &ToolRef,
+    ) -> Result<bool, StoreError> {
+        let intents = match self {
+            Self::Sqlite(store) => store.intents(log, op.as_bytes())?,
+            Self::Postgres(store) => store.intents(log, op.as_bytes())?,
+        };
+        Ok(intents.iter().any(|record| is_for(record, tool)))
+    }
+
     pub(crate) fn insert_body(
         &mut self,
         row: (u64, i64, u64),
@@ -191,4 +208,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn is_for(record: &[u8], tool: &ToolRef) -> bool {
+    let Ok(value) = canonical::parse(record) else { return true };
+    let says = |key| value.get("tool").and_then(|it| it.get(key)).and_then(Value::text);
+    says("server").unwrap_or_default() == tool.server
+        && says("name").unwrap_or_default() == tool.name
 }

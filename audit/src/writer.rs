@@ -260,6 +260,11 @@ impl Writer {
             tracing::error!(%op, seq = intent.0, "an outcome names an intent that is not open");
             return Ok(Err(InvalidEntry::NoSuchIntent));
         }
+        if let Some(tool) = &job.once
+            && self.store.intends(end.row.id, job.payload.op(), tool)?
+        {
+            return Ok(Err(InvalidEntry::AlreadyBegun));
+        }
         let place = Place { log: &end.row.origin, seq: end.size, prev: &end.leaf, stamp };
         let record = job.draft.place(&place);
         let leaf = chain::leaf(&record);

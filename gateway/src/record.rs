@@ -13,8 +13,8 @@ mod policies;
 mod trail;
 
 use portcullis_audit::{
-    Appended, CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, Kind, Ledger,
-    OutcomeRecord, OutcomeStatus, ResultRef, Retention, Unavailable,
+    Appended, CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, InvalidEntry, Kind,
+    Ledger, OutcomeRecord, OutcomeStatus, ResultRef, Retention, Unavailable,
 };
 use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
@@ -27,6 +27,7 @@ pub use policies::{policies_loaded, policies_refused};
 pub use trail::Trail;
 
 use crate::answer::{Answer, Told};
+use crate::directory::ConfirmationState;
 use crate::dispatch::Dispatched;
 use crate::edge::Pass;
 use crate::gateway::Gateway;
@@ -50,7 +51,12 @@ pub async fn intent(
     fields.ret = Some(trail.retention(call.tool().spec.action_type));
     let intent =
         Intent { tenant: trail.log(), op: trail.op(), call_digest: *call.digest(), fields, body };
-    let receipt = gateway.ledger.intent(intent).await.map_err(audit_unavailable)?;
+    // What a person confirmed runs once, whatever the database says: the ledger looks in the commit.
+    let receipt = match trail.claimed_confirmation() {
+        Some(_) => gateway.ledger.intent_once(intent).await,
+        None => gateway.ledger.intent(intent).await,
+    };
+    let receipt = receipt.map_err(unbegun)?;
     trail.intended(receipt.record(), call.tool().spec.action_type);
     Ok(receipt)
 }
@@ -253,8 +259,10 @@ pub async fn asked(
     gateway: &Gateway,
     trail: &mut Trail,
     (hash, request_hash): (&[u8; 32], Option<&str>),
+    until: String,
 ) -> Result<(), Refusal> {
-    let mut shown = vec![("shown_hash", hex::encode(hash))];
+    // That nobody answered in time is no deed of anybody's: the record says itself when it ends.
+    let mut shown = vec![("shown_hash", hex::encode(hash)), ("answer_until", until)];
     shown.extend(request_hash.map(|hash| ("shown_request_hash", hash.to_owned())));
     let record = noted(gateway, trail, "asked", shown).await?;
     trail.recorded(&record);
@@ -335,6 +343,17 @@ fn outcome_record(trail: &Trail, outcome: &Outcome, streamed: Option<Commitment>
         out: answer,
         fields: trail.fields(),
         body: None,
+    }
+}
+
+/// Why nothing was begun.
+fn unbegun(fault: Unavailable) -> Refusal {
+    match fault {
+        // Two confirms at once, between which somebody set the state back in the database.
+        Unavailable::Invalid(InvalidEntry::AlreadyBegun) => {
+            Refusal::ConfirmationUsed(ConfirmationState::Executed.to_string())
+        }
+        other => audit_unavailable(other),
     }
 }
 

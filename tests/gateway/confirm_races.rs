@@ -1,6 +1,8 @@
 //! Of many who answer one question at the same time ...
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -99,6 +101,37 @@ async fn exactly_one_of_sixty_four_on_one_replica_runs_it() {
         crowd(&[&gate], &asked.op(), &asked.confirmation(), &upstream).await;
     }
     assert_eq!(upstream.seen().len(), 3);
+}
+
+/// Who can write to the database makes it wait again between two answers; the ledger looks once more
+/// in the commit of the intent.
+#[tokio::test]
+async fn exactly_one_runs_it_while_somebody_sets_the_state_back_all_the_time() {
+    let (gate, upstream) = alone().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let forger = std::thread::spawn({
+        let (over, path) = (Arc::clone(&over), gate.data().join("directory.sqlite"));
+        move || {
+            let database = rusqlite::Connection::open(path).unwrap();
+            database.busy_timeout(Duration::from_secs(10)).unwrap();
+            let mut set_back = 0;
+            while !over.load(Ordering::Acquire) {
+                let set = "UPDATE confirmations SET state = 'pending', decided_by = NULL \
+                           WHERE state <> 'pending'";
+                set_back += database.execute(set, []).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            set_back
+        }
+    });
+    for note in ["note-1", "note-2", "note-3", "note-4"] {
+        let asked = ask(&gate, note).await;
+        crowd(&[&gate], &asked.op(), &asked.confirmation(), &upstream).await;
+    }
+    over.store(true, Ordering::Release);
+    assert!(forger.join().unwrap() > 4, "the state was never set back between two answers");
+    assert_eq!(upstream.seen().len(), 4);
+    assert!(gate.verify().whole);
 }
 
 #[tokio::test]
@@ -208,6 +241,42 @@ async fn each_is_decided_by_the_rules_that_the_ledger_names() {
     assert!(rest.iter().all(|permitted| !permitted), "an old set came back");
     assert!(permitted > 0, "the rules changed before anybody confirmed");
     assert_eq!(upstream.seen().len(), permitted);
+}
+
+/// Somebody else has to approve what the asker alone could confirm before.
+const ANOTHER: &str = r#"@id("test/another")
+@reason("somebody else has to approve")
+forbid (principal, action == Portcullis::Action::"notes/delete_note", resource)
+unless { context.confirmation.byOther };
+"#;
+
+#[tokio::test]
+async fn one_that_new_rules_ask_anew_is_superseded_by_the_new_question() {
+    let upstream = Upstream::start();
+    let (builder, rules) = with_rules(&upstream);
+    let gate = builder.env("CVC5", "/nonexistent/cvc5").start().await;
+    gate.token("sec").await;
+    let asked = ask(&gate, "note-1").await;
+    assert_eq!(asked.body["by_other"], false);
+    let page = format!("{}/confirm/{}", gate.url(), asked.confirmation());
+    assert_eq!(asked.body["page"], json!(page), "a model can say where to look");
+    let before = sets(&gate).pop().unwrap();
+    std::fs::write(rules.join("another.cedar"), ANOTHER).unwrap();
+    wait_for_a_set_after(&gate, &before).await;
+    let anew = gate.decide("ana", &asked.confirmation(), "confirm").await;
+    assert_eq!((anew.status, &anew.body["by_other"]), (202, &json!(true)), "{anew:?}");
+    assert_ne!(anew.confirmation(), asked.confirmation());
+    assert_eq!(upstream.seen().len(), 0);
+    let old = gate.get_as("ana", &format!("/v1/confirmations/{}", asked.confirmation())).await;
+    assert_eq!(old.body["state"], "superseded", "{old:?}");
+    let again = gate.decide("ana", &asked.confirmation(), "confirm").await;
+    assert_eq!((again.status, again.code()), (409, "CONFIRMATION_USED"), "{again:?}");
+    let path = format!("/v1/confirmations/{}/approve", anew.confirmation());
+    let said = gate.post_as("sec", &path, &json!({ "hash": anew.body["hash"] })).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_eq!(gate.decide("ana", &anew.confirmation(), "confirm").await.status, 200);
+    assert_eq!(upstream.seen().len(), 1);
+    assert!(gate.verify().whole);
 }
 
 /// Confirms, and holds the answer against the set that the ledger says has decided.

@@ -95,6 +95,17 @@ impl SqliteStore {
             .map(|_| ())
     }
 
+    /// Bytes of the intents of an operation in a log, and of records whose bytes are gone. The word
+    /// can't stand in a value: its quotes would be escaped there.
+    pub(crate) fn intents(&self, log: i64, op: &[u8; 16]) -> rusqlite::Result<Vec<Vec<u8>>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT record FROM records WHERE op = ?1 AND log = ?2
+             AND (record = x'' OR instr(record, CAST('\"kind\":\"intent\"' AS BLOB)))",
+        )?;
+        let rows = select.query_map(params![op, log], first)?;
+        rows.collect()
+    }
+
     pub(crate) fn insert_body(&self, pos: u64, body: &[u8]) -> rusqlite::Result<()> {
         let mut insert =
             self.conn.prepare_cached("INSERT INTO bodies (pos, body) VALUES (?1, ?2)")?;

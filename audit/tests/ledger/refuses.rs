@@ -156,6 +156,39 @@ async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
     assert_eq!(ledger.status().sealed, None);
 }
 
+/// 32 at once, so that some share a commit; then alone, and after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_once_is_begun_once_for_its_tool() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let op = Uuid::now_v7();
+    let of = |op: Uuid, name: &str| {
+        let mut intent = Intent { op, ..intent("default") };
+        intent.fields.tool = Some(ToolRef {
+            server: "notes".into(),
+            name: name.into(),
+            schema: Uuid::now_v7().to_string(),
+        });
+        intent
+    };
+    let approval = ledger.intent(of(op, "approve")).await.map(drop);
+    assert_eq!(approval, Ok(()), "another tool's intent of the operation is none of it");
+    let crowd = (0..32).map(|_| ledger.intent_once(of(op, "delete_note")));
+    let told: Vec<_> = futures_util::future::join_all(crowd).await;
+    let receipts: Vec<_> = told.iter().filter_map(|it| it.as_ref().ok()).collect();
+    assert_eq!(receipts.len(), 1, "{told:?}");
+    let refused = Unavailable::Invalid(InvalidEntry::AlreadyBegun);
+    assert!(told.iter().all(|it| it.as_ref().err().is_none_or(|why| *why == refused)), "{told:?}");
+    let done = outcome("default", op, receipts[0].reference());
+    ledger.outcome(done).await.unwrap();
+    assert_eq!(ledger.intent_once(of(op, "delete_note")).await.map(drop), Err(refused.clone()));
+    assert!(ledger.intent_once(of(Uuid::now_v7(), "delete_note")).await.is_ok());
+    assert_eq!(ledger.status().sealed, None);
+    ledger.close().await.unwrap();
+    let (ledger, _) = house.open();
+    assert_eq!(ledger.intent_once(of(op, "delete_note")).await.map(drop), Err(refused));
+}
+
 #[tokio::test]
 async fn what_the_format_does_not_allow_is_refused_before_the_queue() {
     let house = House::new();

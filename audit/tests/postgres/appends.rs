@@ -65,6 +65,25 @@ async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
     assert_eq!(ledger.status().sealed, None);
 }
 
+/// Two replicas, 32 callers each, one deed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_once_is_begun_once_over_all_replicas() {
+    let house = House::new();
+    let ((one, _), (two, _)) = (house.open("a"), house.open("b"));
+    for _ in 0..8 {
+        let op = Uuid::now_v7();
+        let of = || Intent { op, ..intent("default") };
+        let crowd = (0..32).flat_map(|_| [one.intent_once(of()), two.intent_once(of())]);
+        let told: Vec<_> = futures_util::future::join_all(crowd).await;
+        assert_eq!(told.iter().filter(|it| it.is_ok()).count(), 1, "{told:?}");
+        let refused = Unavailable::Invalid(InvalidEntry::AlreadyBegun);
+        assert!(told.iter().all(|it| it.as_ref().err().is_none_or(|why| *why == refused)));
+    }
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+    house.whole();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_leave_one_contiguous_history() {
     replicas_append(40).await;

@@ -12,6 +12,9 @@ use crate::chain::Hash;
 use crate::head_file::Head;
 use crate::store::{LogRow, Mark, Row};
 
+/// In every intent, and in no other record: in a value its quotes would be escaped.
+const INTENT: &[u8] = br#""kind":"intent""#;
+
 /// A log whose head this batch holds.
 #[derive(Debug)]
 pub(crate) struct Locked {
@@ -79,6 +82,28 @@ impl PostgresStore {
         pending.leaves.push(row.leaf.to_vec());
         pending.records.push(row.record.to_vec());
         pending.heads.insert(row.log, (int(row.seq + 1), row.leaf.to_vec()));
+    }
+
+    /// Bytes of the intents of an operation in a log, this batch included, and of records whose
+    /// bytes are gone. The head of the log is locked, so that no other replica adds one meanwhile.
+    pub(crate) fn intents(&mut self, log: i64, op: &[u8; 16]) -> Result<Vec<Vec<u8>>, PgError> {
+        let op = op.to_vec();
+        let pending = &self.pending;
+        let rows = pending.logs.iter().zip(&pending.ops).zip(&pending.records);
+        let same = rows.filter(|((l, o), record)| {
+            (**l, *o) == (log, &op) && memchr::memmem::find(record, INTENT).is_some()
+        });
+        let mut found: Vec<Vec<u8>> = same.map(|(_, record)| record.clone()).collect();
+        let durable: Vec<Vec<u8>> = self.client.call(move |conn| {
+            let select = sqlx::query_scalar(
+                "SELECT record FROM records WHERE op = $1 AND log = $2
+                 AND (record = ''::bytea OR position($3 IN record) > 0)",
+            );
+            let select = select.bind(op).bind(log).bind(INTENT);
+            Box::pin(async move { Ok(select.fetch_all(conn).await?) })
+        })?;
+        found.extend(durable);
+        Ok(found)
     }
 
     pub(crate) fn insert_body(&mut self, log: i64, seq: u64, body: &[u8]) {
