@@ -291,6 +291,10 @@ pub struct Strength {
     /// Unix seconds of the sign-in; refreshing a session does not move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// A program holds the session: its person approved it elsewhere, by a device code (RFC 8628).
+    /// No answer to a question counts that comes from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device: bool,
 }
 
 /// By how many seconds the clock of who signed somebody in may be ahead.

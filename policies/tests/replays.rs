@@ -122,6 +122,7 @@ fn signed_in() -> Strength {
         amr: vec!["pwd".to_owned(), "otp".to_owned(), "mfa".to_owned()],
         acr: Some(ACR_MFA.to_owned()),
         auth_time: Some(1_795_250_000),
+        device: false,
     }
 }
 

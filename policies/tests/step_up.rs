@@ -30,6 +30,7 @@ fn signed_in(amr: &[&str], acr: Option<&str>, age: i64) -> Strength {
         amr: amr.iter().map(|m| (*m).to_owned()).collect(),
         acr: acr.map(str::to_owned),
         auth_time: Some(NOW - age),
+        device: false,
     }
 }
 

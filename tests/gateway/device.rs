@@ -5,7 +5,7 @@ use std::process::Stdio;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use harness::people::person;
-use harness::{Answer, Deployment, Value, json, text};
+use harness::{Answer, Deployment, Upstream, Value, json, text};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -102,6 +102,42 @@ async fn the_unmodified_imperal_mcp_signs_in_once_its_person_approves() {
     let (shown, mut client) = imperal_mcp(&gate, home.path()).await;
     decide(&ana, shown["user_code"].as_str().unwrap(), "deny").await;
     assert_eq!(client.next().await["refused"], "login was declined in the browser.");
+}
+
+/// A session that a program holds is its person's, but its word is not: neither at once nor after a refresh.
+#[tokio::test]
+async fn a_program_answers_no_question_that_its_person_is_asked() {
+    let upstream = Upstream::start();
+    let gate = Deployment::builder().notes(&upstream).start().await;
+    let ana = Walker::sign_in(&gate, "ana").await;
+    let (device_code, user_code) = asked(&gate).await;
+    assert_eq!(decide(&ana, &user_code, "approve").await.status, 303);
+    let signed_in = poll(&gate, &device_code, VERIFIER).await;
+    let refreshed = post(
+        &gate,
+        "/v1/auth/refresh",
+        json!({
+            "refresh_token": signed_in.body["refresh_token"]
+        }),
+    );
+    let refreshed = refreshed.await;
+    let path = "/v1/extensions/notes/call";
+    let wanted = json!({ "function": "delete_note", "params": { "note_id": "note-1" } });
+    for session in [&signed_in, &refreshed] {
+        let token = session.body["access_token"].as_str().unwrap();
+        let as_program = |method, path: &str| gate.request(method, path).bearer_auth(token);
+        let asked = gate.send(as_program(Method::POST, path).json(&wanted)).await;
+        assert_eq!(asked.status, 202, "{asked:?}");
+        let one = format!("/v1/confirmations/{}", asked.confirmation());
+        for verb in ["confirm", "accept", "cancel"] {
+            let refused = gate.send(as_program(Method::POST, &format!("{one}/{verb}"))).await;
+            assert_eq!((refused.status, refused.code()), (403, "CONFIRMATION_FOREIGN"), "{verb}");
+        }
+        assert_eq!(upstream.of_op(&asked.op()).len(), 0);
+        // It is still there for the person.
+        assert_eq!(gate.decide("ana", &asked.confirmation(), "confirm").await.status, 200);
+        assert_eq!(upstream.of_op(&asked.op()).len(), 1);
+    }
 }
 
 #[tokio::test]

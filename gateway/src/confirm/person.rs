@@ -15,6 +15,9 @@ pub fn is_a_person(caller: &Caller) -> bool {
 /// [`Refusal::ConfirmationForeign`], with what the credential is.
 pub(super) fn a_person(caller: &Caller) -> Result<(), Refusal> {
     match caller.proof() {
+        _ if caller.strength().device => Err(Refusal::ConfirmationForeign(
+            "a program that signed in by a device code answers no questions for its person",
+        )),
         Proof::AccessToken { .. }
         | Proof::Password { .. }
         | Proof::RefreshToken { .. }

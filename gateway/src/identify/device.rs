@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_policies::Strength;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::limit::{LoginLimiter, LoginLimits};
@@ -187,6 +188,8 @@ impl Identity {
         let (user, strength) = self.directory.use_device(digest).await?;
         let standing = self.directory.principal(&user).await.map_err(inactive)?;
         self.directory.note_login(&user).await?;
+        // Known for as long as it is refreshed: a program must not answer what it was asked.
+        let strength = Strength { device: true, ..strength };
         let session = self.fresh_session(&standing, &strength).await?;
         Ok(self.issue(standing, session, strength, |jti| Proof::DeviceCode { jti }).await?)
     }

@@ -188,6 +188,7 @@ impl Identity {
             amr: Vec::new(),
             acr: None,
             auth_time: None,
+            device: false,
             ext_id: None,
             grant: None,
             aud: None,

@@ -10,6 +10,7 @@ pub(super) fn by_password() -> Strength {
         amr: vec!["pwd".to_owned()],
         acr: Some(ACR_PASSWORD.to_owned()),
         auth_time: Some(now_seconds()),
+        device: false,
     }
 }
 
@@ -19,6 +20,7 @@ pub(super) fn by_password_and_code() -> Strength {
         amr: ["pwd", "otp", "mfa"].map(str::to_owned).into(),
         acr: Some(ACR_MFA.to_owned()),
         auth_time: Some(now_seconds()),
+        device: false,
     }
 }
 
@@ -26,12 +28,12 @@ impl AccessClaims {
     /// How the session that this token belongs to was signed in.
     #[must_use]
     pub fn strength(&self) -> Strength {
-        let Self { amr, acr, auth_time, .. } = self;
-        Strength { amr: amr.clone(), acr: acr.clone(), auth_time: *auth_time }
+        let Self { amr, acr, auth_time, device, .. } = self;
+        Strength { amr: amr.clone(), acr: acr.clone(), auth_time: *auth_time, device: *device }
     }
 
     pub(super) fn with_strength(self, strength: &Strength) -> Self {
-        let Strength { amr, acr, auth_time } = strength.clone();
-        Self { amr, acr, auth_time, ..self }
+        let Strength { amr, acr, auth_time, device } = strength.clone();
+        Self { amr, acr, auth_time, device, ..self }
     }
 }

@@ -108,6 +108,9 @@ pub struct AccessClaims {
     /// Unix seconds of the sign-in, which a refresh does not move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// A program holds the session: its person approved it elsewhere, by a device code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device: bool,
     /// The app whose code acts for the user; on extension tokens only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_id: Option<AppId>,

@@ -213,7 +213,7 @@ impl ExternalClaims {
         // A sign-in that lies ahead would be fresh for ever.
         let past = |at: &i64| (1..=now_seconds().saturating_add(SKEW)).contains(at);
         let auth_time = self.all.get("auth_time").and_then(Value::as_i64).filter(past);
-        Strength { amr: amr.unwrap_or_default(), acr, auth_time }
+        Strength { amr: amr.unwrap_or_default(), acr, auth_time, device: false }
     }
 
     /// The email that the provider has verified.
