@@ -67,6 +67,9 @@ pub struct Asked {
     pub status: &'static str,
     /// Names the pending call; the only thing that a client presents to confirm it.
     pub confirmation_id: String,
+    /// The page where its person reads and decides it; none when the gateway does not know its own address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
     /// Where it is: `pending`, `executing`, `executed`, `cancelled`, `declined`, `expired`, `refused`, `superseded` or `unknown`.
     pub state: ConfirmationState,
     /// How it ended, once it was carried out and the ledger says: `done`, `failed`, `refused` or `unknown`.

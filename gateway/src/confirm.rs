@@ -47,8 +47,9 @@ use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::manage;
+use crate::oauth::base_url;
 use crate::record::{self, Trail};
-use crate::refusal::Refusal;
+use crate::refusal::{Changed, Refusal};
 use crate::resolve::{self, ToolCall};
 
 /// So many questions of one person may wait: more than anybody reads, and as many as a list shows.
@@ -128,11 +129,14 @@ pub async fn ask(
     gateway.directory.ask_confirmation(&id, &new).await.map_err(unavailable)?;
     crash_point!("confirm_after_question");
     trail.confirmation(&id);
-    record::asked(gateway, trail, (&new.args_digest, stored.request_hash.as_deref())).await?;
+    let until = time(new.expires_ms)?;
+    let hashes = (&new.args_digest, stored.request_hash.as_deref());
+    record::asked(gateway, trail, hashes, until).await?;
     let pending = directory::Confirmation::fresh(id, new);
     let mut asked = shown(&pending, call.bytes(), request, Vec::new())?;
     asked.secrets = secrets_of(&call.tool().spec.input_schema, call.args());
     asked.asked_by = stored.asker;
+    asked.page = page(gateway, &asked.confirmation_id);
     Ok(Told::AskFirst(Box::new(asked)))
 }
 
@@ -317,14 +321,14 @@ async fn stored_call(
     if (tool.schema_digest, tool.spec.action_type)
         != (pending.asked.tool_digest, pending.asked.action_type)
     {
-        return Err(Refusal::ConfirmationChanged("the tool"));
+        return Err(Refusal::from(Changed::Tool));
     }
     if *call.digest() != pending.asked.args_digest {
-        return Err(Refusal::ConfirmationChanged("the stored bytes"));
+        return Err(Refusal::from(Changed::Bytes));
     }
     // Another app's tenant, or another one of the asker's: the person was shown other things.
     if *call.target_tenant() != pending.asked.target_tenant {
-        return Err(Refusal::ConfirmationChanged("the tenant"));
+        return Err(Refusal::from(Changed::Tenant));
     }
     if let Some(forward) = stored.forward {
         call.restore_forward(forward)?;
@@ -338,15 +342,15 @@ async fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<St
     let context = context(asked.tenant.as_str(), &asked.user_id, app, &pending.id)?;
     let lease = gateway.vault.open(&context, &asked.sealed_args).await.map_err(|fault| {
         tracing::error!(id = %pending.id, %fault, "a stored confirmation does not open");
-        Refusal::ConfirmationChanged("the stored bytes")
+        Refusal::from(Changed::Bytes)
     })?;
     let stored: Stored = lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)?;
     if stored.facts != facts(asked) {
-        return Err(Refusal::ConfirmationChanged("the stored question"));
+        return Err(Refusal::from(Changed::Question));
     }
     let request_hash = stored.forward.as_ref().map(|forward| forward.shown().hash());
     if stored.request_hash != request_hash {
-        return Err(Refusal::ConfirmationChanged("the stored request"));
+        return Err(Refusal::from(Changed::Request));
     }
     Ok(stored)
 }
@@ -392,6 +396,7 @@ async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<A
     let said = approvals::said(gateway, &found).await?;
     let mut asked = shown(&found, &args, request, said)?;
     asked.asked_by = stored.asker;
+    asked.page = page(gateway, &asked.confirmation_id);
     if matches!(asked.state, ConfirmationState::Executed | ConfirmationState::Unknown) {
         asked.outcome = outcome::of(gateway, asked.trace_id, &asked.app).await;
     }
@@ -424,6 +429,7 @@ fn shown(
     Ok(Asked {
         status: if waits { "confirmation_required" } else { "decided" },
         confirmation_id: found.id.clone(),
+        page: None,
         state,
         outcome: None,
         user_id: asked.user_id.clone(),
@@ -449,6 +455,10 @@ fn shown(
         approvals,
         trace_id: asked.op,
     })
+}
+
+fn page(gateway: &Gateway, id: &str) -> Option<String> {
+    base_url(&gateway.settings.server, None).map(|base| format!("{base}/confirm/{id}"))
 }
 
 fn time(ms: i64) -> Result<String, Refusal> {

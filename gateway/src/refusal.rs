@@ -7,16 +7,20 @@
 //! Errors are sorted by *whose fault and what to do next*: the caller's credential, the caller's
 //! request, the rules, a limit, the ledger, or the app behind us.
 
+mod changed;
 mod from;
 #[cfg(test)]
 mod tests;
 mod told;
+mod violation;
+
+pub use changed::Changed;
+pub use violation::Violation;
 
 use std::time::Duration;
 
 use http::StatusCode;
 use portcullis_policies::StepUp;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::edge::Overloaded;
@@ -24,36 +28,6 @@ use crate::guard::Feedback;
 use crate::identify::Unidentified;
 use crate::limits::OverLimit;
 use crate::oauth::OAuthFault;
-
-/// One argument that does not fit the tool's JSON Schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Violation {
-    /// JSON Pointer (RFC 6901) of the offending value; empty for the whole arguments.
-    pub path: String,
-    /// What is wrong, in words for the caller.
-    pub message: String,
-    /// The JSON Schema keyword that failed (`required`, `type`, `enum`, ...).
-    pub keyword: String,
-    /// The member that must be there and is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing: Option<String>,
-}
-
-impl Violation {
-    /// Whether something that must be there is not.
-    #[must_use]
-    pub fn is_of_a_missing_member(&self) -> bool {
-        self.keyword == "required"
-    }
-
-    /// The argument in question as models know it: `a.0.b`.
-    #[must_use]
-    pub fn dotted(&self) -> String {
-        let parts =
-            self.path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
-        parts.chain(self.missing.clone()).collect::<Vec<_>>().join(".")
-    }
-}
 
 /// Why a call was not carried out, or did not end well.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -188,7 +162,7 @@ pub enum Refusal {
     ConfirmationExpired,
     /// What was shown is not what would run now.
     #[error("what was shown is no longer what would run: {0}")]
-    ConfirmationChanged(&'static str),
+    ConfirmationChanged(Changed),
 
     // --- people, roles, tenants ---
     /// What is named is not in the directory.
@@ -406,7 +380,7 @@ impl Refusal {
             Self::TooManyPending => (429, "TOO_MANY_PENDING", "errors.confirm.too_many"),
             Self::ConfirmationUsed(_) => (409, "CONFIRMATION_USED", "errors.confirm.used"),
             Self::ConfirmationExpired => (410, "CONFIRMATION_EXPIRED", "errors.confirm.expired"),
-            Self::ConfirmationChanged(_) => (409, "CONFIRMATION_CHANGED", "errors.confirm.changed"),
+            Self::ConfirmationChanged(changed) => changed_face(*changed),
             Self::NotThere(_) => (404, "NOT_FOUND", "errors.request.not_found"),
             Self::Conflict(_) => (409, "CONFLICT", "errors.request.conflict"),
             Self::InvalidValue(_) => (422, "VALIDATION_TYPE_ERROR", "errors.validation.type_error"),
@@ -480,6 +454,20 @@ fn validation_face(feedback: &Feedback) -> FaceRow {
 
 /// The `@id` of the tenant gate in `policies/rules/tenant.cedar`.
 const TENANT_GATE: &str = "tenant/other-tenant";
+
+/// What to do next differs: ask anew, or look at the database.
+const fn changed_face(changed: Changed) -> FaceRow {
+    match changed {
+        Changed::Tool => (409, "CONFIRMATION_TOOL_CHANGED", "errors.confirm.tool_changed"),
+        Changed::Tenant => (409, "CONFIRMATION_TENANT_CHANGED", "errors.confirm.tenant_changed"),
+        Changed::Bytes | Changed::Request => {
+            (409, "CONFIRMATION_BYTES_CHANGED", "errors.confirm.bytes_changed")
+        }
+        Changed::Question | Changed::Approval | Changed::Record => {
+            (409, "CONFIRMATION_QUESTION_CHANGED", "errors.confirm.question_changed")
+        }
+    }
+}
 
 /// The published name of a refusal by the tenant gate; all others share one code.
 fn denied_face(rules: &[String]) -> FaceRow {

@@ -33,7 +33,7 @@ use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::knock::{Hints, RouteWanted, Wanted};
 use crate::manage::{self, ManageWanted, Managed};
-use crate::refusal::{Refusal, Violation};
+use crate::refusal::{Changed, Refusal, Violation};
 
 pub use cached::{OwnCached, section_name};
 pub use secret::{Changeable, OwnCall, OwnSecret, changeable};
@@ -222,7 +222,7 @@ impl ToolCall {
     /// # Errors
     /// [`Refusal::ConfirmationChanged`] when it is not what was stored.
     pub fn restore_forward(&mut self, stored: StoredRequest) -> Result<(), Refusal> {
-        let changed = || Refusal::ConfirmationChanged("the stored request");
+        let changed = || Refusal::from(Changed::Request);
         let body = BASE64.decode(&stored.body).map_err(|_| changed())?;
         let mut request =
             http::Request::builder().method(stored.method.as_str()).uri(stored.target);

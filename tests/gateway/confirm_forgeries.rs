@@ -49,20 +49,21 @@ async fn of_any_column_runs_nothing() {
         let id = ask(&gate, "ana", "note-1").await.confirmation();
         forge(&gate, &id, &set);
         let refused = gate.decide("ana", &id, "confirm").await;
-        assert_eq!(
-            (refused.status, refused.code()),
-            (409, "CONFIRMATION_CHANGED"),
-            "{set}: {refused:?}"
-        );
+        let code = match set.starts_with("sealed_args") {
+            true => "CONFIRMATION_BYTES_CHANGED",
+            false => "CONFIRMATION_QUESTION_CHANGED",
+        };
+        assert_eq!((refused.status, refused.code()), (409, code), "{set}: {refused:?}");
         let records = gate.records_of(&refused.op());
         let last = records.last().unwrap();
-        assert_eq!(text(last, "/res/error"), "confirmation_changed", "{set}");
+        assert_eq!(text(last, "/res/error"), code.to_lowercase(), "{set}");
     }
     // Another owner: neither of the two can run it.
     let id = ask(&gate, "ana", "note-1").await.confirmation();
     forge(&gate, &id, &format!("user_id = '{ada}'"));
     assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_FOREIGN");
-    assert_eq!(gate.decide("ada", &id, "confirm").await.code(), "CONFIRMATION_CHANGED");
+    let refused = gate.decide("ada", &id, "confirm").await;
+    assert_eq!(refused.code(), "CONFIRMATION_BYTES_CHANGED", "{refused:?}");
     forge(&gate, &id, &format!("user_id = '{ana}'"));
     assert_eq!(upstream.seen().len(), 0);
     assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "as it was, it runs");
@@ -125,7 +126,7 @@ async fn and_a_change_of_the_tool_is_a_change_of_what_was_shown() {
     std::fs::write(&manifest, after).unwrap();
     gate.restart().await;
     let refused = gate.decide("ana", &id, "confirm").await;
-    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_TOOL_CHANGED"), "{refused:?}");
     assert_eq!(upstream.seen().len(), 0);
 }
 
@@ -198,7 +199,11 @@ async fn and_a_change_of_the_apps_tenant_is_a_change_of_what_was_shown() {
     std::fs::write(&config, after).unwrap();
     gate.restart().await;
     let refused = gate.decide("ana", &id, "confirm").await;
-    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(
+        (refused.status, refused.code()),
+        (409, "CONFIRMATION_TENANT_CHANGED"),
+        "{refused:?}"
+    );
     assert_eq!(upstream.seen().len(), 0);
 }
 
@@ -211,7 +216,11 @@ async fn of_the_tenant_or_of_a_copy_runs_nothing() {
     let to_globex = format!("tenant_id = 'imp_t_globex', user_id = '{gil}'");
     forge(&gate, &id, &to_globex);
     let refused = gate.decide("gil", &id, "confirm").await;
-    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(
+        (refused.status, refused.code()),
+        (409, "CONFIRMATION_BYTES_CHANGED"),
+        "{refused:?}"
+    );
     assert_eq!(gate.decide("ana", &id, "confirm").await.code(), "CONFIRMATION_UNKNOWN");
     let back = format!("tenant_id = 'imp_t_acme', user_id = '{}'", gate.user_id("ana"));
     forge(&gate, &id, &back);
@@ -234,7 +243,11 @@ async fn of_the_tenant_or_of_a_copy_runs_nothing() {
     );
     assert_eq!(database.execute(&copy, [&id]).unwrap(), 1);
     let refused = gate.decide("ana", "imp_c_copy", "confirm").await;
-    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_CHANGED"), "{refused:?}");
+    assert_eq!(
+        (refused.status, refused.code()),
+        (409, "CONFIRMATION_BYTES_CHANGED"),
+        "{refused:?}"
+    );
     assert_eq!(upstream.seen().len(), 1, "once");
 }
 

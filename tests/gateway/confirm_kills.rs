@@ -169,7 +169,7 @@ impl Killed {
         for left in active.body.as_array().unwrap() {
             let answer = self.gate.decide("ana", text(left, "/confirmation_id"), "confirm").await;
             let told = (answer.status, answer.code());
-            assert_eq!(told, (409, "CONFIRMATION_CHANGED"), "{answer:?}");
+            assert_eq!(told, (409, "CONFIRMATION_QUESTION_CHANGED"), "{answer:?}");
         }
         assert_eq!(active.body.as_array().unwrap().len(), round + 1);
         assert_eq!(self.upstream.seen().len(), 0);

@@ -65,7 +65,7 @@ async fn what_failed_is_not_said_to_be_carried_out() {
         "{shown}"
     );
     // A link from somewhere does not say of it that nothing was done.
-    let linked = page(&gate, &format!("/confirm/{id}?refused=CONFIRMATION_CHANGED")).await;
+    let linked = page(&gate, &format!("/confirm/{id}?refused=CONFIRMATION_BYTES_CHANGED")).await;
     assert!(!linked.contains("Nothing was done"), "{linked}");
 }
 

@@ -35,7 +35,7 @@ use crate::identify::Caller;
 use crate::in_force::InForce;
 use crate::knock::ApprovalWanted;
 use crate::record::Trail;
-use crate::refusal::Refusal;
+use crate::refusal::{Changed, Refusal};
 use crate::resolve::{self, Own, ToolCall};
 
 /// So many calls are listed for an approver at once, oldest first.
@@ -239,7 +239,7 @@ async fn opened(
     pending: &directory::Confirmation,
     stored: &StoredApproval,
 ) -> Result<Word, Refusal> {
-    let changed = || Refusal::ConfirmationChanged("a stored approval");
+    let changed = || Refusal::from(Changed::Approval);
     let tenant = pending.asked.tenant.as_str();
     let context = context(tenant, &stored.approver_id, CONFIRMATIONS_APP, &pending.id)?;
     let lease = gateway.vault.open(&context, &stored.sealed).await.map_err(|fault| {
@@ -268,7 +268,7 @@ pub(super) async fn confirmed(
     let mut counted = BTreeSet::new();
     for stored in gateway.directory.approvals(&pending.id).await.map_err(unavailable)? {
         if !counted.insert(stored.approver_id.clone()) {
-            return Err(Refusal::ConfirmationChanged("a stored approval"));
+            return Err(Refusal::from(Changed::Approval));
         }
         let word = opened(gateway, pending, &stored).await?;
         if word.verdict == ApprovalVerdict::Declined {
@@ -401,12 +401,13 @@ pub(super) async fn one(
     let foreign = || Refusal::ConfirmationForeign("it is somebody else's");
     a_person(caller)?;
     wants_others(&pending).map_err(|_| foreign())?;
-    if !answered(gateway, caller, &pending).await? {
-        still_open(&pending)?;
-    }
+    // Whose word is not wanted learns nothing of it, not even that it is over.
     let in_force = gateway.in_force()?;
     let allowed = approvable(gateway, &in_force, caller, &pending, request)?;
     let approve_as = allowed.ok_or_else(foreign)?;
+    if !answered(gateway, caller, &pending).await? {
+        still_open(&pending)?;
+    }
     Ok(ToApprove { asked: as_shown(gateway, pending).await?, approve_as })
 }
 

@@ -9,7 +9,7 @@ use super::unavailable;
 use crate::directory::ConfirmationState;
 use crate::gateway::Gateway;
 use crate::ledgers;
-use crate::refusal::Refusal;
+use crate::refusal::{Changed, Refusal};
 
 /// Refused answers are records of the operation too, and whoever sends many of them must not push the one that counts
 /// out of sight.
@@ -66,6 +66,6 @@ pub(super) async fn not_ended(gateway: &Gateway, op: Uuid) -> Result<(), Refusal
     match ended {
         Some(end) => Err(Refusal::ConfirmationUsed(end.to_string())),
         None if rows.iter().any(|row| row.text(&["res", "status"]) == "asked") => Ok(()),
-        None => Err(Refusal::ConfirmationChanged("the record of the question")),
+        None => Err(Refusal::from(Changed::Record)),
     }
 }

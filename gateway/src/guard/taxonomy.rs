@@ -54,10 +54,48 @@ pub const TAXONOMY: [Entry; 12] = [
     entry("EXT_UNSTRUCTURED_ERROR", "errors.ext.unstructured", "The app failed."),
 ];
 
+/// Codes of ours that a person or a model has to act on: what became of a question.
+pub const CONFIRMATIONS: [Entry; 10] = [
+    entry("CONFIRMATION_UNKNOWN", "errors.confirm.unknown", "There is no such question."),
+    entry("CONFIRMATION_FOREIGN", "errors.confirm.foreign", "Somebody else has to answer this."),
+    entry(
+        "CONFIRMATION_UNAPPROVED",
+        "errors.confirm.unapproved",
+        "Somebody else has to approve this first.",
+    ),
+    entry(
+        "TOO_MANY_PENDING",
+        "errors.confirm.too_many",
+        "Too much waits for your word already. Answer some of it first.",
+    ),
+    entry("CONFIRMATION_USED", "errors.confirm.used", "This was answered before."),
+    entry("CONFIRMATION_EXPIRED", "errors.confirm.expired", "It was too late. Nothing was done."),
+    entry(
+        "CONFIRMATION_TOOL_CHANGED",
+        "errors.confirm.tool_changed",
+        "The tool is not the one that was shown. Nothing was done; ask anew.",
+    ),
+    entry(
+        "CONFIRMATION_TENANT_CHANGED",
+        "errors.confirm.tenant_changed",
+        "It would work on another tenant now. Nothing was done; ask anew.",
+    ),
+    entry(
+        "CONFIRMATION_BYTES_CHANGED",
+        "errors.confirm.bytes_changed",
+        "What is stored is not what was shown. Nothing was done.",
+    ),
+    entry(
+        "CONFIRMATION_QUESTION_CHANGED",
+        "errors.confirm.question_changed",
+        "The stored question is not the one that was asked. Nothing was done.",
+    ),
+];
+
 /// The entry of a code.
 #[must_use]
 pub fn find(code: &str) -> Option<&'static Entry> {
-    TAXONOMY.iter().find(|entry| entry.code == code)
+    TAXONOMY.iter().chain(&CONFIRMATIONS).find(|entry| entry.code == code)
 }
 
 #[cfg(test)]
@@ -66,10 +104,11 @@ mod tests {
 
     #[test]
     fn codes_and_keys_are_unique_and_of_the_published_form() {
-        for (index, entry) in TAXONOMY.iter().enumerate() {
+        let all: Vec<&Entry> = TAXONOMY.iter().chain(&CONFIRMATIONS).collect();
+        for (index, entry) in all.iter().enumerate() {
             let form = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
             assert!(entry.code.bytes().all(form) && entry.i18n_key.starts_with("errors."));
-            for other in &TAXONOMY[index + 1..] {
+            for other in &all[index + 1..] {
                 assert!(entry.code != other.code && entry.i18n_key != other.i18n_key, "{entry:?}");
             }
         }

@@ -8,7 +8,7 @@ use super::{Change, ManageWanted, Verb};
 use crate::directory::{Directory, DirectoryError, beyond};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
-use crate::refusal::Refusal;
+use crate::refusal::{Changed, Refusal};
 
 /// The tenant to which the deployment itself belongs: whoever manages tenants is one of its people.
 const DEPLOYMENT_TENANT: &str = "default";
@@ -79,7 +79,7 @@ pub async fn resolve(
 /// # Errors
 /// [`Refusal::ConfirmationChanged`] when it is none of these apps' calls.
 pub fn restore(name: &ToolName, args: &Value) -> Result<ManageWanted, Refusal> {
-    let changed = || Refusal::ConfirmationChanged("the stored call");
+    let changed = || Refusal::from(Changed::Bytes);
     let verb = name.function().parse().map_err(|()| changed())?;
     let text = |key| args.get(key).and_then(Value::as_str).ok_or_else(changed);
     let change: Map<String, Value> =

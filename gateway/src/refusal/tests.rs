@@ -43,6 +43,19 @@ fn every_code_of_the_taxonomy_has_the_key_of_the_taxonomy() {
         Refusal::OutcomeUnknown(String::new()),
         Refusal::TooManyRequests { retry_after: Duration::ZERO },
         Refusal::Denied { rules: vec![], reasons: vec![], errored: false },
+        Refusal::ConfirmationUnknown,
+        Refusal::ConfirmationForeign(""),
+        Refusal::ConfirmationUnapproved(Vec::new()),
+        Refusal::TooManyPending,
+        Refusal::ConfirmationUsed(String::new()),
+        Refusal::ConfirmationExpired,
+        Changed::Tool.into(),
+        Changed::Tenant.into(),
+        Changed::Bytes.into(),
+        Changed::Request.into(),
+        Changed::Question.into(),
+        Changed::Approval.into(),
+        Changed::Record.into(),
     ] {
         let entry = taxonomy::find(refusal.code()).expect("a published code");
         assert_eq!(entry.i18n_key, refusal.i18n_key(), "{refusal:?}");
@@ -62,4 +75,15 @@ fn a_passing_refusal_says_when_to_come_back() {
     let busy = Refusal::Busy { retry_after: Duration::from_secs(3) };
     assert_eq!(busy.retry_after(), Some(Duration::from_secs(3)));
     assert_eq!(Refusal::MissingCredential.retry_after(), None);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_told_by_its_field() {
+    let field = |text: &str| Refusal::InvalidValue(text.to_owned()).body()["field"].clone();
+    assert_eq!(field("hash: it is not that of what waits; look again"), "hash");
+    assert_eq!(field("`ttl_seconds` must be from 5 to 300"), "ttl_seconds");
+    assert_eq!(field("the email is not acceptable: it has no @"), "email");
+    assert_eq!(field("Something else: is no field"), Value::Null);
+    let body = Refusal::InvalidValue("nothing fits".to_owned()).body();
+    assert_eq!(body["i18n_params"]["field"], "the request", "no brace is left in a text");
 }

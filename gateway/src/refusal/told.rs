@@ -40,6 +40,9 @@ impl Refusal {
             Self::StepUp { needs, .. } => {
                 members([("acr_values", json!(needs.acr)), ("max_age", json!(needs.max_age))])
             }
+            Self::InvalidValue(text) => {
+                field_of(text).map(|field| members([("field", json!(field))])).unwrap_or_default()
+            }
             Self::ConfirmationUnapproved(roles) => members([("approver_roles", json!(roles))]),
             // RFC 6749 section 5.2.
             Self::OAuth(fault) => members([("error_description", json!(fault.to_string()))]),
@@ -60,6 +63,7 @@ impl Refusal {
                 json!({ "fields": fields.join(", "), "field": fields.first() })
             }
             Self::PlaceholderValues(paths) => json!({ "fields": paths.join(", ") }),
+            Self::InvalidValue(text) => json!({ "field": field_of(text).unwrap_or("the request") }),
             Self::UnknownApp(app) => json!({ "app_tool": app }),
             Self::UnknownFunction(name) | Self::UnknownAppRoute(name) => json!({ "name": name }),
             _ => json!({}),
@@ -69,6 +73,15 @@ impl Refusal {
 
 fn members<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The field that the text of a refusal begins with: `hash: ...`, `` `ttl_seconds` must ... `` or `the email is ...`.
+fn field_of(text: &str) -> Option<&str> {
+    let quoted = text.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+    let named = text.strip_prefix("the ").and_then(|rest| rest.split_once(" is not acceptable"));
+    let (field, _) = quoted.or(named).or_else(|| text.split_once(": "))?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_. ".contains(c);
+    (!field.is_empty() && field.len() <= 64 && field.chars().all(plain)).then_some(field)
 }
 
 /// The roles that are still missing, in words.

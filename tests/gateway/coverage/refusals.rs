@@ -221,7 +221,7 @@ async fn confirmed_wrongly() -> Vec<Produced> {
         ("ConfirmationUsed", "CONFIRMATION_USED", gate.decide("ana", &used, "confirm").await),
         (
             "ConfirmationChanged",
-            "CONFIRMATION_CHANGED",
+            "CONFIRMATION_BYTES_CHANGED",
             gate.decide("ana", &changed, "confirm").await,
         ),
     ];
@@ -324,11 +324,12 @@ fn variants() -> Vec<&'static str> {
     names.map(|line| line.split(['(', ' ', ',']).next().unwrap()).collect()
 }
 
-/// The status that the table gives to a variant; the two rows that are functions are named here.
+/// The status that the table gives to a variant; the rows that are functions are named here.
 fn status_of(variant: &str, code: &str) -> u16 {
     match variant {
         "InvalidArguments" => 422,
         "Denied" => 403,
+        "ConfirmationChanged" => 409,
         _ => {
             let table = TABLE.split("fn face(&self)").nth(1).unwrap();
             let row = table.split(&format!("Self::{variant}")).nth(1).unwrap();

@@ -131,6 +131,7 @@ mod tests {
             status: "confirmation_required",
             confirmation_id: "imp_c_1".to_owned(),
             state: ConfirmationState::Pending,
+            page: None,
             outcome: None,
             user_id: "imp_u_ana".to_owned(),
             tenant_id: "imp_t_acme".to_owned(),

@@ -9,7 +9,7 @@ use super::view::{bar, time};
 use crate::answer::Asked;
 use crate::confirm::{Asker, Line, Lines, Seen, ShownBody, ShownRequest, ToApprove, spelled};
 use crate::directory::{ApprovalVerdict, ConfirmationState};
-use crate::refusal::Refusal;
+use crate::refusal::{Changed, Refusal};
 
 /// What the page says about the answer before it: texts from a closed list, because an address is anybody's to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,22 @@ pub(super) enum Said {
 const REASONS: &[(&str, &str)] = &[
     ("CONFIRMATION_USED", "This was answered before."),
     ("CONFIRMATION_EXPIRED", "It was too late. Nothing was done."),
-    ("CONFIRMATION_CHANGED", "What you were shown is no longer what would run. Nothing was done."),
+    (
+        "CONFIRMATION_TOOL_CHANGED",
+        "The tool is not the one that you were shown. Nothing was done; ask anew.",
+    ),
+    (
+        "CONFIRMATION_TENANT_CHANGED",
+        "It would work on another tenant now. Nothing was done; ask anew.",
+    ),
+    (
+        "CONFIRMATION_BYTES_CHANGED",
+        "What is stored is not what you were shown. Nothing was done; tell your operator.",
+    ),
+    (
+        "CONFIRMATION_QUESTION_CHANGED",
+        "The stored question is not the one that was asked. Nothing was done; tell your operator.",
+    ),
     ("CONFIRMATION_UNAPPROVED", "Somebody else has to approve this first. It goes on waiting."),
     ("CONFLICT", "You have answered this before, or it waits no more."),
     ("VALIDATION_TYPE_ERROR", "Say as which role you answer, and keep your reason short."),
@@ -169,7 +184,7 @@ pub(super) fn card(
     let answered = asked.approvals.iter().any(|said| said.by == email);
     let said = if said == Said::Answered && !answered { Said::Nothing } else { said };
     let lines = Lines::with_secrets(asked.arguments_text.as_bytes(), &asked.secrets)
-        .map_err(|_| Refusal::ConfirmationChanged("the stored bytes"))?;
+        .map_err(|_| Refusal::from(Changed::Bytes))?;
     let request =
         asked.request.as_ref().map(|request| (request, request.header_lines(), request.body()));
     let more = request.as_ref().map_or(0, |(_, headers, body)| match body {
