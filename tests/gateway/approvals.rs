@@ -244,7 +244,7 @@ async fn made_up_or_moved_in_the_database_counts_for_nothing() {
     ] {
         forge(&gate, &sql);
         let refused = gate.decide("ana", &id, "confirm").await;
-        assert_eq!(refused.code(), "CONFIRMATION_CHANGED", "{sql}: {refused:?}");
+        assert_eq!(refused.code(), "CONFIRMATION_QUESTION_CHANGED", "{sql}: {refused:?}");
         forge(
             &gate,
             &format!(
@@ -255,7 +255,7 @@ async fn made_up_or_moved_in_the_database_counts_for_nothing() {
     for set in ["approver_roles = '[]'", "wants = 'confirmation'"] {
         forge(&gate, &format!("UPDATE confirmations SET {set} WHERE id = '{other_id}'"));
         let refused = gate.decide("ana", &other_id, "confirm").await;
-        assert_eq!(refused.code(), "CONFIRMATION_CHANGED", "{set}: {refused:?}");
+        assert_eq!(refused.code(), "CONFIRMATION_QUESTION_CHANGED", "{set}: {refused:?}");
     }
     // A no that is turned into a yes, and the call opened again.
     let declined = ask(&gate).await;
@@ -270,6 +270,55 @@ async fn made_up_or_moved_in_the_database_counts_for_nothing() {
     );
     refused(&gate.decide("ana", &id, "confirm").await, 409, "CONFIRMATION_USED");
     assert_eq!(upstream.seen().len(), 0);
+}
+
+/// As `who`, what is told of one call by its id.
+async fn seen_by(gate: &Deployment, who: &str, asked: &Answer) -> Answer {
+    gate.get_as(who, &format!("/v1/confirmations/{}", asked.confirmation())).await
+}
+
+#[tokio::test]
+async fn is_shown_to_those_whose_word_is_wanted_as_long_as_it_is() {
+    let (gate, _upstream) = start().await;
+    let asked = ask(&gate).await;
+    // Who may approve things, but as none of the roles that are asked for, has no business with it.
+    let list = "/v1/confirmations/approvals";
+    assert_eq!(gate.get_as("ada", list).await.text(), "[]", "an administrator is of no such role");
+    refused(&seen_by(&gate, "ada", &asked).await, 403, "CONFIRMATION_FOREIGN");
+    assert_eq!(seen_by(&gate, "sec", &asked).await.status, 200);
+    approve(&gate, "fin", &asked).await;
+    assert_eq!(gate.decide("ana", &asked.confirmation(), "cancel").await.status, 200);
+    // It is over: who said something may look at it, others are not shown what nobody asks of them any more,
+    // and whose word was never wanted does not learn that it is over.
+    assert_eq!(seen_by(&gate, "fin", &asked).await.body["state"], "cancelled");
+    refused(&seen_by(&gate, "sec", &asked).await, 409, "CONFIRMATION_USED");
+    assert_eq!(gate.get_as("sec", list).await.text(), "[]");
+    for who in ["ada", "ben"] {
+        refused(&seen_by(&gate, who, &asked).await, 403, "CONFIRMATION_FOREIGN");
+    }
+}
+
+#[tokio::test]
+async fn counts_no_second_word_of_one_person_whoever_writes_it_down() {
+    let (gate, upstream) = start().await;
+    let (asked, sec) = (ask(&gate).await, gate.user_id("sec"));
+    approve(&gate, "fin", &asked).await;
+    approve(&gate, "sec", &asked).await;
+    // Whoever owns the database takes its guard away first.
+    let database = rusqlite::Connection::open(gate.data().join("directory.sqlite")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    let unguarded = "CREATE TABLE kept AS SELECT * FROM approvals; DROP TABLE approvals; \
+                     ALTER TABLE kept RENAME TO approvals";
+    database.execute_batch(unguarded).unwrap();
+    let twice =
+        format!("INSERT INTO approvals SELECT * FROM approvals WHERE approver_id = '{sec}'");
+    forge(&gate, &twice);
+    let twice = gate.decide("ana", &asked.confirmation(), "confirm").await;
+    refused(&twice, 409, "CONFIRMATION_QUESTION_CHANGED");
+    assert_eq!(upstream.seen().len(), 0);
+    let once = "DELETE FROM approvals WHERE rowid = (SELECT max(rowid) FROM approvals)";
+    forge(&gate, once);
+    assert_eq!(gate.decide("ana", &asked.confirmation(), "confirm").await.status, 200);
 }
 
 #[tokio::test]

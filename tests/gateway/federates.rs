@@ -339,6 +339,33 @@ async fn call_with_a_token_of_their_provider_and_are_named_by_no_name_of_it() {
     assert!(verified.whole, "{}", verified.said);
 }
 
+/// Nothing in such a token says whether its person holds it or a program.
+#[tokio::test]
+async fn answer_no_question_with_a_token_of_their_provider() {
+    let Federation { ref gate, ref upstream, .. } = start("audiences = [\"gate\"]").await;
+    let (ana, subject) = (gate.user_id("ana"), "ana-at-corp");
+    gate.must(&["user", "link", &ana, "--issuer", "corp", "--subject", subject]);
+    let token = id_token(gate, subject).await;
+    let send = async |method, path: &str, body: Value| {
+        gate.send(gate.request(method, path).bearer_auth(&token).json(&body)).await
+    };
+    let wanted = json!({ "function": "delete_note", "params": { "note_id": "note-1" } });
+    let asked = send(Method::POST, "/v1/extensions/notes/call", wanted).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let one = format!("/v1/confirmations/{}", asked.confirmation());
+    for verb in ["confirm", "cancel", "approve", "decline"] {
+        let body = json!({ "hash": asked.body["hash"] });
+        let refused = send(Method::POST, &format!("{one}/{verb}"), body).await;
+        assert_eq!((refused.status, refused.code()), (403, "CONFIRMATION_FOREIGN"), "{verb}");
+    }
+    let listed = send(Method::GET, "/v1/confirmations/active", Value::Null).await;
+    assert_eq!((listed.status, listed.code()), (403, "CONFIRMATION_FOREIGN"), "{listed:?}");
+    assert_eq!(upstream.seen().len(), 0);
+    // Signed in here, the same person answers it.
+    assert_eq!(gate.decide("ana", &asked.confirmation(), "confirm").await.status, 200);
+    assert_eq!(upstream.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn are_led_to_the_provider_and_to_pages_of_this_gateway_and_nowhere_else() {
     let Federation { ref gate, .. } = start("").await;

@@ -1,10 +1,14 @@
 //! What has had its time is let go: codes, refresh tokens and sign-ins that waited. Nobody could use it any more; it was
-//! kept as long as a second use of it would say that somebody copied it.
+//! kept as long as a second use of it would say that somebody copied it. Questions go with their sealed arguments a month
+//! after their end: the ledger tells their story without them.
 
 use super::{Directory, DirectoryError, now_ms};
 
 /// How long codes and sign-ins of programs are kept after their end, in milliseconds: a day.
 const KEPT_MS: i64 = 86_400_000;
+
+/// How long questions are kept after their end, in milliseconds: 30 days, so that people find what they answered.
+const QUESTIONS_MS: i64 = 30 * KEPT_MS;
 
 /// How many rows go in one statement, so that none holds the database for long.
 const AT_ONCE: i64 = 100;
@@ -14,6 +18,9 @@ const STATEMENTS: u32 = 20;
 
 macro_rules! forget {
     ($table:literal, $key:literal) => {
+        forget!($table, $key, "expires_ms")
+    };
+    ($table:literal, $key:literal, $time:literal) => {
         concat!(
             "DELETE FROM ",
             $table,
@@ -23,7 +30,11 @@ macro_rules! forget {
             $key,
             " FROM ",
             $table,
-            " WHERE expires_ms < $1 ORDER BY expires_ms LIMIT $2)"
+            " WHERE ",
+            $time,
+            " < $1 ORDER BY ",
+            $time,
+            " LIMIT $2)"
         )
     };
 }
@@ -38,6 +49,12 @@ impl Directory {
             (forget!("device_codes", "id"), now.saturating_sub(KEPT_MS)),
             (forget!("oauth_refresh_tokens", "sha256"), now),
             (forget!("refresh_tokens", "sha256"), now),
+            (forget!("confirmations", "id"), now.saturating_sub(QUESTIONS_MS)),
+            // A question lives for a day at most, so its own has gone by then.
+            (
+                forget!("approvals", "confirmation_id", "created_ms"),
+                now.saturating_sub(QUESTIONS_MS + 2 * KEPT_MS),
+            ),
         ] {
             for _ in 0..STATEMENTS {
                 let done = sqlx::query(sql).bind(before).bind(AT_ONCE).execute(self.pool()).await?;
@@ -107,5 +124,28 @@ mod tests {
         // A code that comes twice within a day still ends its grant; a refresh token does as long as it could live.
         assert_eq!(rows(&f).await, [3, 2, 1, 1]);
         assert_eq!(f.directory.forget_spent().await.unwrap(), 0);
+    }
+    #[tokio::test]
+    async fn questions_go_a_month_after_their_end_with_what_others_said_of_them() {
+        let f = Fixture::new().await;
+        let ann = f.user("ann@example.org", "user").await;
+        let now = now_ms();
+        let mut ids = Vec::new();
+        for days in [31, 40, 29, -1] {
+            let id = f.pending(&ann, now - days * KEPT_MS).await;
+            let sql = "INSERT INTO approvals VALUES ($1, 'x', 'approved', '', $2)";
+            let word = sqlx::query(sql).bind(&id).bind(now - days * KEPT_MS);
+            word.execute(f.directory.pool()).await.unwrap();
+            ids.push(id);
+        }
+        f.directory.forget_spent().await.unwrap();
+        let sql = "SELECT id FROM confirmations ORDER BY expires_ms";
+        let left: Vec<String> =
+            sqlx::query_scalar(sql).fetch_all(f.directory.pool()).await.unwrap();
+        assert_eq!(left, ids[2..]);
+        let sql = "SELECT confirmation_id FROM approvals ORDER BY created_ms";
+        let left: Vec<String> =
+            sqlx::query_scalar(sql).fetch_all(f.directory.pool()).await.unwrap();
+        assert_eq!(left, [ids[0].as_str(), &ids[2], &ids[3]], "no word goes before its question");
     }
 }

@@ -1,12 +1,13 @@
 //! What the directory says of a caller **now**.
 //!
 //! Asked on every call, so it is cached; a cached standing counts only while no change was made through
-//! this handle since its question began (generation) and for [`STANDING_TTL`] (the command or another
-//! replica may have changed the same database).
+//! this handle since its question began (generation) and for [`STANDING_TTL`] since then (the command or
+//! another replica may have changed the same database). What a slow database answers serves the call that
+//! waited for it and no other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_policies::{AppId, Principal, PrincipalKind, Strength};
 
@@ -55,9 +56,16 @@ pub(crate) enum Subject {
 
 pub(crate) struct StandingCache {
     generation: AtomicU64,
-    entries: moka::sync::Cache<Subject, (u64, Arc<Standing>)>,
+    entries: moka::sync::Cache<Subject, (Asked, Arc<Standing>)>,
     /// The user of a credential that others issued, by its digest.
-    links: moka::sync::Cache<[u8; 32], (u64, Arc<str>)>,
+    links: moka::sync::Cache<[u8; 32], (Asked, Arc<str>)>,
+}
+
+/// When a question began.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    generation: u64,
+    at: Instant,
 }
 
 impl StandingCache {
@@ -76,8 +84,18 @@ impl StandingCache {
     }
 
     fn get(&self, subject: &Subject) -> Option<Arc<Standing>> {
-        let (generation, standing) = self.entries.get(subject)?;
-        (generation == self.generation()).then_some(standing)
+        let (asked, standing) = self.entries.get(subject)?;
+        self.counts(asked).then_some(standing)
+    }
+
+    /// Before a question: a change that commits meanwhile makes its answer stale at once.
+    fn ask(&self) -> Asked {
+        Asked { generation: self.generation(), at: Instant::now() }
+    }
+
+    /// Whether the answer to a question still says how it is.
+    fn counts(&self, asked: Asked) -> bool {
+        asked.generation == self.generation() && asked.at.elapsed() < STANDING_TTL
     }
 }
 
@@ -152,15 +170,15 @@ impl Directory {
         credential: [u8; 32],
         find: impl Future<Output = Result<String, E>>,
     ) -> Result<Arc<str>, E> {
-        // Read before the question, as for a standing.
-        let generation = self.standings().generation();
-        if let Some((then, user)) = self.standings().links.get(&credential)
-            && then == generation
+        let standings = self.standings();
+        if let Some((asked, user)) = standings.links.get(&credential)
+            && standings.counts(asked)
         {
             return Ok(user);
         }
+        let asked = standings.ask();
         let user: Arc<str> = find.await?.into();
-        self.standings().links.insert(credential, (generation, Arc::clone(&user)));
+        standings.links.insert(credential, (asked, Arc::clone(&user)));
         Ok(user)
     }
 
@@ -172,15 +190,14 @@ impl Directory {
         if let Some(standing) = self.standings().get(&subject) {
             return Ok(standing);
         }
-        // Read before the question: a change that commits meanwhile makes the answer stale at once.
-        let generation = self.standings().generation();
+        let asked = self.standings().ask();
         let standing = Arc::new(match &subject {
             Subject::User(id) => self.load_user(id).await?,
             Subject::Key(digest) => self.load_key(digest).await?,
             Subject::Service(digest) => self.load_service(digest).await?,
             Subject::Grant(id) => self.load_grant(id).await?,
         });
-        self.standings().entries.insert(subject, (generation, Arc::clone(&standing)));
+        self.standings().entries.insert(subject, (asked, Arc::clone(&standing)));
         Ok(standing)
     }
 

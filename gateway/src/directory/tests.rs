@@ -43,7 +43,7 @@ impl Fixture {
         self.directory.create_user(new, &operator()).await.unwrap()
     }
 
-    async fn pending(&self, user: &User, expires_ms: i64) -> String {
+    pub(super) async fn pending(&self, user: &User, expires_ms: i64) -> String {
         let new = NewConfirmation {
             op: uuid::Uuid::now_v7(),
             tenant: self.tenant.clone(),

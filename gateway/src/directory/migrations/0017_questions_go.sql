@@ -1,0 +1,3 @@
+-- What is asked every half minute: which questions, and words about them, have had their time.
+CREATE INDEX confirmations_by_end ON confirmations (expires_ms);
+CREATE INDEX approvals_by_time ON approvals (created_ms);
