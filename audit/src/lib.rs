@@ -44,6 +44,9 @@
 //!   (`an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk`).
 //! - INVARIANT: every changed bit is noticed and its record named
 //!   (`every_flipped_bit_of_a_record_names_that_record`).
+//! - INVARIANT: what may be done once is begun once, whoever asks for it at the same moment
+//!   (`what_may_be_done_once_is_begun_once_for_its_tool`,
+//!   `what_may_be_done_once_is_begun_once_over_all_replicas`).
 //! - INVARIANT: a value has one byte form (`whatever_parses_is_already_canonical`).
 //! - INVARIANT: absent, empty, torn, forged and locked are never confused
 //!   (`absent_empty_and_whole_are_three_answers`, `a_vanished_database_is_torn_and_not_absent`).

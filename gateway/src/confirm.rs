@@ -9,7 +9,8 @@
 //!
 //! INVARIANT: what was shown is what runs (`confirms::the_stored_bytes_run_once`).
 //! INVARIANT: who can write to the database can make nothing run that was not shown, and nothing twice
-//! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`).
+//! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`,
+//! `confirm_races::exactly_one_runs_it_while_somebody_sets_the_state_back_all_the_time`).
 
 mod approvals;
 mod asker;

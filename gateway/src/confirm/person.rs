@@ -1,4 +1,9 @@
 //! Whose word counts: only that of a person who is there, never that of a program that acts for one.
+//!
+//! INVARIANT: a program answers no question for its person, by whatever credential
+//! (`device::a_program_answers_no_question_that_its_person_is_asked`,
+//! `federates::answer_no_question_with_a_token_of_their_provider`,
+//! `approvals::is_not_for_its_asker_a_stranger_or_a_program_to_approve`).
 
 use crate::identify::{Caller, Proof};
 use crate::refusal::Refusal;

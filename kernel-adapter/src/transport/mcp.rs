@@ -6,6 +6,7 @@
 
 mod answer;
 mod child;
+mod exact;
 mod http_client;
 mod live;
 mod loan;

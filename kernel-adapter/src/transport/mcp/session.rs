@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_policies::ActionType;
-use rmcp::model::{CallToolRequestParams, JsonObject};
+use rmcp::model::CallToolRequestParams;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{answered, failed};
+use super::exact;
 use super::http_client::is_lost;
 use super::live::{Listener, Live, over_http, over_stdio};
 use super::loan::{OnLoan, Shown};
@@ -152,8 +153,12 @@ impl Session {
         max_answer: usize,
         borrower: Borrower<'_>,
     ) -> Outcome {
-        let Ok(arguments) = serde_json::from_slice::<JsonObject>(call.args()) else {
-            return Outcome::failed(Class::BadRequest, "the arguments are no JSON object");
+        let arguments = match exact::arguments(call.args()) {
+            Ok(arguments) => arguments,
+            Err(why) => {
+                let message = why.to_string();
+                return Outcome::Refused { class: Class::Invalid, message, value: None };
+            }
         };
         let using = Use::new(borrower);
         let mut retries = u8::from(call.tool().spec.action_type == ActionType::Read);
