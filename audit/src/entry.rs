@@ -88,6 +88,13 @@ impl Kind {
     pub const fn is_certificate(self) -> bool {
         matches!(self, Self::Erase | Self::Prune | Self::Key)
     }
+
+    /// Whether it is numbered within its session: what begins or ends the story of a call. What
+    /// follows an intent is found from there.
+    #[must_use]
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Self::Intent | Self::Decision)
+    }
 }
 
 /// How an action ended (`res.status`). A timeout is `Unknown`, never `Failed`.
@@ -179,10 +186,9 @@ pub struct Who {
     pub subject: Option<String>,
     /// The extension (app) that acted for the subject, when there is one.
     pub extension: Option<String>,
-    /// Session id, pseudonymous.
+    /// Session id, pseudonymous. The ledger numbers what it tells of a session; see
+    /// [`crate::SessionSeq`].
     pub session: Option<String>,
-    /// Counter within the session, so that a client can see from its own receipts that a record is missing.
-    pub session_seq: Option<u64>,
 }
 
 /// Which tool was meant (`tool`).

@@ -65,6 +65,7 @@ impl Writer {
     /// Takes back what a batch did to the ends of its logs.
     fn take_back(&mut self, before: Before, batch: &Batch, placed: &[Placed]) {
         self.head = before.head;
+        self.sessions.give_back();
         for (tenant, end) in before.logs {
             match (end, self.logs.get_mut(&tenant)) {
                 (Some((size, leaf, tree)), Some(now)) => {

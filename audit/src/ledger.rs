@@ -259,8 +259,8 @@ impl Ledger {
     /// ledger to it.
     #[must_use]
     pub fn promise(&self, record: &Appended) -> String {
-        let Appended { log, seq, leaf } = record.clone();
-        Promise { origin: log, seq, leaf }.sign(&self.key)
+        let Appended { log, seq, leaf, session } = record.clone();
+        Promise { origin: log, seq, leaf, session }.sign(&self.key)
     }
 
     /// How the ledger is now; never blocks.

@@ -14,6 +14,7 @@
 //! - **replica**: one of several processes that write to one PostgreSQL database.
 //! - **epoch**: one run of a replica; `w.epoch` of what it wrote. It holds a **lease** on it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
+//! - **count**: the numbered records of one session, begun anew by each run of a writer.
 //! - **prune**: to take away the bytes of a whole expired prefix of a log; leaf hashes stay.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
@@ -65,6 +66,9 @@
 //!   `what_is_gone_without_a_prune_record_is_missed`).
 //! - INVARIANT: what was promised survives a power loss
 //!   (`a_power_loss_at_random_moments_loses_nothing_acknowledged`).
+//! - INVARIANT: within a count no number is ever missing, whatever crashed or was refused
+//!   (`what_many_callers_write_at_once_is_numbered_without_a_gap`,
+//!   `numbers_that_were_given_back_are_given_again`).
 //! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
@@ -113,6 +117,7 @@ mod receipt;
 mod record;
 mod recover;
 mod reserve;
+mod session_seq;
 mod store;
 pub mod tiles;
 pub mod tlog_proof;
@@ -136,4 +141,5 @@ pub use publish::folder::write_whole;
 pub use published::{PublishedLogs, ShownHead, read_tile};
 pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
-pub use record::{Draft, NotARecord, Place, PruneNote, Record, Stamp};
+pub use record::{CountedRecord, Draft, NotARecord, Place, PruneNote, Record, Stamp};
+pub use session_seq::{Counted, MOST_COUNTS, SessionSeq};

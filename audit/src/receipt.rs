@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::entry::RecordRef;
+use crate::session_seq::{Counted, SessionSeq};
 
 /// Proof that the intent of one call was committed and fsynced.
 ///
@@ -69,4 +70,14 @@ pub struct Appended {
     pub seq: u64,
     /// `SHA-256(0x00 || record bytes)`.
     pub leaf: [u8; 32],
+    /// Its number in its session, when it has one.
+    pub session: Option<SessionSeq>,
+}
+
+impl Appended {
+    /// What the caller is told of its number.
+    #[must_use]
+    pub fn counted(&self) -> Option<Counted> {
+        self.session.map(|at| Counted { log: self.log.clone(), at })
+    }
 }

@@ -12,24 +12,27 @@ use crate::commitment::Commitment;
 use crate::entry::{CallFields, Kind, PolicyRef, RecordRef, ResultRef, ToolRef, UsedSecret, Who};
 use crate::error::InvalidEntry;
 use crate::note::Checkpoint;
+use crate::session_seq::{SessionKey, SessionSeq};
 
 mod parse;
 
 pub(crate) use parse::are_two;
-pub use parse::{NotARecord, PruneNote, Record};
+pub use parse::{CountedRecord, NotARecord, PruneNote, Record};
 
 /// Version of the format (`v`).
 pub(crate) const VERSION: &str = "1";
 
-/// Room for what the writer adds: origin, boot id, clocks, `prev`, `seq`, replica.
+/// Room for what the writer adds: origin, boot id, clocks, `prev`, `seq`, replica, number in the session.
 const WRITER_SHARE: usize = 1024;
 
-/// The caller's share of a record, rendered in five pieces between which the writer's values go.
+/// The caller's share of a record, rendered in six pieces between which the writer's values go.
 #[derive(Debug)]
 pub struct Draft {
     text: Vec<u8>,
-    /// Ends of the first four pieces: before `log`, `prev`, `seq` and `ts`.
-    cuts: [usize; 4],
+    /// Ends of the first five pieces: before `log`, `prev`, `seq`, `ts` and, within `who`, `session_seq`.
+    cuts: [usize; 5],
+    /// The session in which it is numbered.
+    session: Option<SessionKey>,
 }
 
 /// What the writer adds to a draft.
@@ -43,6 +46,8 @@ pub struct Place<'a> {
     pub prev: &'a Hash,
     /// When and by whom.
     pub stamp: &'a Stamp,
+    /// Its number in its session, when it has one.
+    pub session: Option<SessionSeq>,
 }
 
 /// When and by whom; the same for a whole batch.
@@ -94,19 +99,30 @@ impl Draft {
         let before_seq = out.0.len();
         out.tool(fields.tool.as_ref());
         let before_ts = out.0.len();
-        out.who(&fields.who, tenant);
+        let before_count = out.who(&fields.who, tenant);
         out.0.push(b'}');
         let Members(text) = out;
         if text.len() + WRITER_SHARE > MAX_RECORD_BYTES {
             return Err(InvalidEntry::TooLong(text.len() + WRITER_SHARE));
         }
-        Ok(Self { text, cuts: [before_log, before_prev, before_seq, before_ts] })
+        let counted = fields.who.session.as_ref().filter(|_| kind.is_counted());
+        let session = counted.map(|session| crate::chain::digest(&[session.as_bytes()]));
+        Ok(Self {
+            text,
+            cuts: [before_log, before_prev, before_seq, before_ts, before_count],
+            session,
+        })
+    }
+
+    /// The session in which it is to be numbered.
+    pub(crate) const fn session(&self) -> Option<&SessionKey> {
+        self.session.as_ref()
     }
 
     /// The record's bytes at its place.
     #[must_use]
     pub fn place(&self, place: &Place<'_>) -> Vec<u8> {
-        let [log, prev, seq, ts] = self.cuts;
+        let [log, prev, seq, ts, count] = self.cuts;
         let mut out = Members(Vec::with_capacity(self.text.len() + 512));
         self.copy(&mut out, 0, log);
         out.text("log", place.log);
@@ -125,7 +141,10 @@ impl Draft {
         out.number("epoch", Some(place.stamp.epoch));
         out.text("replica", &place.stamp.replica);
         out.close();
-        self.copy(&mut out, ts, self.text.len());
+        self.copy(&mut out, ts, count);
+        out.number("session_seq", place.session.map(|at| at.number));
+        out.number("session_since", place.session.map(|at| at.since));
+        self.copy(&mut out, count, self.text.len());
         out.0
     }
 
@@ -307,14 +326,16 @@ impl Members {
         self.close();
     }
 
-    fn who(&mut self, who: &Who, tenant: &str) {
+    /// Gives where the number in the session goes.
+    fn who(&mut self, who: &Who, tenant: &str) -> usize {
         self.open("who");
         self.optional("extension", who.extension.as_deref());
         self.optional("session", who.session.as_deref());
-        self.number("session_seq", who.session_seq);
+        let before_count = self.0.len();
         self.optional("subject", who.subject.as_deref());
         self.text("tenant", tenant);
         self.close();
+        before_count
     }
 }
 

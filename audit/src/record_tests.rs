@@ -21,7 +21,6 @@ fn full_fields(text: &str) -> CallFields {
             subject: Some(text.into()),
             extension: Some("ext".into()),
             session: Some("s".into()),
-            session_seq: Some(u64::MAX),
         },
         tool: Some(ToolRef { server: "a".into(), name: text.into(), schema: "00".into() }),
         pol: Some(PolicyRef {
@@ -47,7 +46,8 @@ fn full_fields(text: &str) -> CallFields {
 fn placed(kind: Kind, fields: &CallFields, reference: Option<u64>, seq: u64) -> Vec<u8> {
     let op = Uuid::from_u128(7);
     let draft = Draft::new(kind, "default", op, reference.map(RecordRef), fields, true).unwrap();
-    draft.place(&Place { log: "d/t/default", seq, prev: &leaf(b"x"), stamp: &stamp() })
+    let session = draft.session().map(|_| SessionSeq { since: seq / 2, number: u64::MAX });
+    draft.place(&Place { log: "d/t/default", seq, prev: &leaf(b"x"), stamp: &stamp(), session })
 }
 
 proptest! {
@@ -61,6 +61,11 @@ proptest! {
         let value = crate::canonical::parse(&bytes).unwrap();
         prop_assert_eq!(value.get("who").unwrap().text_at("subject"), Some(text.as_str()));
         prop_assert!(record.heads().is_empty(), "only an anchor vouches for heads");
+        prop_assert_eq!(record.counted, None, "an outcome is found from its intent");
+        let intent = placed(Kind::Intent, &full_fields(&text), None, seq);
+        let counted = Record::parse(&intent).unwrap().counted.unwrap();
+        let at = SessionSeq { since: seq / 2, number: u64::MAX };
+        prop_assert_eq!((counted.session.as_str(), counted.at), ("s", at));
         let anchor = Record::parse(&placed(Kind::Anchor, &full_fields(&text), None, seq)).unwrap();
         prop_assert_eq!(anchor.heads(), full_fields(&text).heads);
         let mut again = Vec::new();
@@ -87,7 +92,8 @@ fn a_record_has_this_one_byte_form() {
     let mut fields = CallFields::default();
     fields.note.insert("why".into(), "boot".into());
     let draft = Draft::new(Kind::Admin, "deployment", Uuid::nil(), None, &fields, false).unwrap();
-    let place = Place { log: "d/deployment", seq: 0, prev: &[0xab; 32], stamp: &stamp() };
+    let place =
+        Place { log: "d/deployment", seq: 0, prev: &[0xab; 32], stamp: &stamp(), session: None };
     let expected = format!(
         r#"{{"kind":"admin","log":"d/deployment","mono":{{"boot":"00ff","ns":"42"}},"note":{{"why":"boot"}},"op":"00000000-0000-0000-0000-000000000000","prev":"{}","seq":"0","ts":"2026-11-21T10:00:00.000001Z","v":"1","w":{{"epoch":"3","replica":"a"}},"who":{{"tenant":"deployment"}}}}"#,
         "ab".repeat(32)
@@ -114,6 +120,12 @@ fn members_that_the_format_does_not_have_are_refused() {
         ("\"status\":\"done\"", "\"status\":[\"done\"]"),
         ("\"decision\":\"permit\"", "\"decision\":{\"a\":\"permit\"}"),
         ("-000000000007", "-00000000000A"),
+        ("\"session_since\":\"2\"", "\"session_since\":\"6\""),
+        ("\"session_since\":\"2\"", "\"session_since\":\"02\""),
+        (",\"session_since\":\"2\"", ""),
+        ("\"session\":\"s\",", ""),
+        ("\"session_seq\":\"18446744073709551615\"", "\"session_seq\":\"0\""),
+        ("\"kind\":\"intent\"", "\"kind\":\"outcome\""),
         ("\"size\":\"18446744073709551615\"", "\"size\":\"018\""),
         ("\"root\":\"cdcd", "\"root\":\"CDcd"),
         ("\"heads\":[{\"log\":\"x\",", "\"heads\":[{"),

@@ -22,6 +22,7 @@ use crate::publish::{Leaves, Publisher, Shown};
 use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
 use crate::reserve::Reserve;
+use crate::session_seq::Sessions;
 use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
 use crate::wal::{Checkpointer, Checkpointing};
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
@@ -56,9 +57,6 @@ pub(crate) fn start(
     let orphans = orphans(&logs);
     let reserve = take_reserve(&options)?;
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
-    // Which heads were anchored is not known, so all are once more.
-    let behind = !logs.is_empty();
-
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
     let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
@@ -69,16 +67,17 @@ pub(crate) fn start(
     let mut writer = Writer {
         store: Store::Sqlite(store),
         identity,
+        // At once what an earlier run did not come to: which heads were anchored is not known.
+        publish_at: (!logs.is_empty()).then_some(now),
         logs,
         head,
         head_file,
         shared: Arc::clone(&shared),
+        sessions: Sessions::default(),
         checkpointing: Some(checkpointing),
         undo: None,
         heads,
         publisher,
-        // At once what an earlier run did not come to.
-        publish_at: behind.then_some(now),
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
         reserve: Some(reserve),

@@ -28,6 +28,7 @@ use crate::queue::{Job, Payload, RecordJob, Shared};
 use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
 use crate::reserve::Reserve;
+use crate::session_seq::Sessions;
 use crate::store::{LogRow, Mark, Row, Store, StoreError};
 use crate::wal::Checkpointing;
 pub(crate) use batch::{Batch, MAX_BATCH, refuse};
@@ -111,6 +112,8 @@ pub(crate) struct Writer {
     pub(crate) head: Head,
     pub(crate) head_file: HeadFile,
     pub(crate) shared: Arc<Shared>,
+    /// What was numbered last in each session.
+    pub(crate) sessions: Sessions,
     /// Of SQLite only.
     pub(crate) checkpointing: Option<Checkpointing>,
     /// With PostgreSQL: how to take a batch back that was not committed.
@@ -260,16 +263,17 @@ impl Writer {
             tracing::error!(%op, seq = intent.0, "an outcome names an intent that is not open");
             return Ok(Err(InvalidEntry::NoSuchIntent));
         }
+        let (log, seq) = (end.row.id, end.size);
         if let Some(tool) = &job.once
-            && self.store.intends(end.row.id, job.payload.op(), tool)?
+            && self.store.intends(log, job.payload.op(), tool)?
         {
             return Ok(Err(InvalidEntry::AlreadyBegun));
         }
-        let place = Place { log: &end.row.origin, seq: end.size, prev: &end.leaf, stamp };
+        let session = job.draft.session().map(|key| self.sessions.next(log, *key, seq));
+        let place = Place { log: &end.row.origin, seq, prev: &end.leaf, stamp, session };
         let record = job.draft.place(&place);
         let leaf = chain::leaf(&record);
         let pos = self.head.records + 1;
-        let (log, seq) = (end.row.id, end.size);
         let op = job.payload.op().as_bytes();
         self.store.insert(&Row {
             pos,
@@ -298,7 +302,7 @@ impl Writer {
             end.tree.push(leaf);
         }
         self.head = Head { records: pos, leaf };
-        Ok(Ok(Appended { log: end.row.origin.clone(), seq, leaf }))
+        Ok(Ok(Appended { log: end.row.origin.clone(), seq, leaf, session }))
     }
 
     fn after_commit(&mut self) {
@@ -306,6 +310,7 @@ impl Writer {
             self.shared.seal(format!("the head file cannot be written ({error})"));
         }
         self.undo = None;
+        self.sessions.keep();
         self.shared.back();
         self.shared.set_records(self.records());
         self.publish_at.get_or_insert_with(|| Instant::now() + self.publish_every);
@@ -317,7 +322,7 @@ impl Writer {
 
     pub(crate) fn answer(&self, batch: Batch, placed: Vec<Placed>) -> Vec<Orphan> {
         for (_, _, reply) in batch.policy_sets {
-            let stored = Appended { log: String::new(), seq: 0, leaf: [0; 32] };
+            let stored = Appended { log: String::new(), seq: 0, leaf: [0; 32], session: None };
             let _ = reply.send(Ok(stored)); // Durable whether or not anybody waits.
         }
         let mut orphans = Vec::new();

@@ -12,7 +12,11 @@ pub(crate) type Failed = Box<dyn std::error::Error>;
 /// A record as a gated call leaves it.
 pub(crate) fn entry() -> Entry {
     let fields = CallFields {
-        who: Who { subject: Some("p_4f1c9a7e".into()), session_seq: Some(7), ..Who::default() },
+        who: Who {
+            subject: Some("p_4f1c9a7e".into()),
+            session: Some("s".into()),
+            ..Who::default()
+        },
         tool: Some(ToolRef {
             server: "notes".into(),
             name: "delete_note".into(),

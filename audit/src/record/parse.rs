@@ -9,6 +9,7 @@ use crate::canonical::{NotCanonical, Reader};
 use crate::chain::Hash;
 use crate::entry::{Kind, Retention};
 use crate::note::Checkpoint;
+use crate::session_seq::SessionSeq;
 use crate::tiles::WIDTH;
 
 /// What the check of a log needs to know of a record.
@@ -32,8 +33,19 @@ pub struct Record {
     pub epoch: Option<u64>,
     /// How long it is kept.
     pub ret: Option<Retention>,
+    /// Which record of its session it is, when it is numbered.
+    pub counted: Option<CountedRecord>,
     prune: Option<PruneNote>,
     heads: Vec<Checkpoint>,
+}
+
+/// A record's number in its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedRecord {
+    /// The session, as the record names it.
+    pub session: String,
+    /// Its number.
+    pub at: SessionSeq,
 }
 
 /// What a prune record says, when it says all that it must.
@@ -113,7 +125,30 @@ struct Seen<'a> {
     mono: bool,
     v: bool,
     w: bool,
-    who: bool,
+    who: Option<Numbered>,
+}
+
+/// What `who` says of the session.
+#[derive(Default)]
+struct Numbered {
+    session: Option<String>,
+    number: Option<Option<u64>>,
+    since: Option<Option<u64>>,
+}
+
+impl Numbered {
+    /// All of it or nothing, and only in a record of a kind that is counted.
+    fn at(self, kind: Kind, seq: u64) -> Result<Option<CountedRecord>, NotARecord> {
+        match (self.session, self.number, self.since) {
+            (_, None, None) => Ok(None),
+            (Some(session), Some(Some(number)), Some(Some(since)))
+                if kind.is_counted() && number > 0 && since <= seq =>
+            {
+                Ok(Some(CountedRecord { session, at: SessionSeq { since, number } }))
+            }
+            _ => Err(wrong("who")),
+        }
+    }
 }
 
 impl<'a> Seen<'a> {
@@ -149,9 +184,15 @@ impl<'a> Seen<'a> {
                 self.w = true;
             }
             "who" => {
-                let known = ["extension", "session", "session_seq", "subject", "tenant"];
-                members(key, reader, &known, none)?;
-                self.who = true;
+                let known =
+                    ["extension", "session", "session_seq", "session_since", "subject", "tenant"];
+                let who = self.who.insert(Numbered::default());
+                members(key, reader, &known, |name, value| match name {
+                    "session" => who.session = Some(value.to_owned()),
+                    "session_seq" => who.number = Some(number(value)),
+                    "session_since" => who.since = Some(number(value)),
+                    _ => {}
+                })?;
             }
             _ => return Err(NotARecord::Member(key.to_owned())),
         }
@@ -161,23 +202,24 @@ impl<'a> Seen<'a> {
     /// The record, when everything that each has was there.
     fn record(self) -> Result<Record, NotARecord> {
         let missing = NotARecord::Missing;
-        for (is_there, key) in
-            [(self.v, "v"), (self.mono, "mono"), (self.w, "w"), (self.who, "who")]
-        {
+        for (is_there, key) in [(self.v, "v"), (self.mono, "mono"), (self.w, "w")] {
             if !is_there {
                 return Err(missing(key));
             }
         }
+        let seq = self.seq.ok_or(missing("seq"))?;
+        let kind = self.kind.ok_or(missing("kind"))?;
         Ok(Record {
             log: self.log.ok_or(missing("log"))?.into_owned(),
-            seq: self.seq.ok_or(missing("seq"))?,
+            seq,
             prev: self.prev.ok_or(missing("prev"))?,
             ts: self.ts.ok_or(missing("ts"))?.into_owned(),
-            kind: self.kind.ok_or(missing("kind"))?,
+            kind,
             op: self.op.ok_or(missing("op"))?,
             reference: self.reference,
             epoch: self.epoch,
             ret: self.ret,
+            counted: self.who.ok_or(missing("who"))?.at(kind, seq)?,
             prune: self.pruned.whole(),
             heads: self.heads,
         })

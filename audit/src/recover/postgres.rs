@@ -13,6 +13,7 @@ use crate::ledger::{LedgerOptions, OpenState, Opened, Postgres};
 use crate::note::LogKey;
 use crate::publish::{Leaves, Publisher, Shown};
 use crate::queue::{Queue, Shared};
+use crate::session_seq::Sessions;
 use crate::store::postgres::{each_from, heads, open, open_reader, pruned};
 use crate::store::{PostgresStore, Store, beside};
 use crate::writer::{ANCHOR_EVERY, LogEnd, Writer};
@@ -57,6 +58,7 @@ pub(super) fn start(
         head,
         head_file,
         shared: Arc::clone(&shared),
+        sessions: Sessions::default(),
         checkpointing: None,
         undo: None,
         heads,

@@ -129,6 +129,7 @@ impl Writer {
 
     /// Takes the batch back from memory.
     fn undo(&mut self) {
+        self.sessions.give_back();
         let Some(undo) = self.undo.take() else { return };
         self.head = undo.head;
         for (tenant, size, leaf, tree) in undo.ends {

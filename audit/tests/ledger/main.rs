@@ -76,7 +76,7 @@ impl House {
 
 fn fields() -> CallFields {
     CallFields {
-        who: Who { subject: Some("p_4f1c".into()), session_seq: Some(7), ..Who::default() },
+        who: Who { subject: Some("p_4f1c".into()), session: Some("s".into()), ..Who::default() },
         tool: Some(ToolRef {
             server: "notes".into(),
             name: "delete_note".into(),

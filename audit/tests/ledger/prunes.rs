@@ -339,7 +339,13 @@ fn found(leaves: &[[u8; 32]], note: &BTreeMap<String, String>) -> Option<FaultKi
     leaves.iter().for_each(|leaf| checker.pass(*leaf));
     let fields = CallFields { note: note.clone(), ..CallFields::default() };
     let draft = Draft::new(Kind::Prune, "t1", Uuid::nil(), None, &fields, false).unwrap();
-    let place = Place { log: LOG, seq: leaves.len() as u64, prev: &leaves[0], stamp: &stamp };
+    let place = Place {
+        log: LOG,
+        seq: leaves.len() as u64,
+        prev: &leaves[0],
+        stamp: &stamp,
+        session: None,
+    };
     checker.take(Examined::of(&draft.place(&place)));
     checker.finish(None).err().map(|fault| fault.kind)
 }

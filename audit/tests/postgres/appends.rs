@@ -143,3 +143,36 @@ async fn replicas_append(pairs: usize) {
     }
     assert!(promised.is_empty(), "{} acknowledged records are gone", promised.len());
 }
+
+/// Both count for themselves, and each count is named by the place where it began.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_session_on_two_replicas_is_counted_by_each_without_a_gap() {
+    let house = House::new();
+    let replicas: Vec<Ledger> = ["a", "b"].map(|name| house.open(name).0).into();
+    let mut clients = tokio::task::JoinSet::new();
+    for replica in &replicas {
+        for _ in 0..4 {
+            let ledger = replica.clone();
+            clients.spawn(async move { fill(&ledger, "default", 20).await });
+        }
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    for replica in replicas {
+        replica.close().await.unwrap();
+    }
+    let mut numbers: BTreeMap<(u64, u64), Vec<u64>> = BTreeMap::new();
+    for row in house.reader().rows(&everything()).unwrap() {
+        if let Some(counted) = &row.record.counted {
+            let epoch = row.record.epoch.unwrap();
+            numbers.entry((epoch, counted.at.since)).or_default().push(counted.at.number);
+        }
+    }
+    assert_eq!(numbers.values().map(Vec::len).sum::<usize>(), 2 * 4 * 20);
+    assert_eq!(numbers.len(), 2, "{:?}", numbers.keys());
+    for numbers in numbers.values() {
+        assert_eq!(*numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    }
+    house.whole();
+}

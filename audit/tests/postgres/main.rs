@@ -87,7 +87,7 @@ const HASTY: Duration = Duration::from_secs(3);
 
 fn fields() -> CallFields {
     CallFields {
-        who: Who { subject: Some("p_4f1c".into()), session_seq: Some(7), ..Who::default() },
+        who: Who { subject: Some("p_4f1c".into()), session: Some("s".into()), ..Who::default() },
         input: Some(Commitment::of("in", br#"{"id":7}"#).unwrap()),
         ..CallFields::default()
     }
