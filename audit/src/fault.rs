@@ -19,6 +19,8 @@ pub enum FaultKind {
     RolledBack,
     /// A record that was promised to a caller is not here.
     Omitted,
+    /// A number of a session is missing, although everything hangs together.
+    SessionGap,
     /// A file ends in the middle, or is missing.
     Torn,
     /// The bytes are not a record in the canonical form.
@@ -57,6 +59,7 @@ impl FaultKind {
             Self::Truncated => "truncated",
             Self::RolledBack => "rolled_back",
             Self::Omitted => "omitted",
+            Self::SessionGap => "session_gap",
             Self::Torn => "torn",
             Self::NotCanonical => "not_canonical",
             Self::Foreign => "foreign",
@@ -98,6 +101,11 @@ impl FaultKind {
             Self::Omitted => {
                 "the ledger promised a caller that this record is durable, and shows another one or \
                  none in its place"
+            }
+            Self::SessionGap => {
+                "the ledger numbers what it writes of a session without a gap, so somebody who holds the \
+                 log key wrote this history anew without a record; the caller can say which of its \
+                 calls that was"
             }
             Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
             Self::NotCanonical => {

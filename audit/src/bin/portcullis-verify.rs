@@ -10,7 +10,7 @@ use portcullis_audit::policy::Policy;
 use portcullis_audit::printable;
 use portcullis_audit::promise::Promise;
 use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
-use portcullis_audit::verify::{Effort, Report, Trust, Verdict, verify_with};
+use portcullis_audit::verify::{Effort, KeptFile, Report, Trust, Verdict, verify_with};
 use serde_json::json;
 
 /// Checks that a ledger export is as it was written, without trusting whoever made it.
@@ -54,6 +54,12 @@ struct Arguments {
     #[arg(long = "promise", value_name = "FILE", conflicts_with = "proof")]
     promises: Vec<PathBuf>,
 
+    /// All that a caller kept of its answers: their headers `x-portcullis-promise` and
+    /// `x-portcullis-session-seq`, one to a line. Names what the caller was told and is not here, and
+    /// what is here of the same sessions and the caller never saw. Repeat it for more.
+    #[arg(long = "kept", value_name = "FILE", conflicts_with = "proof")]
+    kept: Vec<PathBuf>,
+
     /// Threads that hash and read records [default: one for each core].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -77,6 +83,7 @@ Examples:
   portcullis ledger export --to /tmp/export && portcullis-verify /tmp/export
   portcullis-verify --json /tmp/export | jq .fault
   portcullis-verify --policy from-last-year.policy --seen last-years/checkpoint /tmp/export
+  grep -i '^x-portcullis-' headers-of-my-calls > kept && portcullis-verify --kept kept /tmp/export
   portcullis-verify --proof 17.tlog-proof --policy from-last-year.policy";
 
 fn main() -> ExitCode {
@@ -104,7 +111,15 @@ fn trust(arguments: &Arguments) -> Result<Trust, String> {
         let note = note.ok_or_else(|| at(path, &"it is not a promise"))?;
         promises.push((path.display().to_string(), note));
     }
-    Ok(Trust { seen, promises, ..believed(arguments)? })
+    let mut answers = Vec::new();
+    for path in &arguments.kept {
+        let text = std::fs::read_to_string(path).map_err(|why| at(path, &why))?;
+        let kept = KeptFile::parse(&path.display().to_string(), &text)?;
+        promises.extend(kept.promises);
+        answers.extend(kept.numbers);
+    }
+    let keeps_all = !arguments.kept.is_empty();
+    Ok(Trust { seen, promises, answers, keeps_all, ..believed(arguments)? })
 }
 
 fn believed(arguments: &Arguments) -> Result<Trust, String> {

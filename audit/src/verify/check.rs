@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
+use super::counts::{Counts, Kept};
 use super::log_report::{Anchor, LogReport, Voucher};
 use crate::chain::{self, Hash};
 use crate::entry::Kind;
@@ -45,6 +46,7 @@ pub struct Checker {
     prev: Hash,
     last_ts: String,
     open: BTreeMap<u64, Uuid>,
+    counts: Counts,
     /// The prune record that gives up most.
     prune: Option<PruneNote>,
     /// Certificates that are here.
@@ -87,6 +89,9 @@ impl Checker {
             witnessed_by: Vec::new(),
             clock_backwards: 0,
             latest_ts: String::new(),
+            counts: 0,
+            counted: 0,
+            kept_answers: None,
             root: genesis,
             anchored: Vec::new(),
         };
@@ -101,6 +106,7 @@ impl Checker {
             prev: genesis,
             last_ts: String::new(),
             open: BTreeMap::new(),
+            counts: Counts::default(),
             prune: None,
             certificates: BTreeSet::new(),
             gone: FaultKind::Deleted,
@@ -129,6 +135,13 @@ impl Checker {
         for (name, promise) in promises {
             self.promised.entry(promise.seq).or_default().push((promise.leaf, name));
         }
+        self
+    }
+
+    /// Holds the log also against the numbers that callers were told.
+    #[must_use]
+    pub fn answered(mut self, kept: Vec<Kept>) -> Self {
+        self.counts.remember(kept);
         self
     }
 
@@ -231,6 +244,9 @@ impl Checker {
             let why = format!("the promise `{name}` is of this record, here are {size}");
             return Err(self.fault(Some(seq), FaultKind::Omitted, why));
         }
+        let ended = self.counts.end(size, self.report.pruned);
+        ended.map_err(|(seq, why)| self.fault(Some(seq), FaultKind::Omitted, why))?;
+        (self.report.counts, self.report.counted, self.report.kept_answers) = self.counts.report();
         self.report.anchored = std::mem::take(&mut self.anchored);
         self.report.open = self.open.len() as u64;
         Ok(LogReport { records: size, root, ..self.report })
@@ -302,6 +318,8 @@ impl Checker {
         })?;
         self.place(at, &record)?;
         self.pair(at, &record)?;
+        let counted = self.counts.take(&record, self.report.pruned);
+        counted.map_err(|why| self.certain(at, FaultKind::SessionGap, why))?;
         if record.ts < self.last_ts {
             self.report.clock_backwards += 1;
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::check::Checker;
+use super::counts::{Kept, logs_of};
 use super::log_report::{Anchor, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use crate::chain::{self, Hash};
@@ -19,6 +20,7 @@ use crate::merkle;
 use crate::note::{Checkpoint, SignedNote, VerifierKey};
 use crate::policy::{Evaluation, NotTrusted, Policy};
 use crate::promise::Promise;
+use crate::session_seq::Counted;
 use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
 /// Largest file that is read: a full bundle of the longest records, with room.
@@ -36,6 +38,11 @@ pub struct Trust {
     pub seen: Vec<(String, String)>,
     /// Promises that callers have kept, each with a name for reports; see [`Promise`].
     pub promises: Vec<(String, String)>,
+    /// Numbers that callers were told with their answers; those of promises need not be here too.
+    pub answers: Vec<Kept>,
+    /// The promises are all that a caller kept, the newest included: one that is newer than the export
+    /// is told and no reason to give up.
+    pub keeps_all: bool,
 }
 
 impl Trust {
@@ -172,6 +179,12 @@ fn promises_are_of_these(trust: &Trust, listed: &[Checkpoint]) -> Result<(), Ver
             return Err(Verdict::Unreadable(printable(&why)));
         }
     }
+    for log in logs_of(&trust.answers) {
+        if listed.iter().all(|head| head.origin != log) {
+            let why = format!("an answer that was kept is of `{log}`, which is not in this export");
+            return Err(Verdict::Unreadable(printable(&why)));
+        }
+    }
     Ok(())
 }
 
@@ -241,10 +254,12 @@ impl Export<'_> {
         let tiles = read_tiles(&folder, &head)?;
         let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
         let genesis = chain::genesis(origin, &key.to_string());
+        let promises = self.promises(&key, head.size)?;
         let mut checker = Checker::new(origin, genesis, vouched.clone())
             .of_copy()
             .against(anchors)
-            .keeping(self.promises(&key, head.size)?);
+            .answered(self.answers(origin, &promises))
+            .keeping(promises.into_iter().filter(|(_, of)| of.seq < head.size).collect());
         super::records::read(&folder, &head, &mut checker, effort)?;
         let mut report = checker.finish(Some(&head)).map_err(Verdict::from)?;
         report.signed_by = vec![key.to_string()];
@@ -313,7 +328,7 @@ impl Export<'_> {
         let open = |(name, note): &(String, String)| {
             let promise = Promise::open(note, key);
             let promise = promise.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")))?;
-            if promise.seq >= size {
+            if promise.seq >= size && !self.trust.keeps_all {
                 let seq = promise.seq;
                 let why = format!("`{name}` is of record {seq}, which is newer than this export");
                 return Err(Verdict::Unreadable(why));
@@ -321,6 +336,17 @@ impl Export<'_> {
             Ok((name.clone(), promise))
         };
         ours.map(open).collect()
+    }
+
+    /// The numbers that callers of this log were told, in promises and without.
+    fn answers(&self, origin: &str, promises: &[(String, Promise)]) -> Vec<Kept> {
+        let all = promises.iter().filter(|_| self.trust.keeps_all);
+        let promised = all.filter_map(|(name, promise)| {
+            let (name, log) = (name.clone(), promise.origin.clone());
+            promise.session.map(|at| Kept { name, counted: Counted { log, at } })
+        });
+        let told = self.trust.answers.iter().filter(|kept| kept.counted.log == origin);
+        told.cloned().chain(promised).collect()
     }
 
     /// Whom to believe about a log: the auditor's own policy, else the folder's.

@@ -1,5 +1,6 @@
 //! What the check of one log found, and what vouches for it from outside.
 
+use super::counts::KeptReport;
 use crate::chain::Hash;
 use crate::fault::{Fault, FaultKind};
 use crate::note::Checkpoint;
@@ -35,6 +36,12 @@ pub struct LogReport {
     pub clock_backwards: u64,
     /// The latest time that a record claims; RFC 3339, empty where there is none.
     pub latest_ts: String,
+    /// Counts of sessions, none of which has a gap.
+    pub counts: u64,
+    /// Records that are numbered in them.
+    pub counted: u64,
+    /// What became of the answers that callers kept, when some of this log were given.
+    pub kept_answers: Option<KeptReport>,
     /// Root over all leaf hashes.
     pub root: Hash,
     /// Heads of other logs that its anchor records vouch for.

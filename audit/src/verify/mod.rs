@@ -3,7 +3,9 @@
 //! Needs no running gateway, no network, no clock and no key but the public one.
 
 mod check;
+mod counts;
 mod folder;
+mod kept;
 mod log_report;
 mod proofs;
 mod records;
@@ -11,7 +13,9 @@ mod report;
 mod store;
 
 pub use check::{Checker, Examined};
+pub use counts::{Kept, KeptReport, Other};
 pub use folder::{Effort, Trust, verify, verify_with};
+pub use kept::KeptFile;
 pub use log_report::{Anchor, LogReport, Voucher};
 pub use report::{Report, Verdict};
 pub use store::verify_ledger;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use super::counts::KeptReport;
 use super::log_report::LogReport;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, printable};
 
 /// The answer. Absent, empty, torn and forged are never confused (style.md A8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ impl Report {
             if !log.signed_by.is_empty() {
                 let _ = writeln!(text, "    whole from {}", span(log));
             }
+            log.kept_answers.iter().for_each(|kept| text.push_str(&answers(kept)));
         }
         if !self.trusted_keys && !self.logs.is_empty() {
             text.push_str(
@@ -146,6 +148,10 @@ fn span(log: &LogReport) -> String {
     let mut said = format!(
         "{range}, signed by {signers}, witnessed by {witnesses}, {erased} erased, {pruned} pruned"
     );
+    if log.counted > 0 {
+        let (counted, counts) = (log.counted, log.counts);
+        let _ = write!(said, ", {counted} numbered in {counts} counts of sessions, none missing");
+    }
     // Order is by place, so these are flags and no faults.
     if log.clock_backwards > 0 {
         let _ = write!(said, "; the clock went back {} times", log.clock_backwards);
@@ -154,6 +160,55 @@ fn span(log: &LogReport) -> String {
         let _ = write!(said, "; a record claims {}, later than any witness saw it", log.latest_ts);
     }
     said
+}
+
+/// Answers without a record yet, and records without an answer, that are named in text.
+const NAMED: usize = 20;
+
+/// What became of what a caller kept.
+fn answers(kept: &KeptReport) -> String {
+    let mut said = format!("    of the answers that you kept, {} are here", kept.here);
+    if kept.pruned > 0 {
+        let _ = write!(said, ", {} are of what was pruned", kept.pruned);
+    }
+    let _ = writeln!(said, ", {} are newer than this export", kept.newer.len());
+    for name in kept.newer.iter().take(NAMED) {
+        let _ = writeln!(said, "      newer: {}", printable(name));
+    }
+    let others = (kept.others.len() as u64).saturating_add(kept.unnamed);
+    if others > 0 {
+        let _ = writeln!(
+            said,
+            "    and {others} records of the same sessions of which you kept no answer (it was lost or \
+             not kept, or somebody else called):"
+        );
+    }
+    for one in kept.others.iter().take(NAMED) {
+        let (at, kind, op) = (one.at, one.kind.as_str(), one.op);
+        let _ = writeln!(
+            said,
+            "      number {} since record {}: record {}, {kind}, op {op}",
+            at.number, at.since, one.seq
+        );
+    }
+    if others > NAMED as u64 {
+        said.push_str("      and so on; --json names more\n");
+    }
+    said
+}
+
+fn kept_json(kept: &KeptReport) -> serde_json::Value {
+    let others = kept.others.iter().map(|one| {
+        json!({ "number": one.at.number, "since": one.at.since, "seq": one.seq,
+                "kind": one.kind.as_str(), "op": one.op.to_string() })
+    });
+    json!({
+        "here": kept.here,
+        "newer": kept.newer,
+        "pruned": kept.pruned,
+        "without_answer": others.collect::<Vec<_>>(),
+        "without_answer_unnamed": kept.unnamed,
+    })
 }
 
 fn time(unix_seconds: u64) -> String {
@@ -183,6 +238,9 @@ fn log_json(log: &LogReport) -> serde_json::Value {
             .collect::<Vec<_>>(),
         "clock_backwards": log.clock_backwards,
         "latest_ts": log.latest_ts,
+        "session_counts": log.counts,
+        "session_counted": log.counted,
+        "kept_answers": log.kept_answers.as_ref().map(kept_json),
         "ahead_of_witnesses": log.is_ahead_of_witnesses(),
     })
 }

@@ -17,6 +17,7 @@ mod power;
 mod prunes;
 mod publishes;
 mod refuses;
+mod sessions;
 mod tampering;
 mod triggers;
 
