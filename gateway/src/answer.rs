@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use portcullis_audit::Counted;
 use portcullis_policies::ActionType;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +24,9 @@ pub const DECISION: HeaderName = HeaderName::from_static("x-portcullis-decision"
 /// Header: of a request, that the caller wants a signed promise of the record of its call; of an answer,
 /// that promise as base64, for `portcullis-verify --promise`.
 pub const PROMISE: HeaderName = HeaderName::from_static("x-portcullis-promise");
+/// Header: which record of the caller's session the record of its call is, since where in which log that is
+/// counted: by these numbers a caller sees that a record of its own was left out (`portcullis-verify --kept`).
+pub const SESSION_SEQ: HeaderName = HeaderName::from_static("x-portcullis-session-seq");
 /// Header: ids of the deciding rules, comma-separated.
 pub const RULES: HeaderName = HeaderName::from_static("x-portcullis-rules");
 
@@ -39,6 +43,8 @@ pub struct Answer {
     pub rules: Vec<String>,
     /// A signed promise that the record of this call is durable, for a caller who asked for one.
     pub promise: Option<String>,
+    /// The number of that record in the caller's session.
+    pub counted: Option<Counted>,
     /// What to tell.
     pub told: Told,
 }
@@ -145,7 +151,14 @@ impl Answer {
     /// A refusal under an operation id.
     #[must_use]
     pub fn refused(op: Uuid, refusal: Refusal) -> Self {
-        Self { op, rules: refusal.rules().to_vec(), promise: None, told: Told::Refused(refusal) }
+        let rules = refusal.rules().to_vec();
+        Self { op, rules, promise: None, counted: None, told: Told::Refused(refusal) }
+    }
+
+    /// The promise as its header carries it.
+    #[must_use]
+    pub fn promise_header(&self) -> Option<String> {
+        self.promise.as_ref().map(|note| BASE64.encode(note))
     }
 
     /// The refusal in it; what is no refusal can't come from where this is asked.
@@ -177,9 +190,12 @@ impl Answer {
         if let Ok(rules) = HeaderValue::from_str(&self.rules.join(",")) {
             headers.insert(RULES, rules);
         }
-        let promise = self.promise.as_ref().map(|note| BASE64.encode(note));
-        if let Some(Ok(promise)) = promise.map(HeaderValue::try_from) {
+        if let Some(Ok(promise)) = self.promise_header().map(HeaderValue::try_from) {
             headers.insert(PROMISE, promise);
+        }
+        let counted = self.counted.as_ref().map(ToString::to_string);
+        if let Some(Ok(counted)) = counted.map(HeaderValue::try_from) {
+            headers.insert(SESSION_SEQ, counted);
         }
     }
 }

@@ -273,8 +273,10 @@ pub async fn asked(
 ///
 /// # Errors
 /// [`Refusal::AuditUnavailable`]; it stays cancelled, since that can harm nobody.
-pub async fn cancelled(gateway: &Gateway, trail: &Trail) -> Result<(), Refusal> {
-    decision(gateway, trail, "cancelled").await.map(|_| ())
+pub async fn cancelled(gateway: &Gateway, trail: &mut Trail) -> Result<(), Refusal> {
+    let record = decision(gateway, trail, "cancelled").await?;
+    trail.recorded(&record);
+    Ok(())
 }
 
 /// Records that a caller signed in or refreshed; the tokens are released only when this is durable.

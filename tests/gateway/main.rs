@@ -54,6 +54,7 @@ mod replicas;
 mod rotates;
 mod second_factor;
 mod secrets;
+mod sessions;
 mod signing_keys;
 mod sse;
 mod step_up;

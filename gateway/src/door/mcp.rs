@@ -257,7 +257,10 @@ impl ServerHandler for Door {
         if let (Told::AskFirst(asked), Some(place)) = (&answer.told, place) {
             place.put(asked);
         }
-        Ok(result_of(answer)?.into())
+        let told = in_record(&answer);
+        let mut result = result_of(answer)?;
+        result.meta.get_or_insert_default().0.extend(told);
+        Ok(result.into())
     }
 }
 
@@ -342,6 +345,16 @@ fn knock(context: &RequestContext<RoleServer>, wanted: Wanted) -> Result<Knock, 
     let edge = parts.extensions.get::<Edge>().ok_or_else(lost)?;
     // The message was counted when it came in.
     Ok(Knock { counted: true, ..Knock::new(parts, edge, Channel::Mcp, wanted) })
+}
+
+/// Where the call is in the ledger, as HTTP callers see it in headers: an answer over MCP may be one of
+/// several events of one response.
+fn in_record(answer: &Answer) -> impl Iterator<Item = (String, Value)> + use<> {
+    let counted = answer.counted.as_ref().map(|at| json!(at.to_string()));
+    let promise = answer.promise_header().map(Value::from);
+    let members = [("op", Some(json!(answer.op))), ("session-seq", counted), ("promise", promise)];
+    let members = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    members.map(|(name, value)| (format!("portcullis/{name}"), value))
 }
 
 /// Shapes an answer as a tool result. A model can act on a refusal that it can read, so only a

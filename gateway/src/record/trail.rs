@@ -41,9 +41,9 @@ pub struct Trail {
     /// The confirmation that this call took, so that it has to settle it.
     claimed: Option<String>,
     intent: Option<(u64, ActionType)>,
-    /// Where the record is that the caller is promised, when it wants that.
     wants_promise: bool,
-    promised: Option<Appended>,
+    /// Where the record is that tells the caller's story.
+    recorded: Option<Appended>,
     /// The secret that the call is about, as `app/name`.
     secret: Option<String>,
     /// Secrets that the call used or changed.
@@ -70,7 +70,7 @@ impl Trail {
             claimed: None,
             intent: None,
             wants_promise: knock.wants_promise,
-            promised: None,
+            recorded: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -98,7 +98,7 @@ impl Trail {
             claimed: None,
             intent: None,
             wants_promise: false,
-            promised: None,
+            recorded: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -171,16 +171,16 @@ impl Trail {
         self.recorded(record);
     }
 
-    /// The record that tells the caller's story is durable. Nothing is promised to a stranger: it would
+    /// The record that tells the caller's story is durable. Nothing is told of it to a stranger: it would
     /// count the deployment's own records for anybody, and sign at anybody's word.
     pub fn recorded(&mut self, record: &Appended) {
-        let promised = self.wants_promise && !self.is_of_a_stranger();
-        self.promised = promised.then(|| record.clone());
+        self.recorded = (!self.is_of_a_stranger()).then(|| record.clone());
     }
 
-    /// The signed promise of it.
-    pub(super) fn promise(&self, ledger: &Ledger) -> Option<String> {
-        self.promised.as_ref().map(|record| ledger.promise(record))
+    /// The signed promise of it, when the caller wants that.
+    fn promise(&self, ledger: &Ledger) -> Option<String> {
+        let wanted = self.recorded.as_ref().filter(|_| self.wants_promise);
+        wanted.map(|record| ledger.promise(record))
     }
 
     /// The call is about this secret, written `app/name`; its records are kept for ever (`security_forever`).
@@ -253,7 +253,9 @@ impl Trail {
     /// The answer of a call that came through.
     #[must_use]
     pub fn answer(self, ledger: &Ledger, told: Told) -> Answer {
-        Answer { op: self.op, rules: self.rules(), promise: self.promise(ledger), told }
+        let promise = self.promise(ledger);
+        let counted = self.recorded.as_ref().and_then(Appended::counted);
+        Answer { op: self.op, rules: self.rules(), promise, counted, told }
     }
 
     /// The fields that every record of this call shares.
