@@ -23,12 +23,11 @@ impl Commitment {
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn of(field_name: &str, payload: &[u8]) -> Result<Self, NoRandomness> {
-        let mut key = Zeroizing::new([0_u8; 32]);
-        aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| NoRandomness)?;
-        Ok(Self::under(key, field_name, payload))
+        Ok(Self::under(fresh_key()?, field_name, payload))
     }
 
-    /// The same commitment under a key that the caller disclosed, for checking one.
+    /// The same commitment under a key that was disclosed, for checking one, or that was kept before there
+    /// was a payload.
     #[must_use]
     pub fn under(key: Zeroizing<[u8; 32]>, field_name: &str, payload: &[u8]) -> Self {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &*key));
@@ -64,6 +63,16 @@ impl Commitment {
     pub fn key(&self) -> &[u8; 32] {
         &self.key
     }
+}
+
+/// A random key for one commitment.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn fresh_key() -> Result<Zeroizing<[u8; 32]>, NoRandomness> {
+    let mut key = Zeroizing::new([0_u8; 32]);
+    aws_lc_rs::rand::fill(key.as_mut_slice()).map_err(|_| NoRandomness)?;
+    Ok(key)
 }
 
 impl std::fmt::Debug for Commitment {

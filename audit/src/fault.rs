@@ -45,6 +45,8 @@ pub enum FaultKind {
     BadProof,
     /// A prune record gives up what it can't have known.
     BadPrune,
+    /// What is disclosed of a record is not what the record commits to.
+    BadDisclosure,
 }
 
 impl FaultKind {
@@ -72,6 +74,7 @@ impl FaultKind {
             Self::BadReference => "bad_reference",
             Self::BadProof => "bad_proof",
             Self::BadPrune => "bad_prune",
+            Self::BadDisclosure => "bad_disclosure",
         }
     }
 
@@ -102,11 +105,6 @@ impl FaultKind {
                 "the ledger promised a caller that this record is durable, and shows another one or \
                  none in its place"
             }
-            Self::SessionGap => {
-                "the ledger numbers what it writes of a session without a gap, so somebody who holds the \
-                 log key wrote this history anew without a record; the caller can say which of its \
-                 calls that was"
-            }
             Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
             Self::NotCanonical => {
                 "no version of the ledger writes such bytes, so something else wrote them"
@@ -135,16 +133,24 @@ impl FaultKind {
             Self::BadTile | Self::BadProof => {
                 "a hash or a proof was changed; the records themselves are what the head vouches for"
             }
-            Self::BadReference => {
-                "a program other than the ledger wrote this outcome: the ledger closes each intent once"
-            }
-            Self::BadPrune => {
-                "a program other than the ledger wrote this prune record: the ledger prunes only what an \
-                 export has that was made before"
-            }
+            Self::SessionGap => SESSION_GAP,
+            Self::BadReference => BAD_REFERENCE,
+            Self::BadDisclosure => BAD_DISCLOSURE,
+            Self::BadPrune => BAD_PRUNE,
         }
     }
 }
+
+// What hangs together and says what the ledger never says.
+const SESSION_GAP: &str = "the ledger numbers what it writes of a session without a gap, so somebody who holds the \
+    log key wrote this history anew without a record; the caller can say which of its \
+    calls that was";
+const BAD_REFERENCE: &str =
+    "a program other than the ledger wrote this outcome: the ledger closes each intent once";
+const BAD_DISCLOSURE: &str = "somebody disclosed another key or payload than the one that was committed to, or put \
+    it to another record; the record itself is as it was logged";
+const BAD_PRUNE: &str = "a program other than the ledger wrote this prune record: the ledger prunes only what an \
+    export has that was made before";
 
 /// The first bad record of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 //! - **epoch**: one run of a replica; `w.epoch` of what it wrote. It holds a **lease** on it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
 //! - **count**: the numbered records of one session, begun anew by each run of a writer.
+//! - **disclosure**: the key of one field of a record, and its payload, for whoever is to check it.
 //! - **prune**: to take away the bytes of a whole expired prefix of a log; leaf hashes stay.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
@@ -69,6 +70,9 @@
 //! - INVARIANT: within a count no number is ever missing, whatever crashed or was refused
 //!   (`what_many_callers_write_at_once_is_numbered_without_a_gap`,
 //!   `numbers_that_were_given_back_are_given_again`).
+//! - INVARIANT: what a record commits to is checked with its key, and without one nothing can be tried
+//!   (`each_field_is_checked_against_the_record_and_no_other`,
+//!   `low_entropy_arguments_cannot_be_guessed_from_a_bundle_without_keys`).
 //! - INVARIANT: a witness cosigns one history only (`whatever_is_asked_only_one_history_is_cosigned`).
 //!
 //! # Failure
@@ -95,6 +99,7 @@ pub mod canonical;
 pub mod chain;
 mod commitment;
 pub mod crash;
+pub mod disclose;
 mod entry;
 mod error;
 mod export;
@@ -127,7 +132,7 @@ pub mod witness;
 mod writer;
 
 pub use canonical::MAX_RECORD_BYTES;
-pub use commitment::{Commitment, NoRandomness};
+pub use commitment::{Commitment, NoRandomness, fresh_key};
 pub use entry::{
     Body, CallFields, DEPLOYMENT, Entry, Intent, Kind, OutcomeRecord, OutcomeStatus, PolicyRef,
     RecordRef, ResultRef, Retention, ToolRef, UsedSecret, Who,

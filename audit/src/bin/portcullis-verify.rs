@@ -10,7 +10,7 @@ use portcullis_audit::policy::Policy;
 use portcullis_audit::printable;
 use portcullis_audit::promise::Promise;
 use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
-use portcullis_audit::verify::{Effort, KeptFile, Report, Trust, Verdict, verify_with};
+use portcullis_audit::verify::{Brought, Effort, KeptFile, Report, Trust, Verdict, verify_with};
 use serde_json::json;
 
 /// Checks that a ledger export is as it was written, without trusting whoever made it.
@@ -60,6 +60,11 @@ struct Arguments {
     #[arg(long = "kept", value_name = "FILE", conflicts_with = "proof")]
     kept: Vec<PathBuf>,
 
+    /// The payload of a field that the export discloses the key of, from whoever has it: `in` (the
+    /// arguments), `out` (the answer). Must be what the record commits to. Repeat it for more.
+    #[arg(long = "payload", value_name = "TENANT:SEQ:FIELD=FILE", conflicts_with = "proof")]
+    payloads: Vec<String>,
+
     /// Threads that hash and read records [default: one for each core].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -83,6 +88,7 @@ Examples:
   portcullis ledger export --to /tmp/export && portcullis-verify /tmp/export
   portcullis-verify --json /tmp/export | jq .fault
   portcullis-verify --policy from-last-year.policy --seen last-years/checkpoint /tmp/export
+  portcullis-verify --payload acme:17:in=arguments.json /tmp/export
   grep -i '^x-portcullis-' headers-of-my-calls > kept && portcullis-verify --kept kept /tmp/export
   portcullis-verify --proof 17.tlog-proof --policy from-last-year.policy";
 
@@ -119,7 +125,24 @@ fn trust(arguments: &Arguments) -> Result<Trust, String> {
         answers.extend(kept.numbers);
     }
     let keeps_all = !arguments.kept.is_empty();
-    Ok(Trust { seen, promises, answers, keeps_all, ..believed(arguments)? })
+    let payloads = arguments.payloads.iter().map(|text| brought(text)).collect::<Result<_, _>>()?;
+    Ok(Trust { seen, promises, answers, keeps_all, payloads, ..believed(arguments)? })
+}
+
+/// `TENANT:SEQ:FIELD=FILE`
+fn brought(text: &str) -> Result<Brought, String> {
+    let bad = || format!("`{text}` is not of the form TENANT:SEQ:FIELD=FILE");
+    let (place, file) = text.split_once('=').ok_or_else(bad)?;
+    let parts: Vec<&str> = place.split(':').collect();
+    let [tenant, seq, field] = parts.as_slice() else { return Err(bad()) };
+    let bytes = std::fs::read(file).map_err(|why| at(Path::new(file), &why))?;
+    Ok(Brought {
+        name: file.to_owned(),
+        tenant: (*tenant).to_owned(),
+        seq: seq.parse().map_err(|_| bad())?,
+        field: (*field).to_owned(),
+        bytes,
+    })
 }
 
 fn believed(arguments: &Arguments) -> Result<Trust, String> {

@@ -92,6 +92,7 @@ impl Checker {
             counts: 0,
             counted: 0,
             kept_answers: None,
+            disclosed: None,
             root: genesis,
             anchored: Vec::new(),
         };

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::bodies;
 use super::check::Checker;
-use super::counts::{Kept, logs_of};
+use super::counts::Kept;
 use super::log_report::{Anchor, LogReport, Voucher};
 use super::report::{Report, Verdict};
+use super::trust::Trust;
 use crate::chain::{self, Hash};
 use crate::entry::DEPLOYMENT;
 use crate::export::{INDEX_TITLE, INDEX_TITLE_OF_ONE};
@@ -25,33 +27,6 @@ use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
 
 /// Largest file that is read: a full bundle of the longest records, with room.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// Whom the verifier believes.
-#[derive(Clone, Debug, Default)]
-pub struct Trust {
-    /// Logs and witnesses that the auditor believes, from elsewhere (c2sp.org/tlog-policy): every
-    /// log must be signed by one of these logs' keys and cosigned by the quorum. Without one, the
-    /// policies in the folder are taken, which proves only that it hangs together.
-    pub policy: Option<Policy>,
-    /// Checkpoints that the auditor has seen before, each with a name for reports: what was signed
-    /// then must be the begin of what is here.
-    pub seen: Vec<(String, String)>,
-    /// Promises that callers have kept, each with a name for reports; see [`Promise`].
-    pub promises: Vec<(String, String)>,
-    /// Numbers that callers were told with their answers; those of promises need not be here too.
-    pub answers: Vec<Kept>,
-    /// The promises are all that a caller kept, the newest included: one that is newer than the export
-    /// is told and no reason to give up.
-    pub keeps_all: bool,
-}
-
-impl Trust {
-    /// Believes these keys, and asks for no witness.
-    #[must_use]
-    pub fn in_keys(keys: impl IntoIterator<Item = VerifierKey>) -> Self {
-        Self { policy: Some(Policy::of_logs(keys)), ..Self::default() }
-    }
-}
 
 /// How the work is done; changes no answer.
 pub struct Effort<'a> {
@@ -99,7 +74,7 @@ fn check_folder(
         let why = "the deployment's own log is missing, which vouches for the others";
         return Err(fault(DEPLOYMENT, None, FaultKind::Deleted, why).into());
     }
-    promises_are_of_these(trust, &listed)?;
+    trust.is_of_these(&listed)?;
     let mut anchors = Anchors::of_seen(&trust.seen)?;
     let (mut done, all) =
         (0, listed.iter().fold(0, |all: u64, head| all.saturating_add(head.size)));
@@ -167,25 +142,6 @@ impl Anchors {
             }
         }
     }
-}
-
-/// A promise counts only where its log is, and only up to the head that is here.
-fn promises_are_of_these(trust: &Trust, listed: &[Checkpoint]) -> Result<(), Verdict> {
-    for (name, note) in &trust.promises {
-        let origin = Promise::origin_of(note)
-            .ok_or_else(|| Verdict::Unreadable(format!("`{name}`: it is not a promise")))?;
-        if listed.iter().all(|head| head.origin != origin) {
-            let why = format!("`{name}` is a promise of `{origin}`, which is not in this export");
-            return Err(Verdict::Unreadable(printable(&why)));
-        }
-    }
-    for log in logs_of(&trust.answers) {
-        if listed.iter().all(|head| head.origin != log) {
-            let why = format!("an answer that was kept is of `{log}`, which is not in this export");
-            return Err(Verdict::Unreadable(printable(&why)));
-        }
-    }
-    Ok(())
 }
 
 /// An export has no links; with one, a folder could go round in circles.
@@ -269,6 +225,8 @@ impl Export<'_> {
             Some(leaves) => {
                 check_tiles(&folder, origin, &leaves)?;
                 super::proofs::count(&folder, &key, &leaves, &mut report)?;
+                let log = bodies::Log { folder: &folder, head: &head, leaves: &leaves };
+                report.disclosed = log.check(&self.bodies_folder(origin), &self.trust.payloads)?;
             }
             None => {
                 let why = "the hash tiles of level 0 do not give the signed root";
@@ -380,8 +338,11 @@ impl Export<'_> {
     }
 
     fn log_folder(&self, origin: &str) -> PathBuf {
-        // `parse_index` let only plain names through.
-        self.folder.join(origin.split_once('/').map_or(origin, |(_, rest)| rest))
+        self.folder.join(within(origin))
+    }
+
+    fn bodies_folder(&self, origin: &str) -> PathBuf {
+        self.folder.join(crate::disclose::FOLDER).join(within(origin))
     }
 
     fn nothing_unlisted(&self, listed: &[Checkpoint]) -> Result<(), Verdict> {
@@ -391,6 +352,8 @@ impl Export<'_> {
         if let Ok(tenants) = std::fs::read_dir(self.folder.join("t")) {
             candidates.extend(tenants.flatten().map(|tenant| tenant.path()));
         }
+        let disclosed = listed.iter().map(|head| self.bodies_folder(&head.origin)).collect();
+        bodies::nothing_else(self.folder, &disclosed)?;
         match candidates.into_iter().find(|path| path.exists() && !known.contains(path)) {
             Some(path) => {
                 let why = "the signed index does not list it";
@@ -400,6 +363,11 @@ impl Export<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The folder of a log within an export; `parse_index` let only plain names through.
+fn within(origin: &str) -> &str {
+    origin.split_once('/').map_or(origin, |(_, rest)| rest)
 }
 
 /// Lines of `origin size root` after the title and the count.

@@ -1,5 +1,6 @@
 //! What the check of one log found, and what vouches for it from outside.
 
+use super::bodies::DisclosedReport;
 use super::counts::KeptReport;
 use crate::chain::Hash;
 use crate::fault::{Fault, FaultKind};
@@ -42,6 +43,8 @@ pub struct LogReport {
     pub counted: u64,
     /// What became of the answers that callers kept, when some of this log were given.
     pub kept_answers: Option<KeptReport>,
+    /// What the export discloses of its records, when it does.
+    pub disclosed: Option<DisclosedReport>,
     /// Root over all leaf hashes.
     pub root: Hash,
     /// Heads of other logs that its anchor records vouch for.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use super::bodies::DisclosedReport;
 use super::counts::KeptReport;
 use super::log_report::LogReport;
 use crate::fault::{Fault, FaultKind, printable};
@@ -117,6 +118,7 @@ impl Report {
             if !log.signed_by.is_empty() {
                 let _ = writeln!(text, "    whole from {}", span(log));
             }
+            log.disclosed.iter().for_each(|disclosed| text.push_str(&fits(disclosed)));
             log.kept_answers.iter().for_each(|kept| text.push_str(&answers(kept)));
         }
         if !self.trusted_keys && !self.logs.is_empty() {
@@ -162,6 +164,22 @@ fn span(log: &LogReport) -> String {
     said
 }
 
+/// What is disclosed, all of which fits: the first that does not is a fault.
+fn fits(disclosed: &DisclosedReport) -> String {
+    let DisclosedReport { records, fit, keys_alone } = disclosed;
+    let mut said = String::new();
+    if *fit > 0 {
+        let _ = writeln!(said, "    {fit} fields of {records} records disclosed, all fit");
+    }
+    if *keys_alone > 0 {
+        let _ = writeln!(
+            said,
+            "    of {keys_alone} fields only the key is here: give what they hold by --payload TENANT:SEQ:FIELD=FILE"
+        );
+    }
+    said
+}
+
 /// Answers without a record yet, and records without an answer, that are named in text.
 const NAMED: usize = 20;
 
@@ -173,7 +191,11 @@ fn answers(kept: &KeptReport) -> String {
     }
     let _ = writeln!(said, ", {} are newer than this export", kept.newer.len());
     for name in kept.newer.iter().take(NAMED) {
-        let _ = writeln!(said, "      newer: {}", printable(name));
+        let _ = writeln!(
+            said,
+            "      newer, or left out at the end (ask for a later export): {}",
+            printable(name)
+        );
     }
     let others = (kept.others.len() as u64).saturating_add(kept.unnamed);
     if others > 0 {
@@ -240,6 +262,9 @@ fn log_json(log: &LogReport) -> serde_json::Value {
         "latest_ts": log.latest_ts,
         "session_counts": log.counts,
         "session_counted": log.counted,
+        "disclosed": log.disclosed.map(|of| json!({
+            "records": of.records, "fit": of.fit, "keys_alone": of.keys_alone,
+        })),
         "kept_answers": log.kept_answers.as_ref().map(kept_json),
         "ahead_of_witnesses": log.is_ahead_of_witnesses(),
     })

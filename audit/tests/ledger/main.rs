@@ -11,6 +11,7 @@
 
 mod appends;
 mod crashes;
+mod discloses;
 mod disk_full;
 mod opens;
 mod power;
