@@ -14,12 +14,12 @@ mod trail;
 
 use portcullis_audit::{
     Appended, CallFields, Commitment, DEPLOYMENT, Entry, Intent, IntentReceipt, InvalidEntry, Kind,
-    Ledger, OutcomeRecord, OutcomeStatus, ResultRef, Retention, Unavailable,
+    Ledger, OutcomeRecord, OutcomeStatus, ResultRef, Retention, Unavailable, fresh_key,
 };
 use portcullis_kernel_adapter::{Class, Outcome, StreamEnd};
 use portcullis_policies::ActionType;
 
-pub use body::{Unopened, open_capsule};
+pub use body::{Opened, Unopened, open_body};
 pub use bounded::{Bounded, STRANGERS_PER_SECOND};
 pub use catalogue::catalogue;
 pub use own::{own_intent, own_outcome};
@@ -45,8 +45,12 @@ pub async fn intent(
 ) -> Result<IntentReceipt, Refusal> {
     let mut fields = trail.fields();
     let input = Commitment::of("in", call.bytes()).map_err(body::unavailable)?;
-    let body = body::seal(gateway, trail, &[("in", &input)]).await?;
+    // Before there is an answer, so that one body is enough for both records.
+    let answers_key = fresh_key().map_err(body::unavailable)?;
+    let keys = [("in", input.key()), ("out", &*answers_key)];
+    let body = body::seal(gateway, trail, &mut fields, &keys).await?;
     fields.input = Some(input);
+    trail.answers_under(answers_key);
     // The outcome is kept as long: by then the trail knows.
     fields.ret = Some(trail.retention(call.tool().spec.action_type));
     let intent =
@@ -127,7 +131,7 @@ fn outcome_of_stream(
     let trail = trail.clone();
     async move {
         let exchange = end.wait().await;
-        let answer = exchange.response.and_then(|tally| Commitment::of("out", &tally.sha256).ok());
+        let answer = exchange.response.and_then(|tally| trail.commit_to_answer(&tally.sha256));
         let record = outcome_record(&trail, &exchange.outcome, answer);
         if let Err(fault) = ledger.outcome_queued(record) {
             tracing::error!(op = %trail.op(), %fault, "an outcome could not be recorded");
@@ -198,10 +202,13 @@ pub async fn refusal(gateway: &Gateway, mut trail: Trail, refusal: Refusal) -> A
         fields.note.insert("limit".to_owned(), over.rule.name().to_owned());
     }
     // A refusal harms nobody: it is recorded even when what belongs beside it can't be sealed.
-    let body = body::seal(gateway, &trail, &[]).await.unwrap_or_else(|_| {
-        fields.note.insert("body".to_owned(), "unsealed".to_owned());
-        None
-    });
+    let body = match body::seal(gateway, &trail, &mut fields, &[]).await {
+        Ok(body) => body,
+        Err(_) => {
+            fields.note.insert("body".to_owned(), "unsealed".to_owned());
+            None
+        }
+    };
     let entry = Entry {
         tenant: trail.log(),
         kind: Kind::Decision,
@@ -308,13 +315,14 @@ async fn noted(
     let mut fields = trail.fields();
     fields.note.extend(notes.into_iter().map(|(key, note)| (key.to_owned(), note)));
     fields.res = Some(ResultRef { status: status.to_owned(), error: None });
+    let body = body::seal(gateway, trail, &mut fields, &[]).await?;
     let entry = Entry {
         tenant: trail.log(),
         kind: Kind::Decision,
         op: trail.op(),
         reference: None,
         fields,
-        body: body::seal(gateway, trail, &[]).await?,
+        body,
     };
     gateway.ledger.append(entry).await.map_err(audit_unavailable)
 }
@@ -332,8 +340,7 @@ fn outcome_record(trail: &Trail, outcome: &Outcome, streamed: Option<Commitment>
         Outcome::Unknown { .. } => OutcomeStatus::Unknown,
     };
     let answer = match outcome {
-        // Without randomness an outcome is still better recorded without its commitment.
-        Outcome::Done { value } if !value.is_empty() => Commitment::of("out", value).ok(),
+        Outcome::Done { value } if !value.is_empty() => trail.commit_to_answer(value),
         _ => streamed,
     };
     OutcomeRecord {

@@ -27,6 +27,7 @@ mod confirm_requests;
 mod confirms;
 mod coverage;
 mod device;
+mod discloses;
 mod elicits;
 mod federates;
 mod forwarded;

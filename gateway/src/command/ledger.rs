@@ -1,6 +1,8 @@
 //! `portcullis ledger`: show, find, explain, verify, export, prune, and the witness of other ledgers.
 
+mod disclose;
 mod explain;
+mod export;
 mod key;
 mod prune;
 mod witness;
@@ -9,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portcullis_audit::verify::verify_ledger;
 use portcullis_audit::{Query, ReadError, RecordRow};
 use uuid::Uuid;
@@ -76,14 +77,8 @@ enum LedgerCommand {
     /// Check every record of the ledger on this machine
     Verify,
     /// Write a folder that anybody can verify with `portcullis-verify`
-    Export {
-        /// Only this log, a tenant or `deployment`: for somebody who may see no other
-        #[arg(long)]
-        log: Option<String>,
-        /// The folder; it must not exist
-        #[arg(long, value_name = "FOLDER")]
-        to: PathBuf,
-    },
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// Take away the bytes of records that have expired, under an export that has them
     #[command(after_help = prune::EXAMPLES)]
     Prune(prune::PruneArgs),
@@ -126,7 +121,7 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         LedgerCommand::Verify => verify(settings, json),
-        LedgerCommand::Export { log, to } => export(settings, log.as_deref(), &to, json),
+        LedgerCommand::Export(args) => Ok(export::run(settings, &args, json)),
         LedgerCommand::Prune(prune) => prune::run(settings, &prune, json),
         LedgerCommand::Key => key::run(settings, json),
         // Ran before there were settings.
@@ -186,41 +181,6 @@ fn proof(
         }
         None if json => print::json(&serde_json::json!({ "log": log, "seq": seq, "proof": text })),
         None => print::line(text.trim_end()),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn export(
-    settings: &Settings,
-    log: Option<&str>,
-    to: &Path,
-    json: bool,
-) -> Result<ExitCode, LedgerError> {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("records {bar:30} {pos}/{len} {eta}") {
-        bar.set_style(style);
-    }
-    let exported = ledgers::export(settings, log, to, &mut |done, all| {
-        bar.set_length(all);
-        bar.set_position(done);
-    })?;
-    bar.finish_and_clear();
-    let (records, logs, left) = (exported.records(), exported.heads.len(), exported.left);
-    if json {
-        print::json(
-            &serde_json::json!({ "folder": to, "records": records, "logs": logs, "left": left }),
-        );
-        return Ok(ExitCode::SUCCESS);
-    }
-    print::line(format_args!(
-        "{records} records of {logs} logs in {folder}; verify them with: portcullis-verify {folder}",
-        folder = to.display()
-    ));
-    if left > 0 {
-        print::line(format_args!(
-            "{left} newer records are not in it: no head is signed over them yet, which a running gateway \
-             does each second, and a stopped one when it starts"
-        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use self::error::PolicyError;
+pub(super) use self::error::PolicyError;
+pub(super) use self::past::Archive;
 use self::subject::Place;
 use super::{Deployment, block_on, print};
 

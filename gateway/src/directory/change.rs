@@ -20,6 +20,9 @@ pub const SCOPES_ROTATED: &str = "vault.rotate_scopes";
 /// The action of a note that keys were destroyed.
 pub const ERASED: &str = "vault.erase";
 
+/// Records or logs that the note of a disclosure names; the rest is counted.
+const NAMED: usize = 100;
+
 /// Who changes the directory, as the ledger will name them: `user:imp_u_...`, `cli:<login>`, `gateway`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(String);
@@ -199,6 +202,21 @@ impl Directory {
     ) -> Result<(), DirectoryError> {
         let writing = self.write().await?;
         writing.finish(self, Note::new(by, action, "deployment").on(target)).await
+    }
+
+    /// Notes that an export is about to disclose what records commit to: whole logs or single records, which,
+    /// and which fields; `export` is the SHA-256 (hex) of its `index`.
+    pub async fn note_disclosure(
+        &self,
+        (whole, of, fields): (&str, &[String], String),
+        export: &str,
+        by: &Actor,
+    ) -> Result<(), DirectoryError> {
+        let writing = self.write().await?;
+        let named: Vec<&str> = of.iter().take(NAMED).map(String::as_str).collect();
+        let note = Note::new(by, "ledger.disclose", "deployment").on(whole);
+        let note = note.with("named", named.join(",")).with("count", of.len());
+        writing.finish(self, note.with("fields", fields).with("export", export)).await
     }
 
     /// Notes that keys were destroyed: whose, how many, and the SHA-256 (hex) of the certificate.

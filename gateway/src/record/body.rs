@@ -1,10 +1,13 @@
 //! The sealed body beside a record: the capsule of its decision and the keys of its commitments.
 
-use portcullis_audit::{Body, Commitment};
+use portcullis_audit::disclose::CAPSULE;
+use portcullis_audit::{Body, CallFields, Commitment};
 use portcullis_policies::{Capsule, CapsuleText};
 use portcullis_secrets::{Context, Purpose, Scope};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::Trail;
 use crate::gateway::Gateway;
@@ -20,43 +23,52 @@ struct Plain<'a> {
     keys: Vec<(&'a str, String)>,
 }
 
-/// Seals what belongs beside a record; nothing when there is nothing to keep.
+/// Seals what belongs beside a record, and commits to the capsule in its fields; nothing when there is
+/// nothing to keep. `keys` are those of the record's other commitments, and of what its outcome will commit to.
 ///
 /// # Errors
 /// [`Refusal::Unavailable`] when the scope key can't be had.
 pub(super) async fn seal(
     gateway: &Gateway,
     trail: &Trail,
-    commitments: &[(&str, &Commitment)],
+    fields: &mut CallFields,
+    keys: &[(&str, &[u8; 32])],
 ) -> Result<Option<Body>, Refusal> {
     let Some((tenant, user, app)) = trail.scope() else { return Ok(None) };
-    if trail.capsule().is_none() && commitments.is_empty() {
+    let capsule = trail.capsule();
+    if capsule.is_none() && keys.is_empty() {
         return Ok(None);
     }
-    let keys = commitments.iter().map(|(name, of)| (*name, hex::encode(of.key()))).collect();
-    let plain = serde_json::to_vec(&Plain { capsule: trail.capsule(), keys });
-    let plain = zeroize::Zeroizing::new(plain.map_err(unavailable)?);
+    let committed = capsule.map(|text| Commitment::of(CAPSULE, text.as_str().as_bytes()));
+    let committed = committed.transpose().map_err(unavailable)?;
+    let own = committed.as_ref().map(|capsule| (CAPSULE, capsule.key()));
+    let keys = keys.iter().copied().chain(own);
+    let keys = keys.map(|(name, key)| (name, hex::encode(key))).collect();
+    let plain = serde_json::to_vec(&Plain { capsule, keys });
+    let plain = Zeroizing::new(plain.map_err(unavailable)?);
     let scope = Scope::new(tenant, user, app).map_err(unavailable)?;
     let context = Context::new(scope, &trail.op().to_string(), Purpose::Capsule);
     let context = context.map_err(unavailable)?;
-    gateway.vault.seal(&context, &plain).await.map(|blob| Some(Body(blob))).map_err(unavailable)
+    let blob = gateway.vault.seal(&context, &plain).await.map_err(unavailable)?;
+    if let Some(capsule) = committed {
+        fields.note.insert(CAPSULE.to_owned(), hex::encode(capsule.digest()));
+    }
+    Ok(Some(Body(blob)))
 }
 
-/// Opens what [`seal`] kept beside the record of this operation, and gives the capsule of its
-/// decision; `None` when no rule was asked.
+/// Opens what [`seal`] kept beside the record of this operation: the text of the capsule, and the keys.
 ///
 /// # Errors
 /// When the scope key is gone or another one, or when the body is damaged.
-pub async fn open_capsule(
+pub async fn open_body(
     vault: &Vault,
     (tenant, user, app): (&str, &str, &str),
     op: Uuid,
     body: &[u8],
-) -> Result<Option<Capsule>, Unopened> {
+) -> Result<Opened, Unopened> {
     let scope = Scope::new(tenant, user, app)?;
     let lease = vault.open(&Context::new(scope, &op.to_string(), Purpose::Capsule)?, body).await?;
-    let kept: Kept = lease.with(|plain| serde_json::from_slice(plain))?;
-    Ok(kept.capsule)
+    Ok(lease.with(|plain| serde_json::from_slice(plain))?)
 }
 
 /// Why a sealed body stays closed.
@@ -73,9 +85,33 @@ pub enum Unopened {
     Shape(#[from] serde_json::Error),
 }
 
+/// What was sealed beside a record.
 #[derive(Deserialize)]
-struct Kept {
-    capsule: Option<Capsule>,
+pub struct Opened {
+    /// The capsule as it was committed to.
+    #[serde(default)]
+    pub capsule: Option<Box<RawValue>>,
+    keys: Vec<(String, String)>,
+}
+
+impl Opened {
+    /// The capsule of its decision; `None` when no rule was asked.
+    ///
+    /// # Errors
+    /// When it is not what this program writes.
+    pub fn decided(&self) -> Result<Option<Capsule>, Unopened> {
+        let capsule = self.capsule.as_ref().map(|text| serde_json::from_str(text.get()));
+        Ok(capsule.transpose()?)
+    }
+
+    /// The key of a field's commitment.
+    #[must_use]
+    pub fn key(&self, field: &str) -> Option<Zeroizing<[u8; 32]>> {
+        let (_, text) = self.keys.iter().find(|(name, _)| name == field)?;
+        let mut key = Zeroizing::new([0_u8; 32]);
+        hex::decode_to_slice(text, key.as_mut_slice()).ok()?;
+        Some(key)
+    }
 }
 
 pub(super) fn unavailable(fault: impl std::fmt::Display) -> Refusal {

@@ -1,14 +1,17 @@
 //! What is known about one call so far, so that a refusal at any step is recorded with all of it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_audit::{
-    Appended, CallFields, Ledger, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret, Who,
+    Appended, CallFields, Commitment, Ledger, PolicyRef, RecordRef, Retention, ToolRef, UsedSecret,
+    Who,
 };
 use portcullis_policies::{
     ActionType, AppId, CACHE_APP, CONFIRMATIONS_APP, CapsuleText, Decision, SECRETS_APP, TenantId,
 };
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::log_of;
 use crate::answer::{Answer, Told};
@@ -44,6 +47,8 @@ pub struct Trail {
     wants_promise: bool,
     /// Where the record is that tells the caller's story.
     recorded: Option<Appended>,
+    /// Under which the outcome commits to the answer; it is sealed with the intent.
+    answers_key: Option<Hidden>,
     /// The secret that the call is about, as `app/name`.
     secret: Option<String>,
     /// Secrets that the call used or changed.
@@ -71,6 +76,7 @@ impl Trail {
             intent: None,
             wants_promise: knock.wants_promise,
             recorded: None,
+            answers_key: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -99,6 +105,7 @@ impl Trail {
             intent: None,
             wants_promise: false,
             recorded: None,
+            answers_key: None,
             secret: None,
             sec: Vec::new(),
         }
@@ -181,6 +188,19 @@ impl Trail {
     fn promise(&self, ledger: &Ledger) -> Option<String> {
         let wanted = self.recorded.as_ref().filter(|_| self.wants_promise);
         wanted.map(|record| ledger.promise(record))
+    }
+
+    /// The outcome commits to the answer under this key.
+    pub(super) fn answers_under(&mut self, key: Zeroizing<[u8; 32]>) {
+        self.answers_key = Some(Hidden(key));
+    }
+
+    /// The commitment to the answer. Without randomness an outcome is still better recorded without one.
+    pub(super) fn commit_to_answer(&self, answer: &[u8]) -> Option<Commitment> {
+        match &self.answers_key {
+            Some(Hidden(key)) => Some(Commitment::under(key.clone(), "out", answer)),
+            None => Commitment::of("out", answer).ok(),
+        }
     }
 
     /// The call is about this secret, written `app/name`; its records are kept for ever (`security_forever`).
@@ -314,6 +334,16 @@ impl Trail {
         let tenant = self.tenant.as_ref()?.as_str();
         let app = self.tool.as_ref().map_or("", |tool| tool.server.as_str());
         Some((tenant, self.user.as_deref()?, app))
+    }
+}
+
+/// A key that no log shows.
+#[derive(Clone)]
+struct Hidden(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
     }
 }
 

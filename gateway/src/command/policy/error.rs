@@ -14,7 +14,7 @@ use crate::record::Unopened;
 
 /// Why a policy command gives no answer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(super) enum PolicyError {
+pub(in crate::command) enum PolicyError {
     /// The rules have mistakes; all of them are listed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -108,7 +108,7 @@ impl PolicyError {
         json!({ "ok": false, "error": self.to_string(), "help": help, "mistakes": mistakes })
     }
 
-    pub(super) fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(in crate::command) fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Usage { what: what.into(), help: help.into() }
     }
 }

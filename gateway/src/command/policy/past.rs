@@ -15,7 +15,7 @@ use crate::directory::{Directory, UserFilter};
 use crate::ledgers::{self, LedgerError};
 use crate::open::open_directory;
 use crate::pseudonym::Pseudonyms;
-use crate::record::open_capsule;
+use crate::record::{Opened, open_body};
 use crate::secrets::{Absent, Vault, open_vault};
 
 /// Users that are asked for at once.
@@ -41,7 +41,7 @@ impl Past {
 }
 
 /// The ledger of a deployment with the keys that open what is sealed in it.
-pub(super) struct Archive {
+pub(in crate::command) struct Archive {
     reader: Reader,
     vault: Arc<Vault>,
     pseudonyms: Pseudonyms,
@@ -56,7 +56,7 @@ impl Archive {
     ///
     /// # Errors
     /// Which of them is not here, or can't be used.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, PolicyError> {
+    pub(in crate::command) async fn open(settings: &Settings) -> Result<Self, PolicyError> {
         let reader = ledgers::reader(settings)?;
         let names = settings.data.keys_dir().join("pseudonyms");
         if let KeyProvider::KeyFile { path } = &settings.key_provider {
@@ -104,20 +104,41 @@ impl Archive {
     /// When what is sealed can't be opened.
     pub(super) async fn past(&mut self, row: RecordRow) -> Result<Option<Past>, PolicyError> {
         let op = row.record.op;
-        let body = self.reader.body(&row.record.log, row.record.seq).map_err(LedgerError::from)?;
-        let Some(body) = body else { return Ok(None) };
-        let tenant = row.text(&["who", "tenant"]).to_owned();
-        let owner = self.owner(&tenant, row.text(&["who", "subject"])).await?;
-        let scope = (tenant.as_str(), owner.as_str(), row.text(&["tool", "server"]));
-        let capsule = open_capsule(&self.vault, scope, op, &body)
-            .await
-            .map_err(|source| PolicyError::Sealed { op, source })?;
+        let Some(opened) = self.opened(&row).await? else { return Ok(None) };
+        let capsule = opened.decided().map_err(|source| PolicyError::Sealed { op, source })?;
         let Some(capsule) = capsule else { return Ok(None) };
         let set = self.set(row.text(&["pol", "bundle"]))?;
         Ok(Some(Past { row, capsule, set }))
     }
 
-    fn rows(&self, query: &Query) -> Result<Vec<RecordRow>, PolicyError> {
+    /// What was sealed beside a record; `None` when nothing was.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    pub(in crate::command) async fn opened(
+        &mut self,
+        row: &RecordRow,
+    ) -> Result<Option<Opened>, PolicyError> {
+        let op = row.record.op;
+        let body = self.reader.body(&row.record.log, row.record.seq).map_err(LedgerError::from)?;
+        let Some(body) = body else { return Ok(None) };
+        let tenant = row.text(&["who", "tenant"]).to_owned();
+        let owner = self.owner(&tenant, row.text(&["who", "subject"])).await?;
+        let scope = (tenant.as_str(), owner.as_str(), row.text(&["tool", "server"]));
+        let opened = open_body(&self.vault, scope, op, &body).await;
+        opened.map(Some).map_err(|source| PolicyError::Sealed { op, source })
+    }
+
+    /// Where what is shown of it is noted.
+    pub(in crate::command) const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The records that fit, oldest first.
+    ///
+    /// # Errors
+    /// When the ledger can't be read.
+    pub(in crate::command) fn rows(&self, query: &Query) -> Result<Vec<RecordRow>, PolicyError> {
         Ok(self.reader.rows(query).map_err(LedgerError::from)?)
     }
 
