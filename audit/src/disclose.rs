@@ -106,7 +106,7 @@ impl Committed {
             let made = Commitment::under(key.clone(), field, payload);
             self.length.is_none_or(|length| length == made.length()) && made.matches(&self.digest)
         };
-        fits(payload) || fits(&chain::digest(&[payload]))
+        fits(payload) || (field == "out" && fits(&chain::digest(&[payload])))
     }
 }
 
@@ -296,6 +296,21 @@ mod tests {
             assert!(!why.contains("{}"), "a payload in an error: {why}");
         }
         assert!(parse("{\"v\":\"1\",\"log\":\"d/t/t\",\"seq\":\"7\",\"fields\":[]}").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_files_and_records_never_panic(
+            text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+            form in "\\PC{0,40}",
+        ) {
+            let _ = Disclosure::parse(&text, "d/t/t", 7);
+            let _ = Committed::of(&text, "in");
+            let _ = crate::Counted::parse(&form);
+            let _ = crate::verify::KeptFile::parse("f", &form);
+            let of = Disclosed { field: form.clone(), key: form.clone(), payload: Some(form) };
+            let _ = Disclosure::new("d/t/t", 7, vec![of]).check(&text, |_| None);
+        }
     }
 
     #[test]

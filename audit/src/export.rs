@@ -12,6 +12,8 @@
 //!                   were pruned, as a `prune` record further on says
 //!   tile/<level>/   hash tiles
 //! t/<tenant>/       the same
+//! bodies/           only when something is disclosed, by whoever holds the keys: what some records commit
+//!                   to, field by field (see [`crate::disclose`])
 //! ```
 
 use std::collections::BTreeMap;

@@ -154,3 +154,29 @@ fn absent_and_misused_exit_with_codes_of_their_own() {
     assert_eq!(verify(&["--vkey", "nonsense", "x"]).status.code(), Some(2));
     assert!(text(&verify(&["--help"])).contains("Exit status:"));
 }
+
+#[tokio::test]
+async fn what_a_caller_kept_must_be_of_the_form_in_which_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = exported(folder.path()).await;
+    let kept = folder.path().join("kept");
+    let check = |text: &str| {
+        std::fs::write(&kept, text).unwrap();
+        verify(&["--kept", kept.to_str().unwrap(), export.to_str().unwrap()])
+    };
+    let bad = check("x-portcullis-session-seq: three\n");
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("kept, line 1"), "{bad:?}");
+    assert_eq!(check("# nothing\n").status.code(), Some(2));
+    // Of a log of which there is no count: what was told was never written there.
+    let told = check("x-portcullis-session-seq: 2;since=1;log=\"test/deployment\"\n");
+    assert_eq!(told.status.code(), Some(1), "{told:?}");
+    assert!(text(&told).contains("omitted"), "{}", text(&told));
+    let newer = check("x-portcullis-session-seq: 1;since=3;log=\"test/deployment\"\n");
+    assert_eq!(newer.status.code(), Some(0), "{newer:?}");
+    assert!(text(&newer).contains("0 are here, 1 are newer"), "{}", text(&newer));
+
+    let payload = format!("deployment:0={}", kept.display());
+    let bad = verify(&["--payload", &payload, export.to_str().unwrap()]);
+    assert_eq!(bad.status.code(), Some(2), "{bad:?}");
+}
