@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Whether a log has an intent of this operation for this tool, this batch included. What the
-    /// bytes do not say any more, because they are pruned or changed, counts as one.
+    /// bytes do not say any more, because they are pruned, counts as one.
     pub(crate) fn intends(
         &mut self,
         log: i64,

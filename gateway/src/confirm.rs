@@ -10,7 +10,7 @@
 //! INVARIANT: what was shown is what runs (`confirms::the_stored_bytes_run_once`).
 //! INVARIANT: who can write to the database can make nothing run that was not shown, and nothing twice
 //! (`confirm_forgeries::of_any_column_runs_nothing`, `confirm_forgeries::of_the_state_runs_nothing_twice`,
-//! `confirm_races::exactly_one_runs_it_while_somebody_sets_the_state_back_all_the_time`).
+//! `confirm_races::exactly_one_runs_it_when_somebody_sets_the_state_back_between_two_answers`).
 
 mod approvals;
 mod asker;
@@ -19,6 +19,7 @@ mod outcome;
 mod person;
 mod request;
 mod settle;
+mod stored;
 
 pub use approvals::{OwnApproval, ToApprove, answer, carry_out, to_approve};
 pub use asker::Asker;
@@ -31,47 +32,28 @@ pub use settle::{close_abandoned, end_of, settle};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use jiff::Timestamp;
 use portcullis_audit::crash_point;
-use portcullis_policies::{AskFirst, Confirmation, OWN_APPS, RequestFacts, ToolName, Wants};
-use portcullis_secrets::{Context, Purpose, Scope};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use portcullis_policies::{AskFirst, Confirmation, RequestFacts, ToolName, Wants};
+use serde::Serialize;
+use serde_json::Value;
 
 use self::person::a_person;
+use self::stored::{Stored, context, facts, open, seal, stored_call};
 use crate::answer::{Asked, Said, Told};
 use crate::directory::{self, ConfirmationState, NewConfirmation};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
 use crate::in_force::InForce;
-use crate::manage;
 use crate::oauth::base_url;
 use crate::record::{self, Trail};
-use crate::refusal::{Changed, Refusal};
+use crate::refusal::Refusal;
 use crate::resolve::{self, ToolCall};
 
 /// So many questions of one person may wait: more than anybody reads, and as many as a list shows.
 const MOST_PENDING: i64 = 100;
-
-/// What is sealed: the argument bytes, and for a proxied call the request around them; and the facts of the question,
-/// so that nobody who can write to the database makes it wait longer, ask for less or name another tool.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    #[serde(default)]
-    facts: Value,
-    args: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    forward: Option<resolve::StoredRequest>,
-    /// Hash of that request, as it was shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_hash: Option<String>,
-    /// With which credential it was asked, and by which door.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    asker: Option<Asker>,
-}
 
 /// Stores the call and gives the question that the caller is shown.
 ///
@@ -301,95 +283,6 @@ async fn decided_meanwhile(gateway: &Gateway, caller: &Caller, id: &str) -> Refu
     }
 }
 
-/// The stored bytes, resolved again: same tool, same schema, same digest as was shown.
-async fn stored_call(
-    gateway: &Gateway,
-    in_force: &InForce,
-    caller: &Caller,
-    (pending, stored): (&directory::Confirmation, Stored),
-) -> Result<ToolCall, Refusal> {
-    let args = BASE64.decode(&stored.args).map_err(unavailable)?;
-    let args = gateway.json(Bytes::from(args))?;
-    let name = &pending.asked.tool;
-    let mut call = if OWN_APPS.contains(&name.app().as_str()) {
-        resolve::managed(gateway, caller, manage::restore(name, &args.value)?).await?
-    } else {
-        let hint = Some(pending.asked.target_tenant.as_str());
-        resolve::function_call(in_force, caller, hint, name, args)?
-    };
-    // Another action type, schema or description: the person was shown another tool.
-    let tool = call.tool();
-    if (tool.schema_digest, tool.spec.action_type)
-        != (pending.asked.tool_digest, pending.asked.action_type)
-    {
-        return Err(Refusal::from(Changed::Tool));
-    }
-    if *call.digest() != pending.asked.args_digest {
-        return Err(Refusal::from(Changed::Bytes));
-    }
-    // Another app's tenant, or another one of the asker's: the person was shown other things.
-    if *call.target_tenant() != pending.asked.target_tenant {
-        return Err(Refusal::from(Changed::Tenant));
-    }
-    if let Some(forward) = stored.forward {
-        call.restore_forward(forward)?;
-    }
-    Ok(call)
-}
-
-async fn open(gateway: &Gateway, pending: &directory::Confirmation) -> Result<Stored, Refusal> {
-    let asked = &pending.asked;
-    let app = asked.tool.app().as_str();
-    let context = context(asked.tenant.as_str(), &asked.user_id, app, &pending.id)?;
-    let lease = gateway.vault.open(&context, &asked.sealed_args).await.map_err(|fault| {
-        tracing::error!(id = %pending.id, %fault, "a stored confirmation does not open");
-        Refusal::from(Changed::Bytes)
-    })?;
-    let stored: Stored = lease.with(|plain| serde_json::from_slice(plain)).map_err(unavailable)?;
-    if stored.facts != facts(asked) {
-        return Err(Refusal::from(Changed::Question));
-    }
-    let request_hash = stored.forward.as_ref().map(|forward| forward.shown().hash());
-    if stored.request_hash != request_hash {
-        return Err(Refusal::from(Changed::Request));
-    }
-    Ok(stored)
-}
-
-async fn seal(
-    gateway: &Gateway,
-    id: &str,
-    asked: &NewConfirmation,
-    stored: &Stored,
-) -> Result<Vec<u8>, Refusal> {
-    let plain = zeroize::Zeroizing::new(serde_json::to_vec(stored).map_err(unavailable)?);
-    let app = asked.tool.app().as_str();
-    let context = context(asked.tenant.as_str(), &asked.user_id, app, id)?;
-    gateway.vault.seal(&context, &plain).await.map_err(unavailable)
-}
-
-/// All that must be as it was asked; tenant, asker, app and id are bound by the seal itself.
-fn facts(asked: &NewConfirmation) -> Value {
-    let mut facts = json!({
-        "op": asked.op,
-        "tool": asked.tool.to_string(),
-        "tool_digest": hex::encode(asked.tool_digest),
-        "action_type": asked.action_type,
-        "target_tenant": asked.target_tenant.to_string(),
-        "target_id": asked.target_id,
-        "policy_digest": asked.policy_digest,
-        "created_ms": asked.created_ms,
-        "wants": asked.wants,
-        "rules": asked.rules,
-        "args_digest": hex::encode(asked.args_digest),
-        "expires_ms": asked.expires_ms,
-    });
-    if let (false, Some(facts)) = (asked.approver_roles.is_empty(), facts.as_object_mut()) {
-        facts.insert("approver_roles".to_owned(), json!(asked.approver_roles));
-    }
-    facts
-}
-
 async fn as_shown(gateway: &Gateway, found: directory::Confirmation) -> Result<Asked, Refusal> {
     let stored = open(gateway, &found).await?;
     let args = BASE64.decode(&stored.args).map_err(unavailable)?;
@@ -473,11 +366,6 @@ async fn expiry(gateway: &Gateway, caller: &Caller) -> Result<i64, Refusal> {
     let ttl = chosen.unwrap_or(gateway.settings.confirmation.ttl);
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::from(i32::MAX));
     Ok(Timestamp::now().as_millisecond().saturating_add(ttl))
-}
-
-fn context(tenant: &str, user: &str, app: &str, id: &str) -> Result<Context, Refusal> {
-    let scope = Scope::new(tenant, user, app).map_err(unavailable)?;
-    Context::new(scope, id, Purpose::Confirmation).map_err(unavailable)
 }
 
 fn wants_word(wants: Wants) -> &'static str {

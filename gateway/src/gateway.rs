@@ -84,7 +84,8 @@ impl Gateway {
         };
         let caller = self.identity.identify(&knock.credentials, &facts).await?;
         // A page is for the person who signed in: no program, and no app in the person's name.
-        let signed_in = matches!(caller.proof(), Proof::AccessToken { .. });
+        let program = caller.strength().device;
+        let signed_in = matches!(caller.proof(), Proof::AccessToken { .. }) && !program;
         if knock.request.channel == Channel::Page && !signed_in {
             return Err(Refusal::InvalidCredential("no_session"));
         }

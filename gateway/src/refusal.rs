@@ -460,6 +460,7 @@ const fn changed_face(changed: Changed) -> FaceRow {
     match changed {
         Changed::Tool => (409, "CONFIRMATION_TOOL_CHANGED", "errors.confirm.tool_changed"),
         Changed::Tenant => (409, "CONFIRMATION_TENANT_CHANGED", "errors.confirm.tenant_changed"),
+        Changed::Target => (409, "CONFIRMATION_TARGET_CHANGED", "errors.confirm.target_changed"),
         Changed::Bytes | Changed::Request => {
             (409, "CONFIRMATION_BYTES_CHANGED", "errors.confirm.bytes_changed")
         }

@@ -112,22 +112,61 @@ async fn of_the_state_brings_nothing_back_whatever_else_is_on_record() {
     assert_eq!(upstream.seen().len(), 1, "what was cancelled stays cancelled");
 }
 
+/// A manifest is published anew with another action type, another schema, or without the function.
 #[tokio::test]
 async fn and_a_change_of_the_tool_is_a_change_of_what_was_shown() {
     let upstream = Upstream::start();
     let mut gate = Deployment::builder().notes(&upstream).start().await;
-    let id = ask(&gate, "ana", "note-1").await.confirmation();
-    gate.stop();
     let manifest = gate.dir().join("notes.json");
     let before = std::fs::read_to_string(&manifest).unwrap();
-    let after =
-        before.replacen("\"action_type\": \"destructive\"", "\"action_type\": \"write\"", 1);
-    assert_ne!(before, after);
-    std::fs::write(&manifest, after).unwrap();
-    gate.restart().await;
-    let refused = gate.decide("ana", &id, "confirm").await;
-    assert_eq!((refused.status, refused.code()), (409, "CONFIRMATION_TOOL_CHANGED"), "{refused:?}");
+    let id = ask(&gate, "ana", "note-1").await.confirmation();
+    let changes: [fn(&mut Value); 4] = [
+        |tool| tool["action_type"] = json!("write"),
+        |tool| tool["params_schema"]["required"] = json!(["note_id", "why"]),
+        |tool| tool["params_schema"]["properties"]["note_id"] = json!({ "type": "integer" }),
+        |tool| tool["name"] = json!("shred_note"),
+    ];
+    for change in changes {
+        let mut published: Value = serde_json::from_str(&before).unwrap();
+        let tools = published["tools"].as_array_mut().unwrap();
+        let tool = tools.iter_mut().find(|tool| tool["name"] == "delete_note").unwrap();
+        change(tool);
+        let tool = tool.clone();
+        gate.stop();
+        std::fs::write(&manifest, published.to_string()).unwrap();
+        gate.restart().await;
+        let refused = gate.decide("ana", &id, "confirm").await;
+        let told = (refused.status, refused.code());
+        assert_eq!(told, (409, "CONFIRMATION_TOOL_CHANGED"), "{tool}: {refused:?}");
+    }
     assert_eq!(upstream.seen().len(), 0);
+    gate.stop();
+    std::fs::write(&manifest, before).unwrap();
+    gate.restart().await;
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200, "as it was, it runs");
+}
+
+/// What is shown of a role is what it gives then; nobody gets one that gives something else meanwhile.
+#[tokio::test]
+async fn and_a_change_of_what_a_role_gives_is_a_change_of_what_was_shown() {
+    let gate = Deployment::builder().start().await;
+    let as_max = async |path: &str, body: Value| {
+        gate.send(gate.signed("max", reqwest::Method::PATCH, path).await.json(&body)).await
+    };
+    let on = json!({ "confirmation_enabled": true });
+    assert_eq!(as_max("/v1/me/settings", on).await.status, 200);
+    let amy = format!("/v1/users/{}", gate.user_id("amy"));
+    let asked = as_max(&amy, json!({ "role": "finance" })).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    // Max was shown another role of that name.
+    let wider = ["--scope", "confirmations:approve", "--scope", "notes:*"];
+    gate.change(&[&["role", "set", "--tenant", "imp_t_acme", "finance"][..], &wider].concat())
+        .await;
+    let refused = gate.decide("max", &asked.confirmation(), "confirm").await;
+    let told = (refused.status, refused.code());
+    assert_eq!(told, (409, "CONFIRMATION_TARGET_CHANGED"), "{refused:?}");
+    let left = gate.get_as("amy", "/v1/auth/me").await;
+    assert!(!left.text().contains("finance"), "{left:?}");
 }
 
 /// What a forged column does is told of every column: a new one must find its place here.

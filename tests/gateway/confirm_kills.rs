@@ -32,6 +32,13 @@ async fn leaves_nothing_that_another_replica_runs_again() {
     for place in CONFIRMATION.iter().filter(|place| !leaves_it_open(place)) {
         for _ in 0..rounds() {
             number += 1;
+            // A session ends after a quarter of an hour.
+            if number % 100 == 0 {
+                pair.gates[0].set_env("FAILPOINTS", "");
+                pair.gates[0].restart().await;
+                closed_once(&pair.gates[1], &pair.upstream);
+                pair = Pair::start().await;
+            }
             let [one, two] = &mut pair.gates[..] else { panic!("two replicas") };
             one.set_env("FAILPOINTS", &kill_at(place, 0));
             one.kill();

@@ -113,3 +113,35 @@ async fn a_command_says_yes_to_nothing_that_it_does_not_show() {
     let (well, told) = command(&gate, &id, &["--yes"]).await;
     assert!(well && told.contains("note_id = \"note-1\""), "{told}");
 }
+
+/// Password, then code, as a person types them; a program that pipes sends them line by line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_signs_in_with_a_second_factor_where_the_account_has_one() {
+    let (gate, upstream) = start().await;
+    let id = delete_note(&gate).await;
+    let (secret, _) = crate::second_factor::enrol(&gate).await;
+    let ana = harness::people::person("ana");
+    let run = |lines: &str| {
+        let args = ["--tenant", ana.tenant, "--email", &ana.email(), &id, "--yes"];
+        let mut command = std::process::Command::new(harness::binary("portcullis"));
+        let piped = std::process::Stdio::piped;
+        command
+            .args(["confirm", "--gateway", gate.url()])
+            .args(args)
+            .env_remove("PORTCULLIS_TOKEN");
+        let mut child =
+            command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().expect("it starts");
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, lines.as_bytes()).unwrap();
+        drop(stdin);
+        let ran = child.wait_with_output().unwrap();
+        (ran.status.success(), String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap())
+    };
+    let (well, told) = run(&format!("{}\n000000\n", ana.password()));
+    assert!(!well && told.contains("INVALID_CREDENTIAL"), "{told}");
+    assert_eq!(upstream.seen().len(), 0);
+    let code = crate::second_factor::code(&secret, 0);
+    let (well, told) = run(&format!("{}\n{code}\n", ana.password()));
+    assert!(well && told.contains("carried out, once"), "{told}");
+    assert_eq!(upstream.seen().len(), 1);
+}

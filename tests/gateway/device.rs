@@ -104,6 +104,15 @@ async fn the_unmodified_imperal_mcp_signs_in_once_its_person_approves() {
     assert_eq!(client.next().await["refused"], "login was declined in the browser.");
 }
 
+/// A session of ana's that a program holds.
+pub(crate) async fn session_of_a_program(gate: &Deployment) -> String {
+    let ana = Walker::sign_in(gate, "ana").await;
+    let (device_code, user_code) = asked(gate).await;
+    assert_eq!(decide(&ana, &user_code, "approve").await.status, 303);
+    let signed_in = poll(gate, &device_code, VERIFIER).await;
+    signed_in.body["access_token"].as_str().unwrap().to_owned()
+}
+
 /// A session that a program holds is its person's, but its word is not: neither at once nor after a refresh.
 #[tokio::test]
 async fn a_program_answers_no_question_that_its_person_is_asked() {
@@ -134,6 +143,14 @@ async fn a_program_answers_no_question_that_its_person_is_asked() {
             assert_eq!((refused.status, refused.code()), (403, "CONFIRMATION_FOREIGN"), "{verb}");
         }
         assert_eq!(upstream.of_op(&asked.op()).len(), 0);
+        // Nor is it let in where people are: at the pages, a form of which counts as a word.
+        let cookie = format!("portcullis_session={token}");
+        for page in ["/confirm", "/device"] {
+            let seen = gate.send(gate.request(Method::GET, page).header("cookie", &cookie)).await;
+            assert_eq!(seen.status, 303, "{page}: {}", seen.text());
+        }
+        let shown = gate.get_as("ana", &one).await;
+        assert_eq!(shown.body["asked_by"]["kind"], "program", "{shown:?}");
         // It is still there for the person.
         assert_eq!(gate.decide("ana", &asked.confirmation(), "confirm").await.status, 200);
         assert_eq!(upstream.of_op(&asked.op()).len(), 1);

@@ -148,6 +148,25 @@ async fn no_programs_word_for_its_persons_and_leads_to_the_page() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
+/// A program that signed in by a device code holds its person's session, and is no more than a program here.
+#[tokio::test]
+async fn no_program_that_holds_a_session_either() {
+    let (gate, upstream) = start("").await;
+    let token = crate::device::session_of_a_program(&gate).await;
+    let raw = Raw::begin(&gate, &token).await;
+    let mut stream = raw.call(DELETE, &json!({ "note_id": "note-1" })).await;
+    let question = stream.next().await;
+    assert_eq!(question["params"]["mode"], "url", "the person is led to the page: {question}");
+    let id = text(&active(&gate).await[0], "/confirmation_id").to_owned();
+    assert_eq!(gate.decide("ana", &id, "confirm").await.status, 200);
+    let mut end = stream.next().await;
+    while end["id"] != 7 {
+        end = stream.next().await;
+    }
+    assert_eq!(end["result"]["isError"], false, "{end}");
+    assert_eq!(upstream.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn no_form_where_the_operator_turned_them_off() {
     let (gate, upstream) = start("[confirmation]\nelicitation = \"url\"\nttl = \"3s\"").await;

@@ -160,7 +160,7 @@ async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_done_once_is_begun_once_for_its_tool() {
     let house = House::new();
-    let (ledger, _) = house.open();
+    let ledger = patient_for(&house, 60_000, 4096);
     let op = Uuid::now_v7();
     let of = |op: Uuid, name: &str| {
         let mut intent = Intent { op, ..intent("default") };
@@ -185,7 +185,7 @@ async fn what_may_be_done_once_is_begun_once_for_its_tool() {
     assert!(ledger.intent_once(of(Uuid::now_v7(), "delete_note")).await.is_ok());
     assert_eq!(ledger.status().sealed, None);
     ledger.close().await.unwrap();
-    let (ledger, _) = house.open();
+    let ledger = patient_for(&house, 60_000, 4096);
     assert_eq!(ledger.intent_once(of(op, "delete_note")).await.map(drop), Err(refused));
 }
 

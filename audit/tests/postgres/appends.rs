@@ -65,11 +65,18 @@ async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
     assert_eq!(ledger.status().sealed, None);
 }
 
+/// Longer than any machine needs: who waits in vain has not been refused.
+const PATIENT: Duration = Duration::from_secs(60);
+
 /// Two replicas, 32 callers each, one deed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_done_once_is_begun_once_over_all_replicas() {
     let house = House::new();
-    let ((one, _), (two, _)) = (house.open("a"), house.open("b"));
+    let open = |replica: &str| {
+        let options = LedgerOptions { deadline: PATIENT, ..house.options(replica) };
+        Ledger::open(options).unwrap().0
+    };
+    let (one, two) = (open("a"), open("b"));
     for _ in 0..8 {
         let op = Uuid::now_v7();
         let of = || Intent { op, ..intent("default") };

@@ -23,7 +23,8 @@ use crate::confirm::{Asker, Line, Lines, ShownBody, ShownRequest, spelled};
 #[command(after_help = "\
 Examples:
   portcullis confirm --gateway https://gate.example --tenant imp_t_acme --email ana@acme.example
-                                                what waits for you; the password is asked for
+                                                what waits for you; the password is asked for, and a
+                                                code where the account has a second factor
   PORTCULLIS_TOKEN=... portcullis confirm --gateway https://gate.example imp_c_...
                                                 shows one and asks for your answer
   portcullis confirm ... imp_c_... --no         cancels it without asking
@@ -149,7 +150,7 @@ pub fn run(args: ConfirmArgs) -> ExitCode {
 }
 
 async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
-    let client = Client::sign_in(&args.gateway, credential(&args)?).await?;
+    let client = signed_in(&args).await?;
     let Some(id) = &args.id else { return list(&client, &args).await };
     let found = client.get(&format!("/v1/confirmations/{}", client::segment(id))).await?;
     let pending: Pending = serde_json::from_value(found).map_err(ConfirmError::Unknown)?;
@@ -196,12 +197,24 @@ async fn answer(args: ConfirmArgs) -> Result<ExitCode, ConfirmError> {
     Ok(told(&decided, &after, args.json))
 }
 
+/// Asks for a code of the second factor only when the account has one.
+async fn signed_in(args: &ConfirmArgs) -> Result<Client, ConfirmError> {
+    let mut by = credential(args)?;
+    match (Client::sign_in(&args.gateway, &by).await, &mut by) {
+        (Err(fault), Credential::Password { otp, .. }) if fault.wants_a_code() => {
+            *otp = Some(records::read_password_once("Code of your second factor: ")?);
+        }
+        (signed_in, _) => return Ok(signed_in?),
+    }
+    Ok(Client::sign_in(&args.gateway, &by).await?)
+}
+
 fn credential(args: &ConfirmArgs) -> Result<Credential, ConfirmError> {
     match &args.email {
         Some(email) => {
             let password = records::read_password_once("Password: ")?;
             let (tenant, email) = (args.tenant.to_string(), email.clone());
-            Ok(Credential::Password { tenant, email, password })
+            Ok(Credential::Password { tenant, email, password, otp: None })
         }
         None => match std::env::var("PORTCULLIS_TOKEN") {
             Ok(token) if !token.trim().is_empty() => Ok(Credential::Token(token.trim().into())),

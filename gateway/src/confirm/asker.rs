@@ -26,6 +26,7 @@ impl Asker {
     /// The credential of this caller. A name that can't be found is left out: the id is there.
     pub async fn of(gateway: &Gateway, caller: &Caller, channel: &str) -> Self {
         let kind = match caller.proof() {
+            _ if caller.strength().device => "program",
             Proof::AccessToken { .. }
             | Proof::ExternalToken { .. }
             | Proof::Password { .. }

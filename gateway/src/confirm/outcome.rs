@@ -48,7 +48,8 @@ pub async fn of(gateway: &Gateway, op: Uuid, app: &str) -> Option<String> {
 }
 
 /// The ledger has the last word: a row of the database that says again that it waits, from a backup or by somebody's
-/// hand, runs nothing twice, nothing that was cancelled and nothing of which no record says that it was asked.
+/// hand, runs nothing that was carried out or cancelled before, and nothing of which no record says that it was asked. Of
+/// two answers at the same moment the ledger lets one begin (`Ledger::intent_once`).
 ///
 /// # Errors
 /// How it ended, and that the ledger can't be read.

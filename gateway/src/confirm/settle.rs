@@ -19,6 +19,8 @@ pub fn end_of(trail: &Trail, told: &Result<Told, Refusal>) -> ConfirmationState 
         _ if trail.was_intended() => ConfirmationState::Executed,
         Ok(Told::AskFirst(_)) => ConfirmationState::Superseded,
         Err(Refusal::OverLimit(_)) => ConfirmationState::Pending,
+        // Claimed twice, because somebody set it back: the ledger says that the other one runs it.
+        Err(Refusal::ConfirmationUsed(_)) => ConfirmationState::Executed,
         _ => ConfirmationState::Refused,
     }
 }

@@ -31,8 +31,9 @@ use crate::refusal::Refusal;
 
 /// How often a stream looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// Streams at once, of one user and of all, on one replica.
+/// Streams at once, of one user, of one tenant and of all, on one replica: no tenant takes the places of the others.
 const OF_A_USER: usize = 4;
+const OF_A_TENANT: usize = 128;
 const OF_ALL: usize = 512;
 
 /// The route.
@@ -58,15 +59,26 @@ impl Streams {
     }
 
     fn enter(self: &Arc<Self>, caller: &Caller) -> Result<Place, Refusal> {
-        let user = format!("{}/{}", caller.tenant(), caller.user_id());
+        self.of(caller.tenant().as_str(), caller.user_id())
+            .ok_or(Refusal::TooManyRequests { retry_after: LOOK })
+    }
+
+    /// A place for one more stream of a user; none when there is none.
+    fn of(self: &Arc<Self>, tenant: &str, user: &str) -> Option<Place> {
+        // No tenant's id holds a stroke.
+        let tenant = format!("{tenant}/");
+        let user = format!("{tenant}{user}");
         let mut streams = self.lock();
         let own = streams.get(&user).copied().unwrap_or_default();
-        if own >= OF_A_USER || streams.values().sum::<usize>() >= OF_ALL {
-            return Err(Refusal::TooManyRequests { retry_after: LOOK });
+        let of_tenant = streams.iter().filter(|(user, _)| user.starts_with(&tenant));
+        let of_tenant: usize = of_tenant.map(|(_, count)| count).sum();
+        let all: usize = streams.values().sum();
+        if own >= OF_A_USER || of_tenant >= OF_A_TENANT || all >= OF_ALL {
+            return None;
         }
         streams.insert(user.clone(), own + 1);
         drop(streams);
-        Ok(Place { all: Arc::clone(self), user })
+        Some(Place { all: Arc::clone(self), user })
     }
 }
 
@@ -187,4 +199,22 @@ async fn places(gateway: &Gateway, caller: &Caller) -> Result<Vec<ConfirmationPl
 
 fn states(places: &[ConfirmationPlace]) -> HashMap<String, ConfirmationState> {
     places.iter().map(|place| (place.id.clone(), place.state)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_user_and_no_tenant_takes_the_places_of_others() {
+        let all = Arc::new(Streams::default());
+        let mut places: Vec<Place> = (0..OF_A_USER).filter_map(|_| all.of("one", "ann")).collect();
+        assert!(all.of("one", "ann").is_none(), "of one user");
+        places.extend((0..1_000).filter_map(|user| all.of("one", &user.to_string())));
+        assert_eq!(places.len(), OF_A_TENANT);
+        assert!(all.of("one", "bob").is_none(), "of one tenant");
+        assert!(all.of("on", "ann").is_some(), "a name that begins alike is another tenant");
+        places.pop();
+        assert!(all.of("one", "bob").is_some(), "who goes makes room");
+    }
 }

@@ -55,7 +55,7 @@ pub const TAXONOMY: [Entry; 12] = [
 ];
 
 /// Codes of ours that a person or a model has to act on: what became of a question.
-pub const CONFIRMATIONS: [Entry; 10] = [
+pub const CONFIRMATIONS: [Entry; 11] = [
     entry("CONFIRMATION_UNKNOWN", "errors.confirm.unknown", "There is no such question."),
     entry("CONFIRMATION_FOREIGN", "errors.confirm.foreign", "Somebody else has to answer this."),
     entry(
@@ -79,6 +79,11 @@ pub const CONFIRMATIONS: [Entry; 10] = [
         "CONFIRMATION_TENANT_CHANGED",
         "errors.confirm.tenant_changed",
         "It would work on another tenant now. Nothing was done; ask anew.",
+    ),
+    entry(
+        "CONFIRMATION_TARGET_CHANGED",
+        "errors.confirm.target_changed",
+        "What it is about is not as it was shown. Nothing was done; ask anew.",
     ),
     entry(
         "CONFIRMATION_BYTES_CHANGED",

@@ -12,6 +12,9 @@ pub enum Changed {
     /// It would work on another tenant.
     #[error("the tenant")]
     Tenant,
+    /// What a change of people, roles or tenants is about is not as it was shown: what somebody holds, for one.
+    #[error("what it is about")]
+    Target,
     /// The stored argument bytes do not open, or are not those of the shown hash.
     #[error("the stored bytes")]
     Bytes,

@@ -51,6 +51,7 @@ fn every_code_of_the_taxonomy_has_the_key_of_the_taxonomy() {
         Refusal::ConfirmationExpired,
         Changed::Tool.into(),
         Changed::Tenant.into(),
+        Changed::Target.into(),
         Changed::Bytes.into(),
         Changed::Request.into(),
         Changed::Question.into(),

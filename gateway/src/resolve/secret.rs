@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Own, ToolCall, shown, target_tenant};
+use crate::confirm;
 use crate::directory::{SecretOwner, SecretPlace};
 use crate::gateway::Gateway;
 use crate::identify::Caller;
@@ -95,7 +96,8 @@ pub(super) fn call(
 pub(super) fn confirmed(wanted: &SecretWanted, caller: &Caller) -> Confirmation {
     let changes = matches!(wanted.deed, SecretDeed::Set { .. } | SecretDeed::Delete { .. });
     let ours = wanted.form.as_ref().is_some_and(|form| form.is_of(caller.session()));
-    let given = changes && ours && wanted.request.channel == Channel::Page;
+    let person = confirm::is_a_person(caller);
+    let given = changes && ours && person && wanted.request.channel == Channel::Page;
     Confirmation { given, ..Confirmation::default() }
 }
 

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) enum Credential {
     /// An access token.
     Token(SecretString),
-    /// By password, for this run of the command.
-    Password { tenant: String, email: String, password: SecretString },
+    /// By password, for this run of the command, and by a code of the second factor once it is asked for.
+    Password { tenant: String, email: String, password: SecretString, otp: Option<SecretString> },
 }
 
 /// Why the gateway gave no answer that counts.
@@ -44,6 +44,13 @@ pub(super) enum ClientError {
     Unreadable,
 }
 
+impl ClientError {
+    /// Whether the password is right and a code of the second factor is wanted too.
+    pub(super) fn wants_a_code(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "SECOND_FACTOR_REQUIRED")
+    }
+}
+
 /// A signed-in person at a gateway.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -53,7 +60,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Signs in, when the credential is a password.
-    pub(super) async fn sign_in(gateway: &str, by: Credential) -> Result<Self, ClientError> {
+    pub(super) async fn sign_in(gateway: &str, by: &Credential) -> Result<Self, ClientError> {
         let gateway = gateway.trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -62,10 +69,11 @@ impl Client {
             .map_err(|source| ClientError::Unreachable { gateway: gateway.clone(), source })?;
         let mut client = Self { http, gateway, token: SecretString::default() };
         client.token = match by {
-            Credential::Token(token) => token,
-            Credential::Password { tenant, email, password } => {
+            Credential::Token(token) => token.clone(),
+            Credential::Password { tenant, email, password, otp } => {
                 let who = json!({
                     "tenant_id": tenant, "email": email, "password": password.expose_secret(),
+                    "otp": otp.as_ref().map(|otp| otp.expose_secret().trim()),
                 });
                 let issued = client.post("/v1/auth/login", &who).await?;
                 let token = issued.get("access_token").and_then(Value::as_str);

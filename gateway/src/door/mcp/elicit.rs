@@ -172,7 +172,8 @@ impl Elicitations {
 /// How this caller's person can be asked inside this client; none when not.
 fn mode(gateway: &Gateway, caller: &Caller, session: &Session) -> Option<Mode> {
     let setting = gateway.settings.confirmation.elicitation;
-    let of_a_person = matches!(caller.proof(), Proof::Grant { .. } | Proof::ApiKey);
+    let program = matches!(caller.proof(), Proof::Grant { .. } | Proof::ApiKey);
+    let of_a_person = program || caller.strength().device;
     let is_a_person = confirm::is_a_person(caller);
     if setting == Elicitation::Form && session.modes.form && is_a_person {
         return Some(Mode::Form);

@@ -38,6 +38,10 @@ const REASONS: &[(&str, &str)] = &[
         "It would work on another tenant now. Nothing was done; ask anew.",
     ),
     (
+        "CONFIRMATION_TARGET_CHANGED",
+        "What it is about is not as you were shown. Nothing was done; ask anew.",
+    ),
+    (
         "CONFIRMATION_BYTES_CHANGED",
         "What is stored is not what you were shown. Nothing was done; tell your operator.",
     ),
