@@ -155,6 +155,7 @@ async fn and_a_change_of_what_a_role_gives_is_a_change_of_what_was_shown() {
     };
     let on = json!({ "confirmation_enabled": true });
     assert_eq!(as_max("/v1/me/settings", on).await.status, 200);
+    gate.user_id("fin"); // of the role
     let amy = format!("/v1/users/{}", gate.user_id("amy"));
     let asked = as_max(&amy, json!({ "role": "finance" })).await;
     assert_eq!(asked.status, 202, "{asked:?}");
