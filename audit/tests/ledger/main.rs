@@ -9,6 +9,7 @@
     reason = "a test fails by panicking; clippy's allow-*-in-tests does not reach helper functions"
 )]
 
+mod anchors;
 mod appends;
 mod crashes;
 mod discloses;
