@@ -138,6 +138,15 @@ pub enum ReadError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The key file is not the one that signs.
+    #[error(
+        "the key file does not hold the key that signs log `{log}` now; put the newest key file in \
+         its place, or start the gateway once after an interrupted `ledger key rotate`"
+    )]
+    Key {
+        /// Origin of the log.
+        log: String,
+    },
     /// The record is not there, or not under a signed head yet.
     #[error(
         "record {seq} of log `{log}` is not under a signed head; a running gateway signs one a second"

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! README            the hash rules, in words
-//! policy            verifier key of `index`
+//! policy            verifier keys of `index`, the newest first
 //! index             signed list of all logs, so that a log cannot be left out unnoticed
 //! deployment/       one folder for each log
-//!   policy          its verifier key, and the witnesses (C2SP tlog-policy)
+//!   policy          its verifier keys, the newest first, and the witnesses (C2SP tlog-policy)
 //!   checkpoint      its head, a signed note, with the cosignatures of its witnesses
 //!   proofs/         a proof for itself (C2SP tlog-proof) of each certificate and of the last record
 //!   tile/entries/   records in bundles of 256, each with a uint16 length before it; without those that
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use crate::chain::{self, Hash};
 use crate::entry::DEPLOYMENT;
 use crate::error::ReadError;
+use crate::keys::KeyChain;
 use crate::note::{Checkpoint, LogKey, VerifierKey};
 use crate::policy::{Policy, Witness};
 use crate::publish::folder::of_log;
@@ -72,10 +73,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    fn policy(&self, vkey: &str) -> String {
-        let of_log = VerifierKey::parse(vkey).map(|key| Policy::of_logs([key]));
-        let watched = of_log.map(|policy| policy.watched_by(&self.witnesses, self.quorum));
-        watched.map_or_else(|_| policy(vkey), |policy| policy.to_string())
+    /// The newest key first: that one signs the head.
+    fn policy(&self, keys: &KeyChain) -> String {
+        let policy = Policy::of_logs(keys.newest_first().cloned());
+        policy.watched_by(&self.witnesses, self.quorum).to_string()
     }
 }
 
@@ -113,10 +114,13 @@ pub fn export_with(
     let (logs, shown) = shown_heads(reader, &published, (deployment, only))?;
     let all: u64 = shown.iter().map(|(_, shown)| shown.head.size).sum();
     let stored: u64 = logs.iter().map(|log| log.size).sum();
-    let mut done = 0;
+    let name = format!("{deployment}/export");
+    let (mut done, mut index_keys) = (0, KeysOfIndex::new(key, &name)?);
     for (log, shown) in &shown {
         let folder = of_log(folder, deployment, &log.origin);
-        write(&folder, "policy", watch.policy(&log.vkey).as_bytes())?;
+        let keys = reader.keys(&log.origin)?.ok_or_else(|| no_key(&log.origin))?;
+        index_keys.take(&keys)?;
+        write(&folder, "policy", watch.policy(&keys).as_bytes())?;
         // In one view: somebody may prune meanwhile.
         reader.at_one_moment(|| {
             export_log(reader, &folder, log, shown, &mut |written| progress(done + written, all))
@@ -124,11 +128,43 @@ pub fn export_with(
         done += shown.head.size;
     }
     let heads: Vec<Checkpoint> = shown.into_iter().map(|(_, shown)| shown.head).collect();
-    let name = format!("{deployment}/export");
     write(folder, "README", README.as_bytes())?;
-    write(folder, "policy", policy(&key.vkey(&name)).as_bytes())?;
+    write(folder, "policy", Policy::of_logs(index_keys.named).to_string().as_bytes())?;
     write(folder, "index", key.sign(&name, &index_text(&heads, only.is_some())).as_bytes())?;
     Ok(Exported { heads, left: stored.saturating_sub(all) })
+}
+
+/// The keys that have signed lists of logs, the newest first: those of the logs under another name.
+struct KeysOfIndex<'a> {
+    name: &'a str,
+    named: Vec<VerifierKey>,
+}
+
+impl<'a> KeysOfIndex<'a> {
+    fn new(key: &LogKey, name: &'a str) -> Result<Self, ReadError> {
+        let key = VerifierKey::parse(&key.vkey(name)).map_err(|_| no_key(name))?;
+        Ok(Self { name, named: vec![key] })
+    }
+
+    /// Adds the keys of a log, of which the newest must be the one that signs the list.
+    fn take(&mut self, keys: &KeyChain) -> Result<(), ReadError> {
+        let signs = self.named.first().map(VerifierKey::public);
+        if signs != Some(keys.current().public()) {
+            return Err(ReadError::Key { log: keys.birth().name().to_owned() });
+        }
+        for key in keys.newest_first() {
+            let named = VerifierKey::of_public(self.name, *key.public());
+            let named = named.map_err(|_| no_key(self.name))?;
+            if !self.named.contains(&named) {
+                self.named.push(named);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_key(log: &str) -> ReadError {
+    ReadError::Key { log: log.to_owned() }
 }
 
 /// A log and the head that is shown of it.
@@ -238,11 +274,6 @@ impl Bundles<'_> {
     }
 }
 
-/// A tlog-policy file that trusts one log without witnesses.
-fn policy(vkey: &str) -> String {
-    format!("log {vkey}\nquorum none\n")
-}
-
 fn index_text(heads: &[Checkpoint], of_one: bool) -> String {
     let title = if of_one { INDEX_TITLE_OF_ONE } else { INDEX_TITLE };
     let mut text = format!("{title}\nlogs {}\n", heads.len());
@@ -278,8 +309,8 @@ implementation of C2SP tlog-tiles, log by log.
 `index` is a signed note (C2SP signed-note, Ed25519) that lists every log with its size and
 root. Each log is a folder:
 
-  policy         its verifier key and the witnesses that the operator names, as a C2SP
-                 tlog-policy; compare it with one that you got
+  policy         its verifier keys, the newest first, and the witnesses that the operator names,
+                 as a C2SP tlog-policy; compare it with one that you got
                  from elsewhere, because whoever can change this folder can change this file
   checkpoint     origin, size and root, as a signed note (C2SP tlog-checkpoint)
   tile/entries/  records in bundles of 256, each after its length as a big-endian uint16; the
@@ -298,6 +329,11 @@ Hash rules (SHA-256):
             is the prev of record 0
   c       = HMAC-SHA-256(k, \"portcullis/ledger/v1/commit\\n\" || field || 0x00 || payload)
             where k was disclosed to you
+
+A log that changed its key has a `key` record for each change, proved in proofs/: its
+`note.statement` is a signed note under the key name `origin/key`, with the lines
+`portcullis/key/v1`, origin, old and new verifier key, signed by both. The new key signs all
+heads over that record. The verifier key in the genesis is the first one.
 
 A record is JSON in which every value is a string, an array or an object, keys are ascending,
 there is no white space, and nothing has a second spelling.

@@ -47,6 +47,8 @@ pub enum FaultKind {
     BadPrune,
     /// What is disclosed of a record is not what the record commits to.
     BadDisclosure,
+    /// A key record does not say, by both keys, that one takes over from the other.
+    BadKey,
 }
 
 impl FaultKind {
@@ -75,6 +77,7 @@ impl FaultKind {
             Self::BadProof => "bad_proof",
             Self::BadPrune => "bad_prune",
             Self::BadDisclosure => "bad_disclosure",
+            Self::BadKey => "bad_key",
         }
     }
 
@@ -137,6 +140,7 @@ impl FaultKind {
             Self::BadReference => BAD_REFERENCE,
             Self::BadDisclosure => BAD_DISCLOSURE,
             Self::BadPrune => BAD_PRUNE,
+            Self::BadKey => BAD_KEY,
         }
     }
 }
@@ -149,6 +153,9 @@ const BAD_REFERENCE: &str =
     "a program other than the ledger wrote this outcome: the ledger closes each intent once";
 const BAD_DISCLOSURE: &str = "somebody disclosed another key or payload than the one that was committed to, or put \
     it to another record; the record itself is as it was logged";
+const BAD_KEY: &str = "somebody who does not hold both keys wants another key to be believed, or signed with a key \
+     that was replaced: the ledger changes a key only by the word of both";
+
 const BAD_PRUNE: &str = "a program other than the ledger wrote this prune record: the ledger prunes only what an \
     export has that was made before";
 

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -54,6 +54,44 @@ fn create(path: &Path) -> std::io::Result<()> {
     file.write_all(seed.as_slice())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
+    sync_folder_of(path)
+}
+
+/// Where the next key waits until it takes over.
+fn next_of(path: &Path) -> PathBuf {
+    beside(path, ".next")
+}
+
+/// Whether there is one.
+pub(crate) fn is_waiting(path: &Path) -> bool {
+    next_of(path).exists()
+}
+
+/// The next key; `None` when none waits.
+pub(crate) fn load_next(path: &Path) -> Result<Option<LogKey>, OpenError> {
+    if is_waiting(path) { load(&next_of(path), false).map(Some) } else { Ok(None) }
+}
+
+/// The next key, made where none waits yet.
+pub(crate) fn make_next(path: &Path) -> Result<LogKey, OpenError> {
+    load(&next_of(path), true)
+}
+
+/// Where a key goes when the next one takes over.
+pub(crate) fn retired(path: &Path, id: &str) -> PathBuf {
+    beside(path, &format!(".retired-{id}"))
+}
+
+/// Puts the next key in the place of the one so far, which is kept under its key id.
+pub(crate) fn put_next_in_force(path: &Path, id: &str) -> std::io::Result<()> {
+    match std::fs::hard_link(path, retired(path, id)) {
+        // From an attempt that was interrupted.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        linked => linked?,
+    }
+    sync_folder_of(path)?;
+    crate::crash_point!("rotate_before_rename");
+    std::fs::rename(next_of(path), path)?;
     sync_folder_of(path)
 }
 

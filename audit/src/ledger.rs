@@ -217,7 +217,8 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`].
     pub async fn append(&self, entry: Entry) -> Result<Appended, Unavailable> {
-        if matches!(entry.kind, Kind::Intent | Kind::Outcome | Kind::Anchor | Kind::Prune) {
+        let own_verb = [Kind::Intent, Kind::Outcome, Kind::Anchor, Kind::Prune, Kind::Key];
+        if own_verb.contains(&entry.kind) {
             return Err(InvalidEntry::WrongVerb(entry.kind.as_str()).into());
         }
         self.put(entry).await
@@ -308,6 +309,11 @@ impl Ledger {
     /// [`Unavailable::Sealed`] when the ledger was sealed, so that not everything is on disk.
     pub async fn close(self) -> Result<(), Unavailable> {
         self.queue.close().await
+    }
+
+    /// Hands a job to the writer; never waits.
+    pub(crate) fn submit(&self, job: impl Into<Job>) -> Result<(), Unavailable> {
+        self.queue.submit(job)
     }
 
     async fn wait(&self, job: RecordJob) -> Result<Appended, Unavailable> {

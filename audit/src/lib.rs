@@ -16,6 +16,7 @@
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
 //! - **count**: the numbered records of one session, begun anew by each run of a writer.
 //! - **disclosure**: the key of one field of a record, and its payload, for whoever is to check it.
+//! - **key record**: by it, and by the word of both, a new key takes over from the one that signed.
 //! - **prune**: to take away the bytes of a whole expired prefix of a log; leaf hashes stay.
 //! - **witness**: somebody outside who cosigns a head after checking that the log only grew.
 //!
@@ -65,6 +66,10 @@
 //! - INVARIANT: bytes go only after an export that covers them and a record that two people approved,
 //!   and what is gone without one is missed (`what_expired_goes_and_what_stays_verifies`,
 //!   `what_is_gone_without_a_prune_record_is_missed`).
+//! - INVARIANT: a key takes over only by the word of the one before, and the one before signs no head
+//!   over that (`a_key_that_one_alone_vouches_for_is_refused_and_named`,
+//!   `after_a_rotation_no_head_is_signed_by_the_old_key`,
+//!   `killed_at_any_step_it_goes_on_and_no_head_is_told_in_two_ways`).
 //! - INVARIANT: what was promised survives a power loss
 //!   (`a_power_loss_at_random_moments_loses_nothing_acknowledged`).
 //! - INVARIANT: within a count no number is ever missing, whatever crashed or was refused
@@ -108,6 +113,7 @@ pub mod fork;
 mod full;
 mod head_file;
 mod key_file;
+pub mod keys;
 mod ledger;
 pub mod merkle;
 pub mod note;
@@ -122,6 +128,7 @@ mod receipt;
 mod record;
 mod recover;
 mod reserve;
+pub mod rotate;
 mod session_seq;
 mod store;
 pub mod tiles;

@@ -106,26 +106,36 @@ impl Policy {
         Self { logs, witnesses: Vec::new(), groups: Vec::new(), quorum: None }
     }
 
-    /// The policy for one log alone: that of its own line or, as one key signs all logs of a
-    /// deployment and a policy names no key twice, that of the deployment's own log, whose key is
+    /// The policy for one log alone: that of its own lines or, as one key signs all logs of a
+    /// deployment and a policy names no key twice, that of the deployment's own log, whose keys are
     /// then believed under the origin of this one. `None` when the policy knows neither.
     #[must_use]
     pub fn for_log(&self, origin: &str) -> Option<Self> {
         let (deployment, within) = origin.split_once('/')?;
-        let of = |name: &str| self.logs.iter().find(|log| log.key.name() == name);
-        let log = match of(origin) {
-            Some(log) => log.clone(),
-            None => {
-                let of_deployment = chain::tenant_of(deployment, origin).is_some();
-                if !of_deployment && within != "export" {
-                    return None;
-                }
-                let log = of(&chain::origin(deployment, DEPLOYMENT))?;
-                let key = VerifierKey::of_public(origin, *log.key.public()).ok()?;
-                Log { key, url: log.url.clone() }
-            }
+        let of = |name: &str| {
+            let logs = self.logs.iter().filter(|log| log.key.name() == name);
+            logs.cloned().collect::<Vec<Log>>()
         };
-        Some(Self { logs: vec![log], ..self.clone() })
+        let mut logs = of(origin);
+        let of_deployment = chain::tenant_of(deployment, origin).is_some() || within == "export";
+        if logs.is_empty() && of_deployment {
+            logs = of(&chain::origin(deployment, DEPLOYMENT));
+            for log in &mut logs {
+                log.key = VerifierKey::of_public(origin, *log.key.public()).ok()?;
+            }
+        }
+        (!logs.is_empty()).then(|| Self { logs, ..self.clone() })
+    }
+
+    /// The same, where this key of a log is believed too.
+    pub(crate) fn believing(mut self, key: VerifierKey) -> Self {
+        self.logs.push(Log { key, url: None });
+        self
+    }
+
+    /// The same with the logs of `other`: whom to believe is theirs, what witnesses must say stays.
+    pub(crate) fn with_logs_of(&self, other: &Self) -> Self {
+        Self { logs: other.logs.clone(), ..self.clone() }
     }
 
     /// The same, where `quorum` of these witnesses must have cosigned. Their names and keys have to

@@ -32,8 +32,9 @@ use std::time::Duration;
 use crate::crash_point;
 use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
+use crate::keys::KeyChain;
 use crate::merkle::Frontier;
-use crate::note::{Checkpoint, LogKey, VerifierKey};
+use crate::note::{Checkpoint, LogKey, SignedNote};
 use crate::queue::Shared;
 use crate::store::{LogRow, StoreError};
 use edge::{Tile, TileEdge};
@@ -79,6 +80,8 @@ struct Published {
 enum NotPublished {
     #[error("the leaves that are stored are not those that were written")]
     OtherLeaves,
+    #[error("{}", crate::rotate::REPLACED)]
+    KeyReplaced,
     #[error(transparent)]
     NotSigned(#[from] NotSigned),
     #[error("a published file cannot be written: {0}")]
@@ -91,7 +94,7 @@ impl NotPublished {
     /// True for what no later try can mend, and what must stop the ledger.
     const fn is_fatal(&self) -> bool {
         match self {
-            Self::OtherLeaves => true,
+            Self::OtherLeaves | Self::KeyReplaced => true,
             Self::NotSigned(why) => !matches!(why, NotSigned::Io(_)),
             Self::Io(_) | Self::Storage(_) => false,
         }
@@ -128,8 +131,9 @@ impl Publisher {
         &mut self,
         row: &LogRow,
         size: u64,
+        keys: &KeyChain,
     ) -> Result<(Frontier, u64), OpenError> {
-        let shown_head = self.shown_head(row)?;
+        let shown_head = self.shown_head(row, keys)?;
         let shown = shown_head.as_ref().map_or(0, |head| head.size);
         let noted = self.guard.read(&row.origin).map_err(refuse_start)?;
         if let (Some(noted), Some(head)) = (&noted, &shown_head)
@@ -184,7 +188,7 @@ impl Publisher {
     }
 
     /// The checkpoint that is shown, when its signature holds.
-    fn shown_head(&self, row: &LogRow) -> Result<Option<Checkpoint>, OpenError> {
+    fn shown_head(&self, row: &LogRow, keys: &KeyChain) -> Result<Option<Checkpoint>, OpenError> {
         let path = self.folder_of(&row.origin).join("checkpoint");
         let note = match std::fs::read_to_string(path) {
             Ok(note) => note,
@@ -192,8 +196,8 @@ impl Publisher {
             Err(error) => return Err(OpenError::Storage(error.to_string())),
         };
         // Derived, so a damaged one is made anew; what was signed is noted elsewhere.
-        let key = VerifierKey::parse(&row.vkey).ok();
-        Ok(key.and_then(|key| Checkpoint::open(&note, &key).ok()))
+        let said = SignedNote::parse(&note).and_then(|note| Checkpoint::parse(note.text()));
+        Ok(said.ok().filter(|head| Checkpoint::open(&note, keys.at(head.size)).is_ok()))
     }
 
     /// The edge of the tiles at the head that was signed last: from the tiles, or from the records
@@ -309,6 +313,9 @@ impl Publisher {
         let folder = self.folder_of(&head.origin);
         tiles.extend(edge.partial());
         self.write_tiles(&folder, &tiles)?;
+        if !self.leaves.key_is_in_force()? {
+            return Err(NotPublished::KeyReplaced);
+        }
         self.guard.note(before.signed.as_ref(), head)?;
         crash_point!("publish_before_sign");
         let note = head.sign(&self.key);

@@ -11,8 +11,10 @@ use uuid::Uuid;
 use crate::entry::{Body, RecordRef, ToolRef};
 use crate::error::Unavailable;
 use crate::ledger::Status;
+use crate::note::LogKey;
 use crate::receipt::Appended;
 use crate::record::Draft;
+use crate::rotate::NotRotated;
 use crate::store::Cut;
 
 /// How far outcomes may exceed the bound: they belong to intents that were admitted, so overload
@@ -31,6 +33,8 @@ pub(crate) enum Job {
     PolicySet { digest: [u8; 32], text: Vec<u8>, reply: Reply },
     /// Take away the bytes of pruned records.
     Cut(CutJob),
+    /// Let another key take over.
+    Rotate(RotateJob),
     /// Finish and stop.
     Close { reply: oneshot::Sender<()> },
 }
@@ -42,6 +46,20 @@ pub(crate) struct CutJob {
     pub(crate) from: u64,
     pub(crate) cut: Cut,
     pub(crate) reply: oneshot::Sender<Result<(), Unavailable>>,
+}
+
+/// A key that takes over. With `fence` other replicas are not asked for: they find out.
+#[derive(Debug)]
+pub(crate) struct RotateJob {
+    pub(crate) next: Arc<LogKey>,
+    pub(crate) fence: bool,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Appended>, NotRotated>>,
+}
+
+impl From<RotateJob> for Job {
+    fn from(job: RotateJob) -> Self {
+        Self::Rotate(job)
+    }
 }
 
 /// A record on its way to the writer.

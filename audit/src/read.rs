@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::canonical::{self, Value};
-use crate::chain::Hash;
-use crate::entry::DEPLOYMENT;
+use crate::chain::{Hash, leaf};
+use crate::entry::{DEPLOYMENT, Kind};
 use crate::error::ReadError;
+use crate::keys::{KeyChain, KeyStatement, operation};
 use crate::ledger::{LedgerOptions, Postgres};
+use crate::note::VerifierKey;
 use crate::record::Record;
 use crate::store::postgres::{self, Client};
 use crate::store::{LogRow, PgError, Wanted};
@@ -91,6 +93,12 @@ impl RecordRow {
         }
     }
 
+    /// What a key record says, when both keys signed it.
+    #[must_use]
+    pub fn key_change(&self) -> Option<KeyStatement> {
+        KeyStatement::open(self.record.key_statement()?, &self.record.log).ok()
+    }
+
     /// For `--json`: the record with its leaf hash beside it.
     ///
     /// # Errors
@@ -105,6 +113,10 @@ impl RecordRow {
     #[must_use]
     pub fn line(&self) -> String {
         let what = match (self.text(&["tool", "server"]), self.text(&["tool", "name"])) {
+            _ if self.record.kind == Kind::Key => match self.key_change() {
+                Some(change) => format!("{} -> {}", change.old.id(), change.new.id()),
+                None => "not signed by both keys".to_owned(),
+            },
             ("", "") => ["action", "asked", "subject", "target"]
                 .map(|key| self.text(&["note", key]))
                 .into_iter()
@@ -261,6 +273,46 @@ impl Reader {
                 result
             }
         }
+    }
+
+    /// The keys of a log, by its key records; `None` when there is no such log, or it was begun under
+    /// what is no key. Reads those records only, however long the log is.
+    ///
+    /// # Errors
+    /// [`ReadError::Record`] for a key record that does not count.
+    pub fn keys(&self, origin: &str) -> Result<Option<KeyChain>, ReadError> {
+        let row = self.all()?.into_iter().find(|row| row.origin == origin);
+        row.map_or(Ok(None), |row| self.keys_of(&row))
+    }
+
+    /// The keys of every log that was begun under a key.
+    pub(crate) fn all_keys(&self) -> Result<Vec<KeyChain>, ReadError> {
+        self.all()?.iter().filter_map(|row| self.keys_of(row).transpose()).collect()
+    }
+
+    fn keys_of(&self, row: &LogRow) -> Result<Option<KeyChain>, ReadError> {
+        let origin = row.origin.as_str();
+        let Ok(birth) = VerifierKey::parse(&row.vkey) else { return Ok(None) };
+        // By the operation alone, which is this log's own: so no index over the whole log tempts.
+        let op = Some(operation(origin));
+        let query = Query { op, limit: Some(u64::MAX), ..Query::default() };
+        let mut keys = KeyChain::new(birth);
+        for row in self.rows(&query)? {
+            let (log, seq) = (origin.to_owned(), row.record.seq);
+            if row.record.kind != Kind::Key || row.record.log != origin {
+                continue;
+            }
+            if leaf(&row.bytes) != row.leaf {
+                let why = "its bytes do not give its leaf hash".to_owned();
+                return Err(ReadError::Record { log, seq, why });
+            }
+            keys.take(&row.record).map_err(|why| ReadError::Record {
+                log,
+                seq,
+                why: why.to_string(),
+            })?;
+        }
+        Ok(Some(keys))
     }
 
     /// How many records from the begin of a log are pruned: their bytes are gone, but for

@@ -26,7 +26,9 @@ use crate::session_seq::Sessions;
 use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
 use crate::wal::{Checkpointer, Checkpointing};
 use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
+use keys::Keys;
 
+mod keys;
 mod postgres;
 
 /// Opens the ledger and starts its threads.
@@ -39,9 +41,10 @@ pub(crate) fn start(
     }
     let lock = take_lock(&options.path)?;
     let found = look(&options.path)?;
-    let key = Arc::new(crate::key_file::load(&options.signing_key, found.may_create_key())?);
+    let key = crate::key_file::load(&options.signing_key, found.may_create_key())?;
     let store = SqliteStore::open(&options.path)?;
     let head = compare(&store, &found)?;
+    let (key, keys) = keys::in_force(&options, key)?;
     let shared = Arc::new(Shared::default());
     let shown = Arc::new(Shown::of_ledger(&options.path, &options.deployment));
     let mut publisher = Publisher::open(
@@ -52,7 +55,7 @@ pub(crate) fn start(
         Arc::clone(&shown),
         Arc::clone(&shared),
     );
-    let logs = open_logs(&store, &options, &key, &mut publisher)?;
+    let logs = open_logs(&store, &options, (&key, &keys), &mut publisher)?;
     publisher.nothing_signed_is_missing()?;
     let orphans = orphans(&logs);
     let reserve = take_reserve(&options)?;
@@ -62,7 +65,6 @@ pub(crate) fn start(
     let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
     let checkpointing = start_checkpointer(&options.path, &head_file, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
-    let publisher = spawn("ledger-publisher", move || publisher.run(&new_heads))?;
     let now = Instant::now();
     let mut writer = Writer {
         store: Store::Sqlite(store),
@@ -77,7 +79,7 @@ pub(crate) fn start(
         checkpointing: Some(checkpointing),
         undo: None,
         heads,
-        publisher,
+        publisher: spawn("ledger-publisher", move || publisher.run(&new_heads))?,
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
         reserve: Some(reserve),
@@ -164,28 +166,20 @@ fn compare(store: &SqliteStore, found: &Found) -> Result<Head, OpenError> {
 fn open_logs(
     store: &SqliteStore,
     options: &LedgerOptions,
-    key: &LogKey,
+    (key, keys): (&LogKey, &Keys),
     publisher: &mut Publisher,
 ) -> Result<HashMap<String, LogEnd>, OpenError> {
     let mut logs = HashMap::new();
     for row in store.logs()? {
         let tenant = tenant_of(&row, &options.deployment)?;
-        is_under(&row, key, &options.signing_key)?;
+        let keys = keys::of_log(&row, keys, key, &options.signing_key)?;
         let mark = store.mark(row.id)?;
         let known = (mark, store.pruned(row.id)?);
         let mut end = verify_tail(row, known, |log, from, each| store.each_from(log, from, each))?;
-        (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
+        (end.tree, end.announced) = publisher.take_up(&end.row, end.size, &keys)?;
         logs.insert(tenant, end);
     }
     Ok(logs)
-}
-
-fn is_under(row: &LogRow, key: &LogKey, path: &Path) -> Result<(), OpenError> {
-    if row.vkey == key.vkey(&row.origin) && row.genesis == chain::genesis(&row.origin, &row.vkey) {
-        return Ok(());
-    }
-    let why = format!("log `{}` was begun under another key", row.origin);
-    Err(OpenError::Key { path: path.to_owned(), why })
 }
 
 fn tenant_of(row: &LogRow, deployment: &str) -> Result<String, OpenError> {

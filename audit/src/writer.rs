@@ -40,6 +40,7 @@ mod batch;
 mod cut;
 mod publishing;
 mod replicas;
+mod rotate;
 
 /// Commits between two ticks to the WAL checkpointer.
 const COMMITS_PER_TICK: u32 = 32;
@@ -173,6 +174,7 @@ impl Writer {
     fn process(&mut self, mut batch: Batch) -> Option<oneshot::Sender<()>> {
         let close = batch.close.take();
         let cuts = std::mem::take(&mut batch.cuts);
+        let rotate = batch.rotate.take();
         if !batch.is_empty() {
             let orphans = self.commit_and_answer(batch);
             if !orphans.is_empty() {
@@ -180,6 +182,7 @@ impl Writer {
             }
         }
         cuts.into_iter().for_each(|cut| self.carry_out(cut));
+        rotate.into_iter().for_each(|rotate| self.rotate(rotate));
         close
     }
 

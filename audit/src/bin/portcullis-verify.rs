@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use portcullis_audit::keys::follow;
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::printable;
@@ -33,6 +34,12 @@ struct Arguments {
     /// The record's bytes, for a proof that does not carry them.
     #[arg(long, value_name = "FILE", requires = "proof")]
     record: Option<PathBuf>,
+
+    /// The proof of a `key` record of the same log (`proofs/` of an export has them), for a proof that
+    /// was made after the log changed its key: you believe the new key when you believe the one that it
+    /// replaces. Repeat it for more.
+    #[arg(long = "key-record", value_name = "FILE", requires = "proof")]
+    key_records: Vec<PathBuf>,
 
     /// Logs and witnesses that you believe, from elsewhere (c2sp.org/tlog-policy).
     #[arg(long, value_name = "FILE", group = "trust")]
@@ -191,7 +198,10 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
     };
     // A policy that does not know the log believes nothing of it, which `verify` says.
     let origin = proof.checkpoint().split('\n').next().unwrap_or_default();
-    let policy = policy.for_log(origin).unwrap_or_else(|| policy.clone());
+    let policy = match followed(arguments, policy, origin) {
+        Ok(policy) => policy,
+        Err(why) => return usage(&why),
+    };
     match proof.verify(&record, &policy, u64::MAX) {
         Ok(proved) => {
             let head = &proved.head.checkpoint;
@@ -220,6 +230,18 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
         }
         Err(why) => say(&format!("FORGED: {why}\n"), 1),
     }
+}
+
+/// What the policy believes of a log, the keys that were handed over to included.
+fn followed(arguments: &Arguments, policy: &Policy, origin: &str) -> Result<Policy, String> {
+    if arguments.key_records.is_empty() {
+        return Ok(policy.for_log(origin).unwrap_or_else(|| policy.clone()));
+    }
+    let mut proofs = Vec::new();
+    for path in &arguments.key_records {
+        proofs.push(TlogProof::parse(&read_bounded(path)?).map_err(|why| at(path, &why))?);
+    }
+    follow(policy, origin, &proofs).map_err(|why| format!("`--key-record`: {why}"))
 }
 
 fn read_bounded(path: &Path) -> Result<String, String> {

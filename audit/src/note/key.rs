@@ -81,6 +81,12 @@ impl VerifierKey {
         &self.0.name
     }
 
+    /// The key id in lowercase hex, as in the key's text form: tells keys of one name apart.
+    #[must_use]
+    pub fn id(&self) -> String {
+        hex::encode(self.0.id)
+    }
+
     /// The 32 bytes of the public key.
     #[must_use]
     pub const fn public(&self) -> &[u8; 32] {

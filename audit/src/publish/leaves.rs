@@ -14,7 +14,8 @@ use crate::store::postgres::{self, Client};
 #[derive(Debug)]
 pub(crate) enum Leaves {
     Sqlite(Connection),
-    Postgres(Client),
+    /// With the verifier key that signs, as the database names it.
+    Postgres(Client, String),
 }
 
 impl Leaves {
@@ -28,7 +29,7 @@ impl Leaves {
 
     /// Whether others append to the same logs.
     pub(crate) const fn are_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(..))
     }
 
     /// Calls `each` with the stored leaf hashes of a log from `from` up to `to`, in order.
@@ -51,13 +52,30 @@ impl Leaves {
                 }
                 Ok(())
             }
-            Self::Postgres(client) => {
-                let lost = |error| matches!(error, crate::store::PgError::Lost(_));
-                if client.call(|_| Box::pin(async { Ok(()) })).is_err_and(lost) {
-                    client.connect()?;
-                }
+            Self::Postgres(client, _) => {
+                connected(client)?;
                 Ok(postgres::each_leaf(client, log, from, to, each)?)
             }
         }
     }
+
+    /// Whether the key that signs here has not been replaced by somebody else meanwhile.
+    pub(crate) fn key_is_in_force(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(true),
+            Self::Postgres(client, vkey) => {
+                connected(client)?;
+                Ok(postgres::key_is_in_force(client, vkey)?)
+            }
+        }
+    }
+}
+
+/// Connects anew when the connection was lost.
+fn connected(client: &Client) -> Result<(), StoreError> {
+    let lost = |error| matches!(error, crate::store::PgError::Lost(_));
+    if client.call(|_| Box::pin(async { Ok(()) })).is_err_and(lost) {
+        client.connect()?;
+    }
+    Ok(())
 }

@@ -36,6 +36,7 @@ pub struct Record {
     /// Which record of its session it is, when it is numbered.
     pub counted: Option<CountedRecord>,
     prune: Option<PruneNote>,
+    statement: Option<String>,
     heads: Vec<Checkpoint>,
 }
 
@@ -90,6 +91,12 @@ impl Record {
     #[must_use]
     pub fn prune(&self) -> Option<&PruneNote> {
         self.prune.as_ref().filter(|_| self.kind == Kind::Prune)
+    }
+
+    /// The signed note of a key record (`note.statement`); `None` for any other.
+    #[must_use]
+    pub fn key_statement(&self) -> Option<&str> {
+        self.statement.as_deref().filter(|_| self.kind == Kind::Key)
     }
 
     /// Reads a record from its canonical bytes.
@@ -200,7 +207,7 @@ impl<'a> Seen<'a> {
     }
 
     /// The record, when everything that each has was there.
-    fn record(self) -> Result<Record, NotARecord> {
+    fn record(mut self) -> Result<Record, NotARecord> {
         let missing = NotARecord::Missing;
         for (is_there, key) in [(self.v, "v"), (self.mono, "mono"), (self.w, "w")] {
             if !is_there {
@@ -220,6 +227,7 @@ impl<'a> Seen<'a> {
             epoch: self.epoch,
             ret: self.ret,
             counted: self.who.ok_or(missing("who"))?.at(kind, seq)?,
+            statement: self.pruned.statement.take().map(Cow::into_owned),
             prune: self.pruned.whole(),
             heads: self.heads,
         })
@@ -278,7 +286,8 @@ fn notes<'a>(
     })
 }
 
-/// The notes of a prune record, as far as they were read; most records have none of them.
+/// The notes of a prune record and of a key record, as far as they were read; most records have none
+/// of them.
 #[derive(Default)]
 struct Pruned<'a> {
     until: Option<u64>,
@@ -288,6 +297,7 @@ struct Pruned<'a> {
     head_root: Option<Hash>,
     kept: Option<u64>,
     approvers: [Option<Cow<'a, str>>; 2],
+    statement: Option<Cow<'a, str>>,
 }
 
 impl<'a> Pruned<'a> {
@@ -302,6 +312,7 @@ impl<'a> Pruned<'a> {
             "kept" => self.kept = number(&value),
             "approved_by" => *one = Some(value),
             "and_by" => *two = Some(value),
+            "statement" => self.statement = Some(value),
             _ => {}
         }
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use super::{check_lease, identify, is_under, spawn, storage, tenant_of, torn, verify_tail};
+use super::keys::{self, Keys};
+use super::{check_lease, identify, spawn, storage, tenant_of, torn, verify_tail};
 use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Head, HeadFile, Noted};
@@ -26,20 +27,21 @@ pub(super) fn start(
     check_lease(postgres)?;
     let (mut store, made) = open(postgres.url(), postgres.lease)?;
     let empty = made || heads(store.client())?.is_empty();
-    let key = Arc::new(crate::key_file::load(&options.signing_key, empty)?);
-    belongs(&store, options, &key)?;
+    let key = crate::key_file::load(&options.signing_key, empty)?;
+    let (key, keys) = keys::in_force(options, key)?;
+    belongs(&mut store, options, &key)?;
     let head = compare(&store, &options.path)?;
     let shared = Arc::new(Shared::default());
     let shown = Arc::new(Shown::of_ledger(&options.path, &options.deployment));
     let mut publisher = Publisher::open(
-        Leaves::Postgres(open_reader(postgres.url())?),
+        Leaves::Postgres(open_reader(postgres.url())?, key.vkey(&options.deployment)),
         &options.signing_key,
         &options.deployment,
         Arc::clone(&key),
         Arc::clone(&shown),
         Arc::clone(&shared),
     );
-    let logs = open_logs(&store, options, &key, &mut publisher)?;
+    let logs = open_logs(&store, options, (&key, &keys), &mut publisher)?;
     publisher.nothing_signed_is_missing()?;
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
     let state = state(made, &logs);
@@ -92,7 +94,11 @@ fn state(made: bool, logs: &HashMap<String, LogEnd>) -> OpenState {
     }
 }
 
-fn belongs(store: &PostgresStore, options: &LedgerOptions, key: &LogKey) -> Result<(), OpenError> {
+fn belongs(
+    store: &mut PostgresStore,
+    options: &LedgerOptions,
+    key: &LogKey,
+) -> Result<(), OpenError> {
     let vkey = key.vkey(&options.deployment);
     match store.belongs_to(&options.deployment, &vkey)?.as_deref() {
         None => Ok(()),
@@ -138,14 +144,14 @@ fn compare(store: &PostgresStore, path: &Path) -> Result<Head, OpenError> {
 fn open_logs(
     store: &PostgresStore,
     options: &LedgerOptions,
-    key: &LogKey,
+    (key, keys): (&LogKey, &Keys),
     publisher: &mut Publisher,
 ) -> Result<HashMap<String, LogEnd>, OpenError> {
     let mut logs = HashMap::new();
     // Taken before the tails are read: others may append meanwhile.
     for (row, size, _) in heads(store.client())? {
         let tenant = tenant_of(&row, &options.deployment)?;
-        is_under(&row, key, &options.signing_key)?;
+        let keys = keys::of_log(&row, keys, key, &options.signing_key)?;
         let mark = store.mark(row.id)?;
         let each = |log, from, step: &mut super::Step<'_>| {
             each_from(store.client(), log, from, |seq, leaf, bytes| step(seq, leaf, bytes))
@@ -158,7 +164,7 @@ fn open_logs(
         }
         // Whose intents are open is told by the epochs: those of others are not ours to close.
         end.open.clear();
-        (end.tree, end.announced) = publisher.take_up(&end.row, end.size)?;
+        (end.tree, end.announced) = publisher.take_up(&end.row, end.size, &keys)?;
         logs.insert(tenant, end);
     }
     Ok(logs)

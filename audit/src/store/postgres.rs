@@ -22,8 +22,8 @@ pub(crate) use client::Client;
 use client::{READER_PATIENCE, WRITER_PATIENCE};
 pub(crate) use error::PgError;
 pub(crate) use rows::{
-    begin_view, bodies, clear, each_from, each_leaf, end_view, heads, insert_prune, logs,
-    policy_set, pruned, select,
+    begin_view, bodies, clear, each_from, each_leaf, end_view, heads, insert_prune,
+    key_is_in_force, logs, policy_set, pruned, select,
 };
 
 use crate::chain::Hash;
@@ -47,6 +47,10 @@ pub(crate) struct PostgresStore {
     awake_at: Instant,
     /// Whether this replica signs and shows.
     publishes: bool,
+    /// The verifier key that must be in force for this replica to write.
+    vkey: String,
+    /// The one that this replica's next batch puts in its place.
+    next_vkey: Option<String>,
 }
 
 /// Connects to `url` as the writer does.
@@ -71,6 +75,8 @@ pub(crate) fn open(url: &str, lease: Duration) -> Result<(PostgresStore, bool), 
         connected_at: now,
         awake_at: now,
         publishes: false,
+        vkey: String::new(),
+        next_vkey: None,
     };
     Ok((store, made))
 }
@@ -138,10 +144,11 @@ impl PostgresStore {
 
     /// A replica signs one vkey and one deployment name in one database; the first decides.
     pub(crate) fn belongs_to(
-        &self,
+        &mut self,
         deployment: &str,
         vkey: &str,
     ) -> Result<Option<String>, PgError> {
+        vkey.clone_into(&mut self.vkey);
         let ours = vec![deployment.to_owned(), vkey.to_owned()];
         let found: Vec<(String, String)> = self.client.call(move |conn| {
             Box::pin(async move {
@@ -162,6 +169,11 @@ impl PostgresStore {
             _ => false,
         });
         Ok(other.map(|(key, _)| key))
+    }
+
+    /// Lets the next batch put another key in force.
+    pub(crate) fn rotate_to(&mut self, vkey: String) {
+        self.next_vkey = Some(vkey);
     }
 
     /// The position of a record, if it stands where this replica put it. Waits for a commit that may still be

@@ -3,7 +3,7 @@
 -- DISABLE TRIGGER` and edited files go past them: only the hashes and what was shown outside stop
 -- that one. Whoever can, lets another role own the tables and grants the gateway SELECT, INSERT, and
 -- UPDATE on heads, marks, lows, epochs and publisher only; who prunes also needs UPDATE (record) on
--- records and DELETE on bodies.
+-- records and DELETE on bodies, who rotates the log key UPDATE (value) on meta.
 
 CREATE TABLE meta (
     key   text PRIMARY KEY,

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
 use super::counts::{Counts, Kept};
+use super::keys::Keys;
 use super::log_report::{Anchor, LogReport, Voucher};
 use crate::chain::{self, Hash};
 use crate::entry::Kind;
 use crate::fault::{Fault, FaultKind};
+use crate::keys::KeyChain;
 use crate::merkle::{self, Frontier};
 use crate::note::Checkpoint;
 use crate::promise::Promise;
@@ -53,6 +55,7 @@ pub struct Checker {
     certificates: BTreeSet<u64>,
     /// What it is when records are gone that none may be.
     gone: FaultKind,
+    keys: Keys,
     trouble: Option<Trouble>,
 }
 
@@ -95,6 +98,7 @@ impl Checker {
             disclosed: None,
             root: genesis,
             anchored: Vec::new(),
+            keys: Vec::new(),
         };
         Self {
             report,
@@ -111,6 +115,7 @@ impl Checker {
             prune: None,
             certificates: BTreeSet::new(),
             gone: FaultKind::Deleted,
+            keys: Keys::Unknown,
             trouble: None,
         }
     }
@@ -119,6 +124,19 @@ impl Checker {
     #[must_use]
     pub const fn of_copy(mut self) -> Self {
         self.gone = FaultKind::Torn;
+        self
+    }
+
+    /// Follows the keys of the log from this chain on.
+    #[must_use]
+    pub fn following(mut self, keys: KeyChain) -> Self {
+        self.keys = Keys::Followed(keys);
+        self
+    }
+
+    /// Lets no key record count that is not in this chain.
+    pub(crate) fn knowing(mut self, keys: KeyChain) -> Self {
+        self.keys = Keys::Known(keys);
         self
     }
 
@@ -249,6 +267,7 @@ impl Checker {
         ended.map_err(|(seq, why)| self.fault(Some(seq), FaultKind::Omitted, why))?;
         (self.report.counts, self.report.counted, self.report.kept_answers) = self.counts.report();
         self.report.anchored = std::mem::take(&mut self.anchored);
+        self.report.keys = self.keys.changes();
         self.report.open = self.open.len() as u64;
         Ok(LogReport { records: size, root, ..self.report })
     }
@@ -329,6 +348,10 @@ impl Checker {
         }
         if record.kind == Kind::Prune {
             self.may_prune(at, &record)?;
+        }
+        if record.kind == Kind::Key {
+            let taken = self.keys.take(&record);
+            taken.map_err(|why| self.certain(at, FaultKind::BadKey, why))?;
         }
         if record.kind.is_certificate() {
             self.certificates.insert(at);

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use super::bodies;
 use super::check::Checker;
 use super::counts::Kept;
+use super::head::{SignedHead, own_policy};
 use super::log_report::{Anchor, LogReport, Voucher};
 use super::report::{Report, Verdict};
 use super::trust::Trust;
@@ -18,12 +19,11 @@ use crate::chain::{self, Hash};
 use crate::entry::DEPLOYMENT;
 use crate::export::{INDEX_TITLE, INDEX_TITLE_OF_ONE};
 use crate::fault::{Fault, FaultKind, printable};
-use crate::merkle;
 use crate::note::{Checkpoint, SignedNote, VerifierKey};
-use crate::policy::{Evaluation, NotTrusted, Policy};
+use crate::policy::Policy;
 use crate::promise::Promise;
 use crate::session_seq::Counted;
-use crate::tiles::{WIDTH, bundle_width, hash_tiles, tile_path};
+use crate::tiles::hash_tiles;
 
 /// Largest file that is read: a full bundle of the longest records, with room.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -175,21 +175,20 @@ struct Index {
     of_one: bool,
 }
 
-struct Export<'a> {
+pub(super) struct Export<'a> {
     folder: &'a Path,
-    trust: &'a Trust,
+    pub(super) trust: &'a Trust,
 }
 
 impl Export<'_> {
     /// The logs that the signed index lists.
     fn index(&self) -> Result<Index, Verdict> {
         let bad = |kind, why: &str| Verdict::from(fault("index", None, kind, why));
-        let key = self.index_key()?;
         let note = text(&self.folder.join("index"), "index")?;
+        let key = self.index_key(&note)?;
         let signed =
             key.open(&note).map_err(|why| bad(FaultKind::BadCheckpoint, &why.to_string()))?;
-        let deployment = key.name().strip_suffix("/export").unwrap_or_default();
-        parse_index(signed, deployment)
+        listed_in(signed, &key)
             .ok_or_else(|| bad(FaultKind::BadCheckpoint, "it is signed, but not a list of logs"))
     }
 
@@ -201,21 +200,19 @@ impl Export<'_> {
     ) -> Result<LogReport, Verdict> {
         let origin = listed.origin.as_str();
         let folder = self.log_folder(origin);
-        let signed = self.head(&folder, origin)?;
+        let SignedHead { signed, keys, leaves: vouched } = self.head(&folder, origin)?;
         let (head, key) = (signed.checkpoint, signed.log);
         if head != *listed {
             return Err(bad_head(origin, "the index lists another head").into());
         }
-        self.seen_are_signed(&key)?;
-        let tiles = read_tiles(&folder, &head)?;
-        let vouched = (merkle::root(&tiles) == head.root).then_some(tiles);
-        let genesis = chain::genesis(origin, &key.to_string());
-        let promises = self.promises(&key, head.size)?;
-        let mut checker = Checker::new(origin, genesis, vouched.clone())
+        self.seen_are_signed(&keys)?;
+        let promises = self.promises(&keys, head.size)?;
+        let mut checker = Checker::new(origin, keys.genesis(), vouched.clone())
             .of_copy()
             .against(anchors)
             .answered(self.answers(origin, &promises))
-            .keeping(promises.into_iter().filter(|(_, of)| of.seq < head.size).collect());
+            .keeping(promises.into_iter().filter(|(_, of)| of.seq < head.size).collect())
+            .knowing(keys);
         super::records::read(&folder, &head, &mut checker, effort)?;
         let mut report = checker.finish(Some(&head)).map_err(Verdict::from)?;
         report.signed_by = vec![key.to_string()];
@@ -236,66 +233,6 @@ impl Export<'_> {
         Ok(report)
     }
 
-    /// The head of a log, signed and cosigned as the policy wants it.
-    fn head(&self, folder: &Path, origin: &str) -> Result<Evaluation, Verdict> {
-        let policy = self.policy(folder, origin)?;
-        let note = text(&folder.join("checkpoint"), origin)?;
-        // The auditor's machine may have no right clock: a cosignature of the future is told, and
-        // it does not make a record untrue.
-        let signed = match policy.evaluate(&note, u64::MAX) {
-            Ok(signed) => signed,
-            Err(NotTrusted::Unsigned) if self.is_signed_by_another(folder, origin, &note) => {
-                let why = "a key signed it that you do not believe: that of the folder itself";
-                return Err(fault(origin, None, FaultKind::Resigned, why).into());
-            }
-            Err(why) => return Err(bad_head(origin, &why.to_string()).into()),
-        };
-        if signed.checkpoint.origin != origin {
-            return Err(bad_head(origin, "it is the head of another log").into());
-        }
-        if !signed.quorum {
-            let count = signed.cosignatures.len();
-            let why = format!("{count} witnesses of the policy cosigned it, which is no quorum");
-            return Err(fault(origin, None, FaultKind::NotWitnessed, &why).into());
-        }
-        Ok(signed)
-    }
-
-    /// Whether the folder's own policy would believe it.
-    fn is_signed_by_another(&self, folder: &Path, origin: &str, note: &str) -> bool {
-        let own = text(&folder.join("policy"), origin).ok();
-        let own = own.and_then(|text| Policy::parse(&text).ok());
-        own.is_some_and(|policy| policy.evaluate(note, u64::MAX).is_ok())
-    }
-
-    /// A checkpoint that somebody brings along vouches for nothing unless the log's key signed it.
-    fn seen_are_signed(&self, key: &VerifierKey) -> Result<(), Verdict> {
-        for (name, note) in &self.trust.seen {
-            let of_this_log = note.split('\n').next() == Some(key.name());
-            if of_this_log && let Err(why) = Checkpoint::open(note, key) {
-                return Err(Verdict::Unreadable(format!("`{name}`: {why}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// What this log promised; a promise that its key did not sign is nobody's word.
-    fn promises(&self, key: &VerifierKey, size: u64) -> Result<Vec<(String, Promise)>, Verdict> {
-        let of_this = |(_, note): &&(String, String)| Promise::origin_of(note) == Some(key.name());
-        let ours = self.trust.promises.iter().filter(of_this);
-        let open = |(name, note): &(String, String)| {
-            let promise = Promise::open(note, key);
-            let promise = promise.map_err(|why| Verdict::Unreadable(format!("`{name}`: {why}")))?;
-            if promise.seq >= size && !self.trust.keeps_all {
-                let seq = promise.seq;
-                let why = format!("`{name}` is of record {seq}, which is newer than this export");
-                return Err(Verdict::Unreadable(why));
-            }
-            Ok((name.clone(), promise))
-        };
-        ours.map(open).collect()
-    }
-
     /// The numbers that callers of this log were told, in promises and without.
     fn answers(&self, origin: &str, promises: &[(String, Promise)]) -> Vec<Kept> {
         let all = promises.iter().filter(|_| self.trust.keeps_all);
@@ -307,37 +244,44 @@ impl Export<'_> {
         told.cloned().chain(promised).collect()
     }
 
-    /// Whom to believe about a log: the auditor's own policy, else the folder's.
-    fn policy(&self, folder: &Path, origin: &str) -> Result<Policy, Verdict> {
-        if let Some(policy) = &self.trust.policy {
-            let known = policy.for_log(origin);
-            return known
-                .ok_or_else(|| bad_head(origin, "none of the given keys is for this log").into());
-        }
-        let known = own_policy(folder, origin)?.for_log(origin);
-        known.ok_or_else(|| bad_head(origin, "its policy names no key for it").into())
-    }
-
     /// The key that signs the list of logs. An auditor who has keys of single logs only takes the
     /// folder's: their keys prove nothing about the list.
-    fn index_key(&self) -> Result<VerifierKey, Verdict> {
+    fn index_key(&self, note: &str) -> Result<VerifierKey, Verdict> {
         let own = own_policy(self.folder, "index")?;
         let named = own.logs().iter().map(|log| &log.key);
-        let Some(key) = named.into_iter().find(|key| key.name().ends_with("/export")) else {
+        let named: Vec<&VerifierKey> =
+            named.filter(|key| key.name().ends_with("/export")).collect();
+        let Some(first) = named.first() else {
             return Err(bad_head("index", "its policy names no key for it").into());
         };
-        let trusted = self.trust.policy.as_ref().and_then(|policy| policy.for_log(key.name()));
-        let trusted = trusted.and_then(|policy| policy.logs().first().map(|log| log.key.clone()));
-        let deployments = |policy: &Policy| {
-            policy.logs().iter().any(|log| log.key.name().ends_with(&format!("/{DEPLOYMENT}")))
+        // The one that signed, if one did.
+        let signed = named.iter().find(|key| key.open(note).is_ok());
+        let trusted = self.trust.policy.as_ref().and_then(|policy| policy.for_log(first.name()));
+        let Some(trusted) = trusted else {
+            let deployments = |policy: &Policy| {
+                policy.logs().iter().any(|log| log.key.name().ends_with(&format!("/{DEPLOYMENT}")))
+            };
+            if self.trust.policy.as_ref().is_some_and(deployments) {
+                let why = "it is not of the deployment whose key you gave";
+                return Err(bad_head("index", why).into());
+            }
+            return Ok((*signed.unwrap_or(first)).clone());
         };
-        if trusted.is_none() && self.trust.policy.as_ref().is_some_and(deployments) {
-            return Err(bad_head("index", "it is not of the deployment whose key you gave").into());
+        let keys: Vec<&VerifierKey> = trusted.logs().iter().map(|log| &log.key).collect();
+        if let Some(key) = keys.iter().find(|key| key.open(note).is_ok()) {
+            return Ok((*key).clone());
         }
-        Ok(trusted.unwrap_or_else(|| key.clone()))
+        if let Some(key) = signed
+            && let Some(index) = key.open(note).ok().and_then(|text| listed_in(text, key))
+            && self.is_handed_over_to(key, &index.heads)?
+        {
+            return Ok((*key).clone());
+        }
+        let unsigned = || bad_head("index", "its policy names no key for it").into();
+        keys.first().map(|key| (*key).clone()).ok_or_else(unsigned)
     }
 
-    fn log_folder(&self, origin: &str) -> PathBuf {
+    pub(super) fn log_folder(&self, origin: &str) -> PathBuf {
         self.folder.join(within(origin))
     }
 
@@ -370,6 +314,11 @@ fn within(origin: &str) -> &str {
     origin.split_once('/').map_or(origin, |(_, rest)| rest)
 }
 
+/// The list in a text that `key` signed.
+fn listed_in(text: &str, key: &VerifierKey) -> Option<Index> {
+    parse_index(text, key.name().strip_suffix("/export").unwrap_or_default())
+}
+
 /// Lines of `origin size root` after the title and the count.
 fn parse_index(text: &str, deployment: &str) -> Option<Index> {
     let mut lines = text.lines();
@@ -395,26 +344,6 @@ fn listed(line: &str, deployment: &str) -> Option<Checkpoint> {
     Some(Checkpoint { origin: origin.to_owned(), size: size.parse().ok()?, root })
 }
 
-/// Leaf hashes as the level 0 tiles give them; short when tiles are missing or damaged.
-fn read_tiles(folder: &Path, head: &Checkpoint) -> Result<Vec<Hash>, Verdict> {
-    let mut leaves = Vec::new();
-    for index in 0..head.size.div_ceil(WIDTH as u64) {
-        let path = folder.join(tile_path(0, index, bundle_width(head.size, index)));
-        match bytes(&path) {
-            Ok(tile) => {
-                let hashes = tile.as_chunks::<32>().0;
-                leaves.extend(hashes.iter().take(WIDTH));
-                if hashes.len() < bundle_width(head.size, index) {
-                    break;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(unreadable(&path, &error)),
-        }
-    }
-    Ok(leaves)
-}
-
 /// Every tile of every level must be what the leaves give.
 fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdict> {
     for (path, expected) in hash_tiles(leaves) {
@@ -431,12 +360,6 @@ fn check_tiles(folder: &Path, origin: &str, leaves: &[Hash]) -> Result<(), Verdi
         return Err(fault(origin, None, FaultKind::BadTile, &why).into());
     }
     Ok(())
-}
-
-/// The policy in the folder.
-fn own_policy(folder: &Path, log: &str) -> Result<Policy, Verdict> {
-    let policy = Policy::parse(&text(&folder.join("policy"), log)?);
-    policy.map_err(|why| bad_head(log, &format!("its policy: {why}")).into())
 }
 
 pub(super) fn text(path: &Path, log: &str) -> Result<String, Verdict> {
@@ -467,7 +390,7 @@ pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn bad_head(log: &str, why: &str) -> Fault {
+pub(super) fn bad_head(log: &str, why: &str) -> Fault {
     fault(log, None, FaultKind::BadCheckpoint, why)
 }
 

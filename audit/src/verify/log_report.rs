@@ -4,6 +4,7 @@ use super::bodies::DisclosedReport;
 use super::counts::KeptReport;
 use crate::chain::Hash;
 use crate::fault::{Fault, FaultKind};
+use crate::keys::KeyChange;
 use crate::note::Checkpoint;
 
 /// What a whole log contains.
@@ -49,6 +50,8 @@ pub struct LogReport {
     pub root: Hash,
     /// Heads of other logs that its anchor records vouch for.
     pub anchored: Vec<Anchor>,
+    /// Keys that took over from the one that the log began under, by its key records.
+    pub keys: Vec<KeyChange>,
 }
 
 /// Seconds that clocks may differ before a report says so.

@@ -118,6 +118,10 @@ impl Report {
             if !log.signed_by.is_empty() {
                 let _ = writeln!(text, "    whole from {}", span(log));
             }
+            for change in &log.keys {
+                let (seq, id, ts) = (change.seq, change.key.id(), &change.ts);
+                let _ = writeln!(text, "    from record {seq} on its key is {id} ({ts})");
+            }
             log.disclosed.iter().for_each(|disclosed| text.push_str(&fits(disclosed)));
             log.kept_answers.iter().for_each(|kept| text.push_str(&answers(kept)));
         }
@@ -255,6 +259,9 @@ fn log_json(log: &LogReport) -> serde_json::Value {
         "erased": log.erased,
         "pruned": log.pruned,
         "signed_by": log.signed_by,
+        "keys": log.keys.iter()
+            .map(|change| json!({ "since": change.seq, "ts": change.ts, "vkey": change.key.to_string() }))
+            .collect::<Vec<_>>(),
         "witnessed_by": log.witnessed_by.iter()
             .map(|(name, at)| json!({ "witness": name, "time": time(*at) }))
             .collect::<Vec<_>>(),

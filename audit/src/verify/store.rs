@@ -11,6 +11,7 @@ use crate::chain;
 use crate::error::ReadError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Noted};
+use crate::keys::KeyChain;
 use crate::note::{Checkpoint, VerifierKey};
 use crate::published::PublishedLogs;
 use crate::read::{LogHead, Reader};
@@ -93,8 +94,14 @@ fn check_log(
     mut anchors: Vec<Anchor>,
 ) -> Result<LogReport, Verdict> {
     let genesis = chain::genesis(&log.origin, &log.vkey);
-    anchors.extend(shown(reader, log));
-    let mut checker = Checker::new(&log.origin, genesis, None).against(anchors);
+    let mut checker = Checker::new(&log.origin, genesis, None);
+    if let Ok(birth) = VerifierKey::parse(&log.vkey) {
+        checker = checker.following(KeyChain::new(birth));
+    }
+    // A bad one is named by the walk below, unless something before it is bad already.
+    let keys = reader.keys(&log.origin).map_err(bad_keys);
+    anchors.extend(keys.as_ref().ok().and_then(Option::as_ref).and_then(|k| shown(reader, log, k)));
+    checker = checker.against(anchors);
     let walked = reader.each(&log.origin, |seq, leaf, bytes| {
         let fault = |seq, kind, why: &str| {
             let (log, why) = (log.origin.clone(), why.to_owned());
@@ -117,6 +124,7 @@ fn check_log(
     match walked {
         Ok(()) => {
             let report = checker.finish(None)?;
+            keys?;
             report.lost_certificate().map_or(Ok(report), |fault| Err(fault.into()))
         }
         Err(Stop::Fault(fault)) => Err(fault.into()),
@@ -124,12 +132,21 @@ fn check_log(
     }
 }
 
+/// A key record that does not count is a fault of the log, and not of the disk.
+fn bad_keys(error: ReadError) -> Verdict {
+    match error {
+        ReadError::Record { log, seq, why } => {
+            Fault { log, seq: Some(seq), kind: FaultKind::BadKey, why }.into()
+        }
+        error => unreadable(error),
+    }
+}
+
 /// The checkpoint that is shown beside the ledger, when the log's key signed it.
-fn shown(reader: &Reader, log: &LogHead) -> Option<Anchor> {
+fn shown(reader: &Reader, log: &LogHead, keys: &KeyChain) -> Option<Anchor> {
     let deployment = log.origin.split('/').next().unwrap_or_default();
     let shown = PublishedLogs::of(reader, deployment).head(&log.origin).ok()??;
-    let key = VerifierKey::parse(&log.vkey).ok()?;
-    let head = Checkpoint::open(&shown.note, &key).ok()?;
+    let head = Checkpoint::open(&shown.note, keys.at(shown.head.size)).ok()?;
     // One that was shown since this look began is of records that are not in it.
     let by = Voucher::Seen("shown beside the ledger".to_owned());
     (head.size <= log.size).then_some(Anchor { head, by })

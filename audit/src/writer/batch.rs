@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::chain::Hash;
 use crate::error::Unavailable;
-use crate::queue::{CutJob, Job, RecordJob, Reply, Shared, is_outcome};
+use crate::queue::{CutJob, Job, RecordJob, Reply, RotateJob, Shared, is_outcome};
 
 /// Most records in one commit: bounds how long the last of them waits.
 pub(crate) const MAX_BATCH: usize = 256;
@@ -21,6 +21,7 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<RecordJob>,
     pub(super) policy_sets: Vec<(Hash, Vec<u8>, Reply)>,
     pub(super) cuts: Vec<CutJob>,
+    pub(super) rotate: Option<RotateJob>,
     pub(super) close: Option<oneshot::Sender<()>>,
     /// Somebody waits for this commit.
     awaited: bool,
@@ -35,6 +36,7 @@ impl Batch {
             Job::Record(job) => self.records.push(job),
             Job::PolicySet { digest, text, reply } => self.policy_sets.push((digest, text, reply)),
             Job::Cut(cut) => self.cuts.push(cut),
+            Job::Rotate(rotate) => self.rotate = Some(rotate),
             Job::Close { reply } => self.close = Some(reply),
         }
     }
@@ -63,6 +65,7 @@ pub(super) fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) ->
     batch.take(first);
     while taken < MAX_BATCH
         && batch.close.is_none()
+        && batch.rotate.is_none()
         && let Some(job) = next(jobs, (!batch.awaited).then_some(until))
     {
         batch.take(job);

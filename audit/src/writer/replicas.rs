@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// Takes the batch back from memory.
-    fn undo(&mut self) {
+    pub(super) fn undo(&mut self) {
         self.sessions.give_back();
         let Some(undo) = self.undo.take() else { return };
         self.head = undo.head;
@@ -322,7 +322,7 @@ impl Writer {
     }
 
     /// Learns of logs that others began, and how far they are.
-    fn know_all(&mut self) -> Result<(), PgError> {
+    pub(super) fn know_all(&mut self) -> Result<(), PgError> {
         let Store::Postgres(store) = &self.store else { return Ok(()) };
         for (row, size, leaf) in postgres::heads(store.client())? {
             let Some(tenant) = tenant_of(&self.identity.deployment, &row.origin) else { continue };

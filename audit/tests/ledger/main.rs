@@ -14,6 +14,7 @@ mod appends;
 mod crashes;
 mod discloses;
 mod disk_full;
+mod keys;
 mod opens;
 mod power;
 mod prunes;

@@ -9,6 +9,7 @@ use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::prune::{NotPrunable, Prefix, examine, prune};
+use portcullis_audit::rotate::rotate;
 use portcullis_audit::verify::{Checker, Examined, Report, Trust, Verdict, verify, verify_ledger};
 use portcullis_audit::{Draft, FaultKind, Place, Stamp, Unavailable, chain};
 
@@ -77,6 +78,34 @@ fn files_contain(house: &House, text: &str) -> bool {
         bytes.windows(text.len()).any(|part| part == text.as_bytes())
     };
     has("ledger.db") || has("ledger.db-wal")
+}
+
+#[tokio::test]
+async fn a_change_of_the_key_outlives_the_records_around_it() {
+    let house = House::new();
+    written(&house, 10).await;
+    let first = policy(&house);
+    rotate(house.options(), false).await.unwrap();
+    let (ledger, _) = house.open();
+    fill(&ledger, "t1", 400).await;
+    ledger.close().await.unwrap();
+    pruned(&house, &house.export("before")).await;
+    whole(&verify_ledger(&house.reader()));
+    let (ledger, _) = house.open();
+    fill(&ledger, "t1", 1).await;
+    ledger.close().await.unwrap();
+    let after = house.export("after");
+    let trust = |policy: &Policy| Trust { policy: Some(policy.clone()), ..Trust::default() };
+    for policy in [&first, &policy(&house)] {
+        let report = verify(&after, &trust(policy));
+        whole(&report);
+        let log = report.logs.iter().find(|log| log.origin == LOG).unwrap();
+        assert_eq!((log.pruned, log.keys[0].seq), (768, 21), "{}", report.to_text());
+    }
+    // Its proof is all that an export has of it.
+    std::fs::remove_file(after.join("t/t1/proofs/21.tlog-proof")).unwrap();
+    assert_eq!(kind_of(&verify(&after, &trust(&first))), FaultKind::Resigned);
+    assert_eq!(kind_of(&verify(&after, &trust(&policy(&house)))), FaultKind::Deleted);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 mod appends;
 mod crashes;
 mod fences;
+mod keys;
 mod outages;
 mod prunes;
 mod refuses;

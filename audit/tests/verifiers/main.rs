@@ -56,6 +56,31 @@ async fn all_accept_a_log_of_three_levels_and_reject_a_changed_tile_of_each() {
 }
 
 #[tokio::test]
+async fn all_accept_a_log_after_a_rotation_of_its_key_under_the_key_that_signs_now() {
+    let written = Written::new(SMALL).await;
+    let (old, before) = (written.vkey(), written.root(3_000));
+    let written = written.rotated().await;
+    for verify in [cloudflare::check_log, commands::go_log, commands::python_log] as [Verifier; 3] {
+        let whole = verify(&written.log(), &written.vkey()).unwrap();
+        // Proved are the record of the rotation and the last one.
+        assert!(whole.starts_with("3002 records and 2 proofs under "), "{whole}");
+        assert!(
+            verify(&written.log(), &old).is_err(),
+            "the old key signs no head over that record"
+        );
+        rejects(&written, verify, "tile/entries/011.p/186", |bytes| bytes[1_000] ^= 1);
+    }
+    // It has only grown: the same tree goes on under the new key.
+    let note = std::fs::read_to_string(written.log().join("checkpoint")).unwrap();
+    let body = AddCheckpoint::new(3_000, written.growth(3_000), &note).unwrap();
+    let path = written.folder.path().join("request");
+    std::fs::write(&path, body.to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    let said = commands::go(&["growth", &base64(&before), path, &written.vkey()]).unwrap();
+    assert_eq!(said, "3002 begins with 3000");
+}
+
+#[tokio::test]
 async fn go_accepts_the_growth_of_a_log_and_no_other() {
     let written = Written::new(SMALL).await;
     let request = |old: u64| written.folder.path().join(format!("request-{old}"));

@@ -47,6 +47,22 @@ impl Written {
         written
     }
 
+    /// The same after a rotation of the key, with one more record.
+    pub(crate) async fn rotated(self) -> Self {
+        let (file, key) =
+            (self.folder.path().join("ledger.db"), self.folder.path().join("log.key"));
+        let options = LedgerOptions::new(file.clone(), "test", key.clone());
+        portcullis_audit::rotate::rotate(options.clone(), false).await.unwrap();
+        let ledger = Ledger::open(options).unwrap().0;
+        ledger.append(entry()).await.unwrap();
+        ledger.close().await.unwrap();
+        let to = self.folder.path().join("export");
+        std::fs::remove_dir_all(&to).unwrap();
+        export(&Reader::open(&file).unwrap(), &load_key(&key).unwrap(), "test", &to).unwrap();
+        // The record of the rotation, and the one after it.
+        Self { size: self.size + 2, ..self }
+    }
+
     /// The folder of the log.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("export/t/acme")

@@ -10,6 +10,7 @@ use super::rows::{hash, int, size_of};
 use super::{Client, PostgresStore};
 use crate::chain::Hash;
 use crate::head_file::Head;
+use crate::rotate::REPLACED;
 use crate::store::{LogRow, Mark, Row};
 
 /// In every intent, and in no other record: in a value its quotes would be escaped.
@@ -54,15 +55,19 @@ impl PostgresStore {
         new: &[LogRow],
     ) -> Result<(Vec<LogRow>, Vec<Locked>), PgError> {
         self.awake()?;
-        let epoch = self.epoch;
         let new = new.to_vec();
+        let who = (self.epoch, self.vkey.clone());
+        let rotates = self.next_vkey.is_some();
         let locked = self.client.call(move |conn| {
             Box::pin(async move {
                 raw_sql("BEGIN").execute(&mut *conn).await?;
+                if rotates {
+                    all_logs_are_here(conn, ids.len()).await?;
+                }
                 let made = if new.is_empty() { Vec::new() } else { make(conn, new).await? };
                 let mut ids = ids;
                 ids.extend(made.iter().map(|row| row.id));
-                let heads = lock(conn, epoch, ids).await?;
+                let heads = lock(conn, who, ids).await?;
                 Ok((made, heads))
             })
         });
@@ -130,8 +135,17 @@ impl PostgresStore {
             self.lock(Vec::new(), &[])?;
         }
         let pending = std::mem::take(&mut self.pending);
-        let epoch = self.epoch;
-        let last = self.client.call(move |conn| Box::pin(write(conn, pending, epoch)));
+        let who = (self.epoch, self.vkey.clone());
+        let next_vkey = self.next_vkey.take();
+        let last = self.client.call(move |conn| {
+            Box::pin(async move {
+                let last = write(conn, pending, who.clone()).await?;
+                if let Some(next) = next_vkey {
+                    put_in_force(conn, who.1, next).await?;
+                }
+                Ok(last)
+            })
+        });
         if last.is_err() {
             self.rollback();
             return last;
@@ -158,6 +172,11 @@ fn commit(client: &Client) -> Result<(), PgError> {
 
 /// Makes logs that may be made by another replica at this moment, and says how they stand.
 async fn make(conn: &mut PgConnection, mut new: Vec<LogRow>) -> Result<Vec<LogRow>, PgError> {
+    // A rotation gives every log a record, so none may begin meanwhile.
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+        .bind(LOGS_LOCK)
+        .execute(&mut *conn)
+        .await?;
     new.sort_by(|one, two| one.origin.cmp(&two.origin));
     let origins: Vec<String> = new.iter().map(|row| row.origin.clone()).collect();
     let vkeys: Vec<String> = new.iter().map(|row| row.vkey.clone()).collect();
@@ -193,30 +212,38 @@ async fn make(conn: &mut PgConnection, mut new: Vec<LogRow>) -> Result<Vec<LogRo
     Ok(made)
 }
 
-async fn lock(conn: &mut PgConnection, epoch: i64, ids: Vec<i64>) -> Result<Vec<Locked>, PgError> {
-    type Found = (Option<i64>, bool, Option<i64>, Option<i64>, Option<Vec<u8>>);
+async fn lock(
+    conn: &mut PgConnection,
+    (epoch, vkey): (i64, String),
+    ids: Vec<i64>,
+) -> Result<Vec<Locked>, PgError> {
+    type Found = (Option<i64>, bool, bool, Option<i64>, Option<i64>, Option<Vec<u8>>);
     let wanted = ids.len();
     let found: Vec<Found> = sqlx::query_as(
         "WITH mine AS MATERIALIZED (
             SELECT taken, until > clock_timestamp() AS live FROM epochs WHERE epoch = $1 FOR SHARE),
          held AS MATERIALIZED (
             SELECT log, size, leaf FROM heads WHERE log = ANY($2) ORDER BY log FOR UPDATE)
-         SELECT mine.taken, mine.live, held.log, held.size, held.leaf
+         SELECT mine.taken, mine.live,
+             EXISTS (SELECT 1 FROM meta WHERE key = 'vkey' AND value = $3),
+             held.log, held.size, held.leaf
          FROM mine LEFT JOIN held ON true",
     )
     .bind(epoch)
     .bind(ids)
+    .bind(vkey)
     .fetch_all(conn)
     .await?;
     match found.first() {
         Some((Some(by), ..)) => return Err(taken_over(*by)),
+        Some((None, _, false, ..)) => return Err(key_replaced()),
         Some((None, true, ..)) => {}
         Some((None, false, ..)) => return Err(ran_out()),
         None => return Err(PgError::Fenced("its lease is not there any more".to_owned())),
     }
     let mut locked = Vec::with_capacity(found.len());
     for row in found {
-        if let (_, _, Some(id), Some(size), Some(leaf)) = row {
+        if let (_, _, _, Some(id), Some(size), Some(leaf)) = row {
             locked.push(Locked { id, size: size_of(size), leaf: hash(&leaf)? });
         }
     }
@@ -234,10 +261,33 @@ pub(super) fn ran_out() -> PgError {
     PgError::Fenced("its lease ran out while it stood still; restart to go on".to_owned())
 }
 
+pub(super) fn key_replaced() -> PgError {
+    PgError::Fenced(REPLACED.to_owned())
+}
+
+/// Held shared by who begins a log, and alone by who gives all logs a new key.
+const LOGS_LOCK: i64 = 1_346_587_752;
+
+async fn all_logs_are_here(conn: &mut PgConnection, known: usize) -> Result<(), PgError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOGS_LOCK).execute(&mut *conn).await?;
+    let all: i64 = sqlx::query_scalar("SELECT count(*) FROM logs").fetch_one(conn).await?;
+    if usize::try_from(all) == Ok(known) {
+        return Ok(());
+    }
+    Err(PgError::Conflict("a log was begun meanwhile".to_owned()))
+}
+
+/// Names the key that signs from this commit on.
+async fn put_in_force(conn: &mut PgConnection, old: String, new: String) -> Result<(), PgError> {
+    let put = "UPDATE meta SET value = $2 WHERE key = 'vkey' AND value = $1";
+    let put = sqlx::query(put).bind(old).bind(new).execute(conn).await?;
+    if put.rows_affected() == 1 { Ok(()) } else { Err(key_replaced()) }
+}
+
 async fn write(
     conn: &mut PgConnection,
     pending: Pending,
-    epoch: i64,
+    (epoch, vkey): (i64, String),
 ) -> Result<Option<Head>, PgError> {
     let (digests, texts) = pending.policy_sets;
     if !digests.is_empty() {
@@ -259,19 +309,23 @@ async fn write(
     let (body_logs, body_seqs, bodies) = pending.bodies;
     let head_logs: Vec<i64> = pending.heads.keys().copied().collect();
     let (sizes, leaves): (Vec<i64>, Vec<Vec<u8>>) = pending.heads.into_values().unzip();
-    let pos: i64 = sqlx::query_scalar(
-        "WITH r AS (
+    // Begun after the heads were locked, this sees a rotation of the key that held them before.
+    let pos: Option<i64> = sqlx::query_scalar(
+        "WITH k AS MATERIALIZED (SELECT 1 FROM meta WHERE key = 'vkey' AND value = $14),
+         r AS (
             INSERT INTO records (log, seq, op, prev, leaf, record)
             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[],
                                  $5::bytea[], $6::bytea[])
+            WHERE EXISTS (SELECT 1 FROM k)
             RETURNING pos),
          b AS (
             INSERT INTO bodies (log, seq, body)
-            SELECT * FROM unnest($7::bigint[], $8::bigint[], $9::bytea[])),
+            SELECT * FROM unnest($7::bigint[], $8::bigint[], $9::bytea[])
+            WHERE EXISTS (SELECT 1 FROM k)),
          h AS (
             UPDATE heads SET size = given.size, leaf = given.leaf, epoch = $13
             FROM unnest($10::bigint[], $11::bigint[], $12::bytea[]) AS given (log, size, leaf)
-            WHERE heads.log = given.log)
+            WHERE heads.log = given.log AND EXISTS (SELECT 1 FROM k))
          SELECT max(pos) FROM r",
     )
     .bind(pending.logs)
@@ -287,8 +341,10 @@ async fn write(
     .bind(sizes)
     .bind(leaves)
     .bind(epoch)
+    .bind(vkey)
     .fetch_one(conn)
     .await?;
+    let pos = pos.ok_or_else(key_replaced)?;
     Ok(Some(Head { records: size_of(pos), leaf: hash(&leaf)? }))
 }
 

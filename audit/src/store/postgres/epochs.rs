@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::batch::{ran_out, taken_over};
+use super::batch::{key_replaced, ran_out, taken_over};
 use super::error::PgError;
 use super::rows::{each_from, logs, size_of};
 use super::{PostgresStore, schema};
@@ -104,8 +104,8 @@ impl PostgresStore {
     }
 
     fn prolong(&mut self, late: bool) -> Result<(), PgError> {
-        let (epoch, lease) = (self.epoch, self.lease.as_secs_f64());
-        let state: Option<(Option<i64>, bool)> = self.client.call(move |conn| {
+        let (epoch, lease, vkey) = (self.epoch, self.lease.as_secs_f64(), self.vkey.clone());
+        let state: Option<(Option<i64>, bool, bool)> = self.client.call(move |conn| {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE epochs SET until = clock_timestamp() + make_interval(secs => $2)
@@ -116,17 +116,33 @@ impl PostgresStore {
                 .bind(late)
                 .execute(&mut *conn)
                 .await?;
-                let state = "SELECT taken, until > clock_timestamp() FROM epochs WHERE epoch = $1";
-                Ok(sqlx::query_as(state).bind(epoch).fetch_optional(conn).await?)
+                let state = "SELECT taken, until > clock_timestamp(), EXISTS (
+                                 SELECT 1 FROM meta WHERE key = 'vkey' AND value = $2)
+                             FROM epochs WHERE epoch = $1";
+                Ok(sqlx::query_as(state).bind(epoch).bind(vkey).fetch_optional(conn).await?)
             })
         })?;
         match state {
-            Some((None, true)) => self.renewed(),
-            Some((Some(by), _)) => return Err(taken_over(by)),
-            Some((None, false)) => return Err(ran_out()),
+            Some((Some(by), ..)) => return Err(taken_over(by)),
+            Some((None, _, false)) => return Err(key_replaced()),
+            Some((None, true, true)) => self.renewed(),
+            Some((None, false, true)) => return Err(ran_out()),
             None => return Err(PgError::Fenced("its lease is not there any more".to_owned())),
         }
         Ok(())
+    }
+
+    /// Names of the other replicas that have the ledger open.
+    pub(crate) fn live_others(&self) -> Result<Vec<String>, PgError> {
+        let epoch = self.epoch;
+        self.client.call(move |conn| {
+            Box::pin(async move {
+                let live = "SELECT DISTINCT replica FROM epochs
+                            WHERE taken IS NULL AND NOT closed AND until > clock_timestamp()
+                              AND epoch <> $1 ORDER BY replica";
+                Ok(sqlx::query_scalar(live).bind(epoch).fetch_all(conn).await?)
+            })
+        })
     }
 
     fn renewed(&mut self) {

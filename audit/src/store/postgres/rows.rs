@@ -145,6 +145,17 @@ pub(crate) fn policy_set(client: &Client, digest: &Hash) -> Result<Option<Vec<u8
     })
 }
 
+/// Whether this verifier key is the one that signs.
+pub(crate) fn key_is_in_force(client: &Client, vkey: &str) -> Result<bool, PgError> {
+    let vkey = vkey.to_owned();
+    client.call(move |conn| {
+        Box::pin(async move {
+            let found = "SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'vkey' AND value = $1)";
+            Ok(sqlx::query_scalar(found).bind(vkey).fetch_one(conn).await?)
+        })
+    })
+}
+
 /// How many records from the begin of a log are pruned.
 pub(crate) fn pruned(client: &Client, log: i64) -> Result<u64, PgError> {
     client.call(move |conn| {
