@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use portcullis_audit::chain::tenant_of;
+use portcullis_audit::chain::{self, tenant_of};
+use portcullis_audit::keys::KeyChain;
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::{Policy, Witness};
 use portcullis_audit::prune::{self, NotPrunable, Prefix, examine};
+use portcullis_audit::rotate::{self, NotRotated, Rotated};
 use portcullis_audit::tlog_proof::TlogProof;
 use portcullis_audit::{
     DEPLOYMENT, Exported, Ledger, OpenError, PublishedLogs, ReadError, Reader, Unavailable, Watch,
@@ -41,6 +43,13 @@ pub enum LedgerError {
     #[error(transparent)]
     #[diagnostic(help("`portcullis ledger prune --help` shows the steps, in their order"))]
     NotPrunable(#[from] NotPrunable),
+    /// The key was not replaced.
+    #[error(transparent)]
+    #[diagnostic(help(
+        "stop every gateway of this deployment and call it again: it goes on where it stopped; \
+         `portcullis ledger key rotate --help` shows the steps"
+    ))]
+    NotRotated(#[from] NotRotated),
     /// The ledger could not be closed in order.
     #[error("the ledger was not closed in order: {0}")]
     Unavailable(#[from] Unavailable),
@@ -136,17 +145,47 @@ fn origin(reader: &Reader, log: &str) -> Result<String, LedgerError> {
     reader.origin(log)?.ok_or_else(|| LedgerError::NoLog(log.to_owned()))
 }
 
+/// The keys that sign and have signed the deployment's own log: one key signs all logs of a deployment,
+/// each under its own name.
+///
+/// # Errors
+/// When the key can't be used, or is not the one that signs now.
+pub fn keys(settings: &Settings) -> Result<KeyChain, LedgerError> {
+    let name = chain::origin(&settings.ledger.deployment, DEPLOYMENT);
+    let key = load_key(&settings.data.ledger_key())?.vkey(&name);
+    let no_key = || LedgerError::Read(ReadError::Key { log: name.clone() });
+    let key = VerifierKey::parse(&key).map_err(|_| no_key())?;
+    let known = match reader(settings) {
+        Ok(reader) => reader.keys(&name)?,
+        Err(LedgerError::Absent(_)) => None,
+        Err(fault) => return Err(fault),
+    };
+    let known = known.unwrap_or_else(|| KeyChain::new(key.clone()));
+    if *known.current() == key { Ok(known) } else { Err(no_key()) }
+}
+
+/// Replaces the key by a new one. With a ledger in a file no gateway may serve it; with `fence` other
+/// replicas of one in PostgreSQL may, and stop taking calls.
+///
+/// # Errors
+/// [`LedgerError::NotRotated`].
+pub fn rotate(settings: &Settings, fence: bool) -> Result<Rotated, LedgerError> {
+    let mut options = ledger_options(settings)?;
+    // As for pruning.
+    "key-rotate".clone_into(&mut options.replica);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(rotate::rotate(options, fence))?)
+}
+
 /// Whom an auditor has to believe to check exports and proofs of this ledger: to be handed over once,
 /// and kept where the operator can't change it.
 ///
 /// # Errors
 /// When the key can't be used.
 pub fn trust(settings: &Settings) -> Result<Policy, LedgerError> {
-    let key = load_key(&settings.data.ledger_key())?;
     // One key signs all logs; `portcullis-verify` believes it for each of this deployment.
-    let vkey = key.vkey(&format!("{}/{DEPLOYMENT}", settings.ledger.deployment));
+    let policy = Policy::of_logs(keys(settings)?.newest_first().cloned());
     let watch = watch(settings);
-    let policy = Policy::of_logs(VerifierKey::parse(&vkey));
     Ok(policy.watched_by(&watch.witnesses, watch.quorum))
 }
 

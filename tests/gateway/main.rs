@@ -34,6 +34,7 @@ mod forwarded;
 mod guards;
 mod guesses;
 mod leaks;
+mod ledger_keys;
 mod limits;
 mod manages;
 mod mcp_oauth;

@@ -47,6 +47,11 @@ impl Witness {
         std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
 
+    /// From the next start on it believes this key of a deployment too.
+    pub fn believes(&mut self, name: &str, key: &str) {
+        self.trust.extend(["--deployment", name, "--key", key].map(str::to_owned));
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().ok();

@@ -82,8 +82,8 @@ enum LedgerCommand {
     /// Take away the bytes of records that have expired, under an export that has them
     #[command(after_help = prune::EXAMPLES)]
     Prune(prune::PruneArgs),
-    /// The verifier keys of the logs, to give to auditors and witnesses
-    Key,
+    /// The verifier keys of the logs, to give to auditors and witnesses; and their rotation
+    Key(key::KeyArgs),
     /// Watch the logs of others from outside: cosign that they only grow
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
@@ -123,7 +123,7 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
         LedgerCommand::Verify => verify(settings, json),
         LedgerCommand::Export(args) => Ok(export::run(settings, &args, json)),
         LedgerCommand::Prune(prune) => prune::run(settings, &prune, json),
-        LedgerCommand::Key => key::run(settings, json),
+        LedgerCommand::Key(key) => key::run(settings, &key, json),
         // Ran before there were settings.
         LedgerCommand::Witness(witness) => Ok(witness::run(witness, json)),
     }

@@ -77,9 +77,17 @@ fn print_page(row: &RecordRow, rules: &[(String, String)], others: &[RecordRow])
     for secret in secrets(others) {
         line("secret", &secret);
     }
+    if let Some(change) = row.key_change() {
+        line("key", &format!("{} takes over, by its own word and the old key's", change.new.id()));
+        line("new key", &change.new.to_string());
+        line("old key", &change.old.to_string());
+    }
     line("arguments", &committed(row, "in"));
     line("answer", &others.iter().map(|row| committed(row, "out")).collect::<String>());
-    for (key, value) in notes(row) {
+    let notes = notes(row);
+    // A statement that counts is told above, in words.
+    let said = |key: &str| key == "statement" && row.key_change().is_some();
+    for (key, value) in notes.into_iter().filter(|(key, _)| !said(key)) {
         line(&key, &value);
     }
     line("leaf", &hex::encode(row.leaf));
