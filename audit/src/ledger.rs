@@ -16,6 +16,7 @@ use crate::queue::{CutJob, Job, Payload, Queue, RecordJob, is_outcome};
 use crate::receipt::{Appended, IntentReceipt};
 use crate::record::Draft;
 use crate::store::Cut;
+use crate::store::postgres::Transport;
 
 /// Where the ledger is and how patient it is.
 #[derive(Clone, Debug)]
@@ -63,6 +64,13 @@ impl Postgres {
     #[must_use]
     pub fn with_lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
+    }
+
+    /// How what is said to it is protected on its way; `None` when this is no address of a
+    /// PostgreSQL.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        crate::store::postgres::transport(&self.url)
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -155,3 +155,4 @@ pub use read::{LogHead, Query, Reader, RecordRow};
 pub use receipt::{Appended, IntentReceipt};
 pub use record::{CountedRecord, Draft, NotARecord, Place, PruneNote, Record, Stamp};
 pub use session_seq::{Counted, MOST_COUNTS, SessionSeq};
+pub use store::postgres::{TLS_HELP, Transport};

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use harness::{Deployment, Upstream, json};
 
+#[path = "../../audit/tests/postgres/certificates.rs"]
+mod certificates;
 #[path = "../../audit/tests/postgres/server.rs"]
 #[expect(dead_code, reason = "the tests of the ledger itself use more of it")]
 pub(crate) mod server;
 
+use certificates::Certificates;
 use server::Server;
 
 const ONE_LINE: &str = "[ledger]\npostgres = { file = \"ledger-address\" }";
@@ -41,6 +44,40 @@ async fn takes_calls_and_answers_auditors_as_a_file_does() {
     let verified = gate.verify();
     assert!(verified.whole, "{}", verified.said);
     assert!(!gate.log().contains(&address), "the address may hold a password");
+}
+
+#[tokio::test]
+async fn is_reached_over_tls_and_so_is_the_directory_and_by_nobody_who_poses_as_it() {
+    let (server, upstream) = (Server::start(), Upstream::start());
+    let certificates = Certificates::of("localhost");
+    let port = server.listen(Some(certificates.of_server()));
+    let address = |ca: &str| {
+        format!(
+            "postgres://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={ca}"
+        )
+    };
+    let mut gate = Deployment::builder()
+        .notes(&upstream)
+        .settings(&format!("{ONE_LINE}\n[directory]\npostgres = {{ file = \"ledger-address\" }}"))
+        .file("ledger-address", &address(&certificates.at("ca.pem")))
+        .start()
+        .await;
+    let answer = gate.call("ana", "notes", "list_notes", json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let verified = gate.verify();
+    assert!(verified.whole, "{}", verified.said);
+    gate.stop();
+    let other = Certificates::of("localhost");
+    let file = gate.dir().join("ledger-address");
+    std::fs::write(&file, address(&other.at("ca.pem"))).unwrap();
+    gate.fails_to_restart();
+    assert!(gate.log().contains("certificate"), "{}", gate.log());
+    // To another machine nothing is said in the clear.
+    std::fs::write(&file, "postgres://u:secret-word@db.example.org/l").unwrap();
+    let checked = gate.portcullis(&["check"]);
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    assert!(!checked.status.success() && said.contains("sslmode=verify-full"), "{said}");
+    assert!(!said.contains("secret-word"), "{said}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod epochs;
 mod error;
 mod rows;
 mod schema;
+mod transport;
 
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub(crate) use rows::{
     begin_view, bodies, clear, each_from, each_leaf, end_view, heads, insert_prune,
     key_is_in_force, logs, policy_set, pruned, select,
 };
+pub use transport::{TLS_HELP, Transport};
 
 use crate::chain::Hash;
 use crate::error::{OpenError, ReadError};
@@ -107,7 +109,18 @@ fn options_of(url: &str) -> Result<PgConnectOptions, OpenError> {
                 .to_owned(),
         )
     })?;
+    if Transport::of(&options) == Transport::Unsaid {
+        return Err(OpenError::Options(format!(
+            "what is said to PostgreSQL could be read and changed on its way to another machine; \
+             {TLS_HELP}"
+        )));
+    }
     Ok(options.application_name("portcullis-ledger"))
+}
+
+/// How what is said to the server at `url` is protected; `None` when it is no address.
+pub(crate) fn transport(url: &str) -> Option<Transport> {
+    PgConnectOptions::from_str(url).ok().map(|options| Transport::of(&options))
 }
 
 impl PostgresStore {

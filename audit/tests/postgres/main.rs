@@ -11,6 +11,7 @@
 )]
 
 mod appends;
+mod certificates;
 mod crashes;
 mod fences;
 mod keys;
@@ -18,6 +19,7 @@ mod outages;
 mod prunes;
 mod refuses;
 mod server;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;

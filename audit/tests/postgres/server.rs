@@ -27,6 +27,24 @@ impl Server {
         server
     }
 
+    /// A streaming standby of this one, which runs; its server is not started yet.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let standby = Self { folder, programs: self.programs.clone() };
+        if rustix::process::geteuid().is_root() {
+            standby.run("/", "chown", &["postgres", standby.path()]);
+        }
+        let (data, from) = (standby.data(), self.path());
+        let copy = ["-h", from, "-U", "postgres", "-D", &data, "-X", "stream", "-c", "fast", "-R"];
+        standby.program("pg_basebackup", &copy);
+        standby
+    }
+
+    /// Turns a standby into a server that takes writes.
+    pub(crate) fn promote(&self) {
+        self.program("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
     /// Starts it again, with these settings (`-c`).
     pub(crate) fn up(&self, settings: &[&str]) {
         let mut options = format!("-k {} -c listen_addresses= -c max_connections=40", self.path());
@@ -35,8 +53,48 @@ impl Server {
         self.program("pg_ctl", &["-D", &self.data(), "-w", "-l", &log, "-o", &options, "start"]);
     }
 
+    /// Starts it again on a port of `localhost`, over TLS when it has a certificate, the
+    /// files of which are this and its key. Gives the port.
+    pub(crate) fn listen(&self, certificate: Option<[String; 2]>) -> u16 {
+        self.down("fast");
+        // Free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut settings = vec![format!("port={port}"), "listen_addresses=127.0.0.1".to_owned()];
+        if let Some(files) = certificate {
+            let files = self.give(&files);
+            settings.push("ssl=on".to_owned());
+            settings.push(format!("ssl_cert_file={}", files[0]));
+            settings.push(format!("ssl_key_file={}", files[1]));
+        }
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        self.up(&settings);
+        port
+    }
+
+    /// Copies of files that the server, and nobody else, may read.
+    fn give(&self, files: &[String]) -> Vec<String> {
+        let copy = |file: &String| {
+            let name = std::path::Path::new(file).file_name().unwrap().to_str().unwrap();
+            let to = format!("{}/{name}", self.path());
+            std::fs::copy(file, &to).unwrap();
+            self.run("/", "chmod", &["600", &to]);
+            if rustix::process::geteuid().is_root() {
+                self.run("/", "chown", &["postgres", &to]);
+            }
+            to
+        };
+        files.iter().map(copy).collect()
+    }
+
     pub(crate) fn down(&self, mode: &str) {
         self.program("pg_ctl", &["-D", &self.data(), "-m", mode, "stop"]);
+    }
+
+    /// SIGKILL, without a farewell to anybody.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+        // What says that it runs.
+        std::fs::remove_file(format!("{}/postmaster.pid", self.data())).unwrap();
     }
 
     /// Sends a signal to the server and to all that it started: STOP makes it hang, CONT go on.
@@ -65,7 +123,7 @@ impl Server {
         format!("{}/data", self.path())
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }
 

@@ -3,6 +3,7 @@
 mod apps;
 mod issuers;
 mod keys;
+mod postgres;
 mod proxies;
 mod rates;
 mod redis;
@@ -148,7 +149,7 @@ fn data(c: &Checker<'_>, written: written::Data) -> Data {
 
 fn directory(c: &mut Checker<'_>, at: &At, written: &written::Directory) -> Option<Directory> {
     let address = written.postgres.as_ref();
-    let postgres = address.map(|form| keys::outside(c, &at.key("postgres"), form));
+    let postgres = address.map(|form| postgres::address(c, &at.key("postgres"), form));
     Some(Directory { postgres: all_or_none(postgres)? })
 }
 
@@ -162,7 +163,7 @@ fn ledger(c: &mut Checker<'_>, at: &At, written: written::Ledger) -> Option<Ledg
         Duration::from_millis(10)..=MINUTE,
     );
     let address = written.postgres.as_ref();
-    let postgres = address.map(|form| keys::outside(c, &at.key("postgres"), form));
+    let postgres = address.map(|form| postgres::address(c, &at.key("postgres"), form));
     let witness = witness::witnessing(c, &at.key("witness"), written.witness);
     Some(Ledger {
         deployment: deployment?,

@@ -312,6 +312,38 @@ fn plain_http_for_other_machines_is_a_warning() {
 }
 
 #[test]
+fn a_database_on_another_machine_is_reached_over_tls_or_by_a_word_that_it_need_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for section in ["ledger", "directory"] {
+        let text = format!("[{section}]\npostgres = {{ file = \"address\" }}");
+        let loaded = |address: &str| {
+            use std::os::unix::fs::PermissionsExt;
+            let file = folder.path().join("address");
+            std::fs::write(&file, address).unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            parse("p", &text, folder.path())
+        };
+        let far = "postgres://u:secret-word@db.example.org/l";
+        let refused = loaded(far).unwrap_err();
+        let said = rendered(&refused);
+        assert!(said.contains("sslmode=verify-full") && !said.contains("secret-word"), "{said}");
+        assert!(loaded("db.example.org").is_err(), "no address");
+        for quiet in [
+            "postgres://u:p@127.0.0.1/l".to_owned(),
+            "postgres://u@%2Frun%2Fpostgresql/l".to_owned(),
+            format!("{far}?sslmode=verify-full&sslrootcert=/ca.pem"),
+        ] {
+            assert!(loaded(&quiet).unwrap().warnings.all().is_empty(), "{quiet}");
+        }
+        for mode in ["disable", "require", "verify-ca"] {
+            let warnings = loaded(&format!("{far}?sslmode={mode}")).unwrap().warnings;
+            let reports = warnings.reports();
+            assert_eq!((reports.len(), reports[0].line), (1, 2), "{mode}: {reports:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_file_that_others_can_read_is_a_mistake_and_an_absent_one_is_not() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
@@ -407,7 +439,9 @@ fn every_setting_that_the_example_turns_off_is_accepted_when_turned_on() {
     for file in files_named_in(&text) {
         let path = folder.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, "x").unwrap();
+        let is_address = path.to_string_lossy().ends_with("-address");
+        let far = "postgres://u:p@db.example.org/l?sslmode=verify-full";
+        std::fs::write(&path, if is_address { far } else { "x" }).unwrap();
     }
     std::fs::write(folder.path().join("corp.toml"), "").unwrap();
     for dir in ["policies", "candidate", "repositories"] {

@@ -149,6 +149,8 @@ pub(super) struct Ledger {
     pub(super) queue: Option<u32>,
     /// Address of a PostgreSQL database that any number of replicas share, `postgres://user:password@host/database`,
     /// in place of the SQLite file. Each replica needs a name of its own (`server.replica`) and the same key file.
+    /// On another machine its address ends with `?sslmode=verify-full&sslrootcert=/path/to/ca.pem`, or says
+    /// `?sslmode=disable`.
     pub(super) postgres: Option<SecretForm>,
     /// Who watches from outside that the logs only grow.
     #[serde(default)]
@@ -159,7 +161,7 @@ pub(super) struct Ledger {
 #[serde(deny_unknown_fields)]
 pub(super) struct Directory {
     /// Address of a PostgreSQL database that any number of replicas share, in place of the SQLite file. It may be the
-    /// one of the ledger.
+    /// one of the ledger, and says the same about TLS.
     pub(super) postgres: Option<SecretForm>,
 }
 
