@@ -349,8 +349,9 @@ impl Writer {
                 tree.push(leaf);
                 last = Some(leaf);
             })?;
-            if end.tree.size() != to || (to == end.size && last != Some(end.leaf)) {
-                return Err(behind(&end.row));
+            let tree_size = end.tree.size();
+            if tree_size != to || (to == end.size && last != Some(end.leaf)) {
+                return Err(behind(&end.row, tree_size, end.size));
             }
             if left == 0 {
                 break;
@@ -387,12 +388,17 @@ impl Writer {
 /// rolled back: a backup was put back, or a standby took over that had not received everything.
 fn follow(end: &mut LogEnd, head: &Locked) -> Result<(), PgError> {
     if head.size < end.size || (head.size == end.size && head.leaf != end.leaf) {
-        return Err(behind(&end.row));
+        return Err(behind(&end.row, head.size, end.size));
     }
     (end.size, end.leaf) = (head.size, head.leaf);
     Ok(())
 }
 
-fn behind(row: &LogRow) -> PgError {
-    PgError::Refused(format!("log `{}` is not the one that was acknowledged", row.origin))
+fn behind(row: &LogRow, here: u64, acknowledged: u64) -> PgError {
+    let why = format!(
+        "log `{}` is not the one that was acknowledged: here are {here} records of the {acknowledged} \
+         that were; a standby took over that had not received everything, or a backup was put back",
+        row.origin
+    );
+    PgError::Refused(why)
 }

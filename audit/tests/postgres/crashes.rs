@@ -129,36 +129,72 @@ fn round(house: &House, mut child: Child, count: usize) -> Duration {
     recovered
 }
 
-fn rounds(count: usize) {
-    let house = House::new();
-    let mut times = Vec::new();
-    for at in 0..count {
+/// A moment that nobody chose: 2 to 200 ms after the child's first promise.
+fn random_moment() -> Duration {
+    let random = Uuid::new_v4().into_bytes();
+    Duration::from_millis(2 + (u64::from(random[0]) * 256 + u64::from(random[1])) % 199)
+}
+
+/// All that the child promised until it was killed at such a moment.
+fn promises_until_a_random_moment(child: Child) -> Vec<(String, u64)> {
+    let Child { mut process, lines, .. } = child;
+    let (first, began) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut promised = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            // Not what the test runner says, and not a last line that the kill cut off.
+            let Some(promise) = parse(&line) else { continue };
+            promised.push(promise);
+            let _ = first.send(());
+        }
+        promised
+    });
+    began.recv().unwrap();
+    std::thread::sleep(random_moment());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    reader.join().unwrap()
+}
+
+/// How many of these are there.
+async fn count(house: &House, promised: &[(String, u64)]) -> i64 {
+    let logs: Vec<String> = promised.iter().map(|(log, _)| log.clone()).collect();
+    let seqs: Vec<i64> = promised.iter().map(|(_, seq)| i64::try_from(*seq).unwrap()).collect();
+    let there = "SELECT count(*) FROM unnest($1::text[], $2::bigint[]) AS promised (origin, seq)
+                 JOIN logs USING (origin)
+                 JOIN records r ON r.log = logs.id AND r.seq = promised.seq";
+    let there = sqlx::query_scalar(there).bind(logs).bind(seqs);
+    there.fetch_one(&mut house.raw().await).await.unwrap()
+}
+
+/// `PORTCULLIS_LEDGER_ROUNDS` says how often: 1,000 times in `tests/soak`, a few times here.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_dash_nine_at_random_moments_loses_nothing_acknowledged() {
+    let rounds = std::env::var("PORTCULLIS_LEDGER_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds: usize = rounds.unwrap_or(5);
+    let (house, mut times, mut kept) = (House::new(), Vec::new(), 0);
+    for round in 1..=rounds {
         let child = spawn_child(&house, "a", Duration::from_secs(10), "");
-        times.push(round(&house, child, 3 + at * 17 % 200));
-        if at % 50 == 49 {
-            println!("{} rounds", at + 1);
+        let promised = promises_until_a_random_moment(child);
+        kept += promised.len();
+        let begun = Instant::now();
+        let (ledger, opened) = house.open("a");
+        times.push(begun.elapsed());
+        assert!(opened.orphans_closed <= 4 + 4, "{opened:?}");
+        ledger.close().await.unwrap();
+        let there = count(&house, &promised).await;
+        assert_eq!(there, i64::try_from(promised.len()).unwrap(), "round {round}: {promised:?}");
+        if round % 100 == 0 || round == rounds {
+            let report = house.whole();
+            assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0, "one stayed open");
+            times.sort_unstable();
+            println!(
+                "{round} rounds, {kept} records promised and there; time to recover p50 {:?}, max {:?}",
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
         }
     }
-    let report = house.whole();
-    assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0, "an orphan stayed open");
-    times.sort_unstable();
-    println!(
-        "{count} kills, {} records, recovered in {:?} (median), {:?} (longest)",
-        report.records(),
-        times[times.len() / 2],
-        times[times.len() - 1]
-    );
-}
-
-#[test]
-fn kill_dash_nine_loses_nothing_acknowledged_and_leaves_no_orphan_open() {
-    rounds(5);
-}
-
-#[test]
-#[ignore = "an hour or so; 1,000 kills"]
-fn a_thousand_kills_lose_nothing_acknowledged() {
-    rounds(1_000);
 }
 
 #[cfg(feature = "failpoints")]

@@ -13,6 +13,7 @@
 mod appends;
 mod certificates;
 mod crashes;
+mod failover;
 mod fences;
 mod keys;
 mod outages;
