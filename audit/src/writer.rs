@@ -243,7 +243,10 @@ impl Writer {
             Ok(None) => {}
             Ok(Some(head)) => self.head = head,
             Err(error) => {
-                self.keep(std::mem::take(placed));
+                // Whether it took effect is looked up with PostgreSQL; else the caller takes the batch back.
+                if self.undo.is_some() {
+                    self.keep(std::mem::take(placed));
+                }
                 return Err(error);
             }
         }

@@ -108,6 +108,33 @@ async fn a_full_disk_refuses_intents_takes_outcomes_and_goes_on_when_there_is_ro
     assert_eq!(said, [(Kind::Seal, full.clone()), (Kind::Recover, full)]);
 }
 
+/// SQLite finds no room when it commits, and the first batch that meets it is one of outcomes.
+#[tokio::test]
+async fn outcomes_that_fill_the_disk_themselves_find_the_room_that_they_were_promised() {
+    let disk = SmallDisk::mount(16 * MIB);
+    let (ledger, _) = Ledger::open(options(disk.0.path())).unwrap();
+    let mut admitted = Vec::new();
+    for _ in 0..60 {
+        admitted.push(ledger.intent(intent("default")).await.unwrap());
+    }
+    disk.fill(64 * 1024);
+    for receipt in &admitted {
+        let outcome = outcome("default", receipt.op(), receipt.reference());
+        ledger.outcome(outcome).await.expect("an outcome was promised its room");
+    }
+    ledger.close().await.unwrap_or_default();
+    let reader = Reader::open(&disk.path("ledger.db")).unwrap();
+    let report = verify_ledger(&reader);
+    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
+    let query = Query { log: Some("deployment".into()), ..everything() };
+    let sealed = |row: &portcullis_audit::RecordRow| row.record.kind == Kind::Seal;
+    assert!(reader.rows(&query).unwrap().iter().any(sealed), "the disk never became full");
+    let query = Query { log: Some("default".into()), ..everything() };
+    let outcomes = reader.rows(&query).unwrap();
+    let outcomes = outcomes.iter().filter(|row| row.record.kind == Kind::Outcome).count();
+    assert_eq!(outcomes, 60);
+}
+
 #[tokio::test]
 async fn a_ledger_without_room_for_its_reserve_does_not_start() {
     let disk = SmallDisk::mount(4 * MIB);

@@ -34,6 +34,8 @@ pub struct Trail {
     tenant: Option<TenantId>,
     /// The caller's id in the directory; names the scope key of the sealed body, nothing else.
     user: Option<String>,
+    /// The caller's session as the caller knows it; the record has a pseudonym of it.
+    session: Option<String>,
     who: Who,
     tool: Option<ToolRef>,
     pol: Option<PolicyRef>,
@@ -66,6 +68,7 @@ impl Trail {
             asked: asked(&knock.wanted),
             tenant: None,
             user: None,
+            session: None,
             who: Who::default(),
             tool: None,
             pol: None,
@@ -95,6 +98,7 @@ impl Trail {
             asked: None,
             tenant: None,
             user: None,
+            session: None,
             who,
             tool: Some(tool),
             pol: None,
@@ -116,7 +120,10 @@ impl Trail {
         self.tenant = Some(caller.tenant().clone());
         self.user = Some(caller.user_id().to_owned());
         self.who.subject = Some(gateway.pseudonyms.of(caller.tenant(), &caller.principal().id));
-        self.who.session = Some(caller.session().to_owned());
+        // The id of a key or of somebody at another issuer would name the person behind the pseudonym.
+        let session = format!("session/{}", caller.session());
+        self.who.session = Some(gateway.pseudonyms.of(caller.tenant(), &session));
+        self.session = Some(caller.session().to_owned());
         self.who.extension = caller.extension().map(ToString::to_string);
     }
 
@@ -221,7 +228,7 @@ impl Trail {
 
     /// Keeps for the session's next calls how this one ended, and counts it where arguments did not fit.
     pub fn ended(&self, turns: &Turns, told: &mut Result<Told, Refusal>) {
-        if let (Some(session), Some(user)) = (&self.who.session, &self.user) {
+        if let (Some(session), Some(user)) = (&self.session, &self.user) {
             // As it was asked for, so that what did not fit and what then did are counted as one.
             let tool = self.asked.clone().or_else(|| self.tool_name());
             turns.ended(&turn_of(session, user), &tool.unwrap_or_default(), told);
