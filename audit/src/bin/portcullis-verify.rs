@@ -62,8 +62,9 @@ struct Arguments {
     promises: Vec<PathBuf>,
 
     /// All that a caller kept of its answers: their headers `x-portcullis-promise` and
-    /// `x-portcullis-session-seq`, one to a line. Names what the caller was told and is not here, and
-    /// what is here of the same sessions and the caller never saw. Repeat it for more.
+    /// `x-portcullis-session-seq`, one to a line. What was promised must be here; a bare number that is
+    /// not is named and proves nothing to others, since nobody signed it. Also names what is here of the
+    /// same sessions and the caller kept no answer of. Repeat it for more.
     #[arg(long = "kept", value_name = "FILE", conflicts_with = "proof")]
     kept: Vec<PathBuf>,
 

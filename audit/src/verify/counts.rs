@@ -1,4 +1,4 @@
-//! The numbers of a log's sessions: none may be missing, and none that a caller was told.
+//! The numbers of a log's sessions: none may be missing, and none that a caller was promised.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,6 +16,8 @@ pub struct Kept {
     pub name: String,
     /// What the answer said.
     pub counted: Counted,
+    /// Whether it stands in a promise that the log's key signed; a bare number proves nothing to others.
+    pub signed: bool,
 }
 
 /// What became of the answers that callers kept, in one log.
@@ -27,8 +29,12 @@ pub struct KeptReport {
     pub newer: Vec<String>,
     /// Answers of records that were pruned.
     pub pruned: u64,
-    /// Records of the same counts of which no answer was kept: it got lost, was not kept, or somebody
-    /// else called in the session.
+    /// Bare numbers that are not here and would be, if they were told: nobody signed them, so they accuse
+    /// nobody.
+    pub unproved: Vec<String>,
+    /// Records of the same counts of which no answer was kept: none says its number (sign-in, refresh,
+    /// sign-out, and the first of two records when a call failed after its intent), it got lost, was not
+    /// kept, or somebody else called in the session.
     pub others: Vec<Other>,
     /// How many more of them there are than are named.
     pub unnamed: u64,
@@ -54,8 +60,8 @@ pub(super) struct Counts {
     counts: HashMap<u64, Count>,
     /// Numbered records so far.
     records: u64,
-    /// What callers kept, by count and number, until its record is met.
-    awaited: BTreeMap<u64, BTreeMap<u64, String>>,
+    /// What callers kept, by count and number, until its record is met: its name, and whether it is signed.
+    awaited: BTreeMap<u64, BTreeMap<u64, (String, bool)>>,
     kept: Option<KeptReport>,
 }
 
@@ -69,9 +75,13 @@ impl Counts {
     /// Holds the log against what callers kept.
     pub(super) fn remember(&mut self, kept: Vec<Kept>) {
         self.kept = (!kept.is_empty()).then(KeptReport::default);
-        for Kept { name, counted } in kept {
+        for Kept { name, counted, signed } in kept {
             let SessionSeq { since, number } = counted.at;
-            self.awaited.entry(since).or_default().insert(number, name);
+            let numbers = self.awaited.entry(since).or_default();
+            // A bare number beside the promise of the same answer takes nothing from it.
+            if numbers.get(&number).is_none_or(|(_, signed)| !signed) {
+                numbers.insert(number, (name, signed));
+            }
         }
     }
 
@@ -120,19 +130,22 @@ impl Counts {
     }
 
     /// What became of what callers kept, once all `size` records were taken, the first `pruned` of which
-    /// can't be read. Of a record that must have been here: its place, as far as it is known, and why.
+    /// can't be read. Of a record that was promised and must have been here: its place, as far as it is known,
+    /// and why.
     pub(super) fn end(&mut self, size: u64, pruned: u64) -> Result<(), (u64, String)> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         for (since, awaited) in std::mem::take(&mut self.awaited) {
             let last = self.counts.get(&since).map(|count| count.last);
-            for (number, name) in awaited {
+            for (number, (name, signed)) in awaited {
                 if since >= size || last.is_some_and(|last| number > last) {
                     kept.newer.push(name);
                 } else if since < pruned {
                     kept.pruned += 1;
+                } else if !signed {
+                    kept.unproved.push(name);
                 } else {
                     let why = format!(
-                        "the answer `{name}` was number {number} of those counted since this record, \
+                        "the promise `{name}` was number {number} of those counted since this record, \
                          which begins no count"
                     );
                     return Err((since, why));

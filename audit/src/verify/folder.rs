@@ -238,7 +238,7 @@ impl Export<'_> {
         let all = promises.iter().filter(|_| self.trust.keeps_all);
         let promised = all.filter_map(|(name, promise)| {
             let (name, log) = (name.clone(), promise.origin.clone());
-            promise.session.map(|at| Kept { name, counted: Counted { log, at } })
+            promise.session.map(|at| Kept { name, counted: Counted { log, at }, signed: true })
         });
         let told = self.trust.answers.iter().filter(|kept| kept.counted.log == origin);
         told.cloned().chain(promised).collect()

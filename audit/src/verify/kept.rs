@@ -42,7 +42,7 @@ impl KeptFile {
                 line
             };
             if let Some(counted) = Counted::parse(value) {
-                kept.numbers.push(Kept { name, counted });
+                kept.numbers.push(Kept { name, counted, signed: false });
             } else if let Some(note) =
                 Promise::note_from(value).filter(|note| Promise::origin_of(note).is_some())
             {

@@ -201,12 +201,14 @@ fn answers(kept: &KeptReport) -> String {
             printable(name)
         );
     }
+    said.push_str(&unproved(&kept.unproved));
     let others = (kept.others.len() as u64).saturating_add(kept.unnamed);
     if others > 0 {
         let _ = writeln!(
             said,
-            "    and {others} records of the same sessions of which you kept no answer (it was lost or \
-             not kept, or somebody else called):"
+            "    and {others} records of the same sessions of which you kept no answer (no answer tells the \
+             number of a sign-in, refresh or sign-out, nor the first of two when a call failed after its \
+             intent; any other was lost or not kept, or somebody else called):"
         );
     }
     for one in kept.others.iter().take(NAMED) {
@@ -223,6 +225,26 @@ fn answers(kept: &KeptReport) -> String {
     said
 }
 
+/// Bare numbers that are not here, which anybody can write down.
+fn unproved(names: &[String]) -> String {
+    let mut said = String::new();
+    if !names.is_empty() {
+        let count = names.len();
+        let _ = writeln!(
+            said,
+            "    {count} numbers that you say that you were told are not here; unsigned, so it proves \
+             nothing to others (the promise of the same answer would):"
+        );
+    }
+    for name in names.iter().take(NAMED) {
+        let _ = writeln!(said, "      {}", printable(name));
+    }
+    if names.len() > NAMED {
+        said.push_str("      and so on; --json names all\n");
+    }
+    said
+}
+
 fn kept_json(kept: &KeptReport) -> serde_json::Value {
     let others = kept.others.iter().map(|one| {
         json!({ "number": one.at.number, "since": one.at.since, "seq": one.seq,
@@ -232,6 +254,7 @@ fn kept_json(kept: &KeptReport) -> serde_json::Value {
         "here": kept.here,
         "newer": kept.newer,
         "pruned": kept.pruned,
+        "unproved": kept.unproved,
         "without_answer": others.collect::<Vec<_>>(),
         "without_answer_unnamed": kept.unnamed,
     })

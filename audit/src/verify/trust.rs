@@ -20,7 +20,8 @@ pub struct Trust {
     pub seen: Vec<(String, String)>,
     /// Promises that callers have kept, each with a name for reports; see [`Promise`].
     pub promises: Vec<(String, String)>,
-    /// Numbers that callers were told with their answers; those of promises need not be here too.
+    /// Numbers that callers say they were told with their answers; those of promises need not be here too.
+    /// Unless signed in an opened promise, one that is missing is named in the report and is no fault.
     pub answers: Vec<Kept>,
     /// The promises are all that a caller kept, the newest included: one that is newer than the export
     /// is told and no reason to give up.

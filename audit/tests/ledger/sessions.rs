@@ -232,13 +232,20 @@ async fn a_caller_shows_by_its_own_numbers_that_a_record_was_left_out() {
     let report = verify(&renumbered, &kept(&[header(&promises[2])]));
     assert_eq!((fault(&report).seq, fault(&report).kind), (Some(2), FaultKind::Omitted));
 
-    // All records from the begin of a count are gone, and the caller kept its numbers without promises.
+    // All records from the begin of a count are gone: a promise shows it, its bare number shows nothing.
     let other = written_anew(&house, records[..1].to_vec(), |_, text| {
         text.replace(",\"session_seq\":\"1\",\"session_since\":\"0\"", "")
     });
     let told = placed[1].counted().unwrap().to_string();
-    let report = verify(&other, &kept(&[told]));
-    assert_eq!((fault(&report).seq, fault(&report).kind), (Some(0), FaultKind::Omitted));
+    let report = verify(&other, &kept(&[told.clone()]));
+    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
+    let of_log = report.logs.iter().find(|log| log.origin == LOG).unwrap();
+    assert_eq!(of_log.kept_answers.as_ref().unwrap().unproved, ["kept, line 1"]);
+    let bare_beside = [vec![header(&promises[1]), told.clone()], vec![told, header(&promises[1])]];
+    for lines in [vec![header(&promises[1])]].into_iter().chain(bare_beside) {
+        let report = verify(&other, &kept(&lines));
+        assert_eq!((fault(&report).seq, fault(&report).kind), (Some(0), FaultKind::Omitted));
+    }
 }
 
 #[tokio::test]
@@ -259,6 +266,7 @@ async fn what_a_caller_kept_is_found_and_what_it_never_saw_is_named() {
         "{}",
         report.to_text()
     );
+    assert!(report.to_text().contains("no answer tells the number of a sign-in"));
 
     // An export from before the last calls: their answers are newer, not missing.
     let early = written_anew(&house, records[..4].to_vec(), |_, text| text);
