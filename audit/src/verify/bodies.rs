@@ -67,10 +67,11 @@ impl Log<'_> {
         let mut awaited: Vec<&Brought> =
             brought.iter().filter(|one| one.tenant == tenant).collect();
         let mut report = DisclosedReport::default();
+        let mut last = None;
         for seq in self.disclosed(bodies)? {
             let path = bodies.join(format!("{seq}.json"));
             let text = bytes(&path).map_err(|error| unreadable(&path, &error))?;
-            let record = self.record(seq)?;
+            let record = self.record(seq, &mut last)?;
             let mut used = BTreeSet::new();
             let checked = Disclosure::parse(&text, &self.head.origin, seq).and_then(|of| {
                 used.extend(of.fields.iter().map(|one| one.field.clone()));
@@ -125,25 +126,34 @@ impl Log<'_> {
         Ok(places)
     }
 
-    /// The bytes of a record that was found whole.
-    fn record(&self, seq: u64) -> Result<Vec<u8>, Verdict> {
+    /// The bytes of a record that was found whole. Places come in order, so the `last` bundle is kept for
+    /// the next record.
+    fn record(&self, seq: u64, last: &mut Option<(u64, Vec<u8>)>) -> Result<Vec<u8>, Verdict> {
         let (width, index) = (WIDTH as u64, seq / WIDTH as u64);
-        let path = self.folder.join(entries_path(index, bundle_width(self.head.size, index)));
-        let bundle = match bytes(&path) {
-            Ok(bundle) => bundle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let why = "its record was pruned, so nothing here says what it committed to";
-                return Err(self.bad(Some(seq), why));
-            }
-            Err(error) => return Err(unreadable(&path, &error)),
+        let bundle = match last.take() {
+            Some((of, bundle)) if of == index => bundle,
+            _ => self.bundle(seq, index)?,
         };
+        let (_, bundle) = last.insert((index, bundle));
         let within = usize::try_from(seq % width).unwrap_or(usize::MAX);
-        let record = entries(&bundle).nth(within).and_then(Result::ok).unwrap_or_default();
+        let record = entries(bundle).nth(within).and_then(Result::ok).unwrap_or_default();
         let leaf = usize::try_from(seq).ok().and_then(|seq| self.leaves.get(seq));
         if leaf != Some(&chain::leaf(record)) {
             return Err(self.bad(Some(seq), "its record changed while it was read"));
         }
         Ok(record.to_vec())
+    }
+
+    /// The bundle with this index, for the record at this place.
+    fn bundle(&self, seq: u64, index: u64) -> Result<Vec<u8>, Verdict> {
+        let path = self.folder.join(entries_path(index, bundle_width(self.head.size, index)));
+        match bytes(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why = "its record was pruned, so nothing here says what it committed to";
+                Err(self.bad(Some(seq), why))
+            }
+            read => read.map_err(|error| unreadable(&path, &error)),
+        }
     }
 }
 
@@ -164,4 +174,32 @@ pub(super) fn nothing_else(folder: &Path, logs: &BTreeSet<PathBuf>) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiles::push_entry;
+
+    #[test]
+    fn one_bundle_is_read_once_for_all_of_its_records_and_never_taken_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<Vec<u8>> = (0..300_u32).map(|at| at.to_be_bytes().to_vec()).collect();
+        let leaves: Vec<Hash> = records.iter().map(|record| chain::leaf(record)).collect();
+        let head = Checkpoint { origin: "d/t/t".to_owned(), size: 300, root: [0; 32] };
+        let path = |index: u64| folder.path().join(entries_path(index, bundle_width(300, index)));
+        for (index, records) in (0..).zip(records.chunks(WIDTH)) {
+            let mut bundle = Vec::new();
+            records.iter().for_each(|record| push_entry(&mut bundle, record).unwrap());
+            std::fs::create_dir_all(path(index).parent().unwrap()).unwrap();
+            std::fs::write(path(index), bundle).unwrap();
+        }
+        let (log, mut last) = (Log { folder: folder.path(), head: &head, leaves: &leaves }, None);
+        assert_eq!(log.record(3, &mut last).unwrap(), records[3]);
+        std::fs::remove_file(path(0)).unwrap();
+        for seq in [4, 255, 256, 299] {
+            assert_eq!(log.record(seq as u64, &mut last).unwrap(), records[seq], "{seq}");
+        }
+        assert!(log.record(5, &mut last).is_err(), "only the last one is kept");
+    }
 }
