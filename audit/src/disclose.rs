@@ -3,8 +3,10 @@
 //!
 //! A record commits to its arguments (`in`), its answer (`out`) and the capsule of its decision
 //! (`note.capsule`), each under a random key of its own. Who is given the key of a field can check the
-//! field against the record, and learns nothing of any other field or record; who is given none can't
-//! even try what it might have been.
+//! field against the record; who is given none can't even try what it might have been. What one field
+//! holds of another is told with it: a capsule holds the argument values in clear (`context.input`), the
+//! real ids of the principal and of the target's owner, and the caller's address, so whoever is given it
+//! needs no key of `in` to read them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -212,7 +214,10 @@ or `note.capsule`):
   c = HMAC-SHA-256(k, \"portcullis/ledger/v1/commit\\n\" || field || 0x00 || payload)
 
 Whoever has this folder can read what is in it, and can check guesses of the payloads whose keys are in
-it. Of every other field nothing can be learned. Keep it as you would keep the data itself.
+it. A `capsule` holds in clear: the values of the arguments (`context.input`), the real ids of the
+principal and of the target's owner, which the record only has as pseudonyms, and the caller's address.
+Of a field that is in no file here, and in no capsule here, nothing can be learned. Keep it as you would
+keep the data itself.
 ";
 
 #[cfg(test)]

@@ -62,12 +62,13 @@ pub(super) enum Field {
     In,
     /// The answer: its key.
     Out,
-    /// The capsule of the decision, and its key.
+    /// The capsule of the decision, and its key: argument values, real ids and the caller's address in clear.
     Capsule,
 }
 
 impl Field {
-    pub(super) const ALL: [Self; 3] = [Self::In, Self::Out, Self::Capsule];
+    /// Keys alone: who has the payload can check it, and anybody can check guesses of it.
+    pub(super) const UNLESS_NAMED: [Self; 2] = [Self::In, Self::Out];
 
     const fn as_str(self) -> &'static str {
         match self {

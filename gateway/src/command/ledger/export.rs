@@ -17,14 +17,18 @@ use crate::ledgers::{self, LedgerError};
 
 pub(super) const EXAMPLES: &str = "\
 A record holds no arguments, no answer and no entities: it commits to them. By --disclose the folder also gets,
-in bodies/, the keys of these commitments and the capsule of the decision, field by field, of the named records
-only; portcullis-verify checks each against its record. What was erased stays closed. Who was shown what is noted
-in the deployment's log. Without --disclose the folder is the same as ever.
+in bodies/, the keys of these commitments, field by field, of the named records only; portcullis-verify checks
+each against its record. What was erased stays closed. What was disclosed is noted in the deployment's log.
+Without --disclose the folder is the same as ever.
+
+--fields capsule discloses what the rules were asked, so that the decision can be run again. It holds in clear the
+values of the arguments (context.input), the real ids of the principal and of the target's owner, and the caller's
+address; so it is only disclosed when it is named.
 
 Examples:
   portcullis ledger export --to export/
   portcullis ledger export --to for-acme/ --log acme
-  portcullis ledger export --to case-12/ --log acme --disclose acme:4711 --fields capsule
+  portcullis ledger export --to case-12/ --log acme --disclose acme:4711 --fields in,out,capsule
   portcullis ledger export --to case-13/ --disclose 0199d0c1-6c1f-7cc2-9d52-8f6a27a6a3c0
   portcullis-verify --payload acme:4711:in=arguments.json case-13/";
 
@@ -43,8 +47,9 @@ pub(super) struct ExportArgs {
     /// Also disclose what all its records commit to
     #[arg(long, group = "disclosed")]
     disclose_all: bool,
-    /// Only these fields: `in` (arguments), `out` (answer), `capsule` (all that the rules were asked)
-    #[arg(long, value_enum, value_delimiter = ',', requires = "disclosed", default_values_t = Field::ALL)]
+    /// These fields: `in` (key of the arguments), `out` (key of the answer), `capsule` (all that the rules were
+    /// asked, in clear: argument values, real ids, the caller's address)
+    #[arg(long, value_enum, value_delimiter = ',', requires = "disclosed", default_values_t = Field::UNLESS_NAMED)]
     fields: Vec<Field>,
 }
 
