@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use harness::{Answer, Deployment, Upstream, Value, json, text};
+use reqwest::Method;
 
 const SECRET_TITLE: &str = "only-for-the-auditor";
 const ANSWER: &str = r#"{"status":"success","data":{"note_id":"note-77"}}"#;
@@ -68,7 +69,8 @@ async fn the_named_records_alone_and_each_field_fits_what_was_committed_to() {
     let (shown, hidden) = (create(&gate, SECRET_TITLE).await, create(&gate, "hidden").await);
     assert!(gate.stop().success());
     gate.must(&["ledger", "export", "--to", "plain"]);
-    let said = gate.must(&["ledger", "export", "--to", "case", "--disclose", &shown.op()]);
+    let args = ["ledger", "export", "--to", "case", "--disclose", &shown.op()];
+    let said = gate.must(&[&args[..], &["--fields", "in,out,capsule"]].concat());
     assert!(said.contains("3 fields of 2 records are disclosed in case/bodies"), "{said}");
 
     // But for what was named, it is the export that it always was.
@@ -134,6 +136,15 @@ async fn only_the_fields_that_were_asked_for_and_says_so_in_the_ledger() {
     assert_eq!(text(&noted, "/note/field_fields"), "in");
     assert_eq!(verify(&gate, &["case"]).0, Some(0));
 
+    // A capsule has the arguments in clear, so it is never disclosed unless it is named.
+    let keys = gate.must(&["ledger", "export", "--to", "keys", "--disclose", &shown.op()]);
+    assert!(keys.contains("2 fields of 2 records are disclosed"), "{keys}");
+    let keys = files(&gate.dir().join("keys"));
+    let all = keys.values().flat_map(|bytes| bytes.iter().copied()).collect::<Vec<u8>>();
+    assert!(memchr::memmem::find(&all, SECRET_TITLE.as_bytes()).is_none(), "by default");
+    let warned = String::from_utf8_lossy(&keys["bodies/README"]).into_owned();
+    assert!(warned.contains("holds in clear: the values of the arguments"), "{warned}");
+
     let unknown =
         gate.portcullis(&["ledger", "export", "--to", "other", "--disclose", "something"]);
     assert!(!unknown.status.success());
@@ -155,7 +166,8 @@ async fn nothing_of_a_person_whose_keys_were_erased_and_says_what_stays_closed()
     let id = gate.user_id("ana");
     gate.must(&["vault", "erase", "--user", &id, "--yes"]);
     assert!(gate.stop().success());
-    let said = gate.must(&["ledger", "export", "--to", "case", "--disclose-all", "--json"]);
+    let args = ["ledger", "export", "--to", "case", "--disclose-all", "--json"];
+    let said = gate.must(&[&args[..], &["--fields", "in,out,capsule"]].concat());
     let said: Value = serde_json::from_str(&said).unwrap();
     let closed = said["disclosed"]["closed"].as_array().unwrap();
     assert!(closed.len() >= 2, "intent and outcome of the person: {said}");
@@ -163,6 +175,7 @@ async fn nothing_of_a_person_whose_keys_were_erased_and_says_what_stays_closed()
     let all = case.values().flat_map(|bytes| bytes.iter().copied()).collect::<Vec<u8>>();
     assert!(memchr::memmem::find(&all, SECRET_TITLE.as_bytes()).is_none());
     for closed in closed {
+        assert!(text(closed, "/why").contains("its key was erased"), "{closed}");
         let tenant = closed["log"].as_str().unwrap().rsplit('/').next().unwrap();
         let name = file(&(tenant.to_owned(), closed["seq"].to_string()));
         assert!(!case.contains_key(&name), "{name}");
@@ -172,4 +185,60 @@ async fn nothing_of_a_person_whose_keys_were_erased_and_says_what_stays_closed()
     let (code, said) = verify(&gate, &["case"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("all fit"), "{said}");
+}
+
+/// A call of the app `panel` by a service token, and the token's id.
+async fn by_service(gate: &Deployment, body: Value) -> (Answer, String) {
+    let made = gate.post_as("max", "/v1/service-tokens", &body).await;
+    let token = made.body["token"].as_str().unwrap_or_else(|| panic!("{made:?}")).to_owned();
+    let call = gate.request(Method::POST, "/v1/extensions/notes/call");
+    let call = call.header("x-service-token", &token);
+    let body = json!({ "function": "create_note", "params": { "title": "by a service" } });
+    let done = gate.send(call.json(&body)).await;
+    (done, text(&made.body, "/id").to_owned())
+}
+
+#[tokio::test]
+async fn what_a_revoked_service_token_did_for_a_user_and_says_when_no_owner_is_known() {
+    let (mut gate, _upstream) = start().await;
+    let of_max = json!({ "app": "panel", "user_id": gate.user_id("max"), "scopes": ["notes:*"] });
+    let (for_max, id) = by_service(&gate, of_max).await;
+    assert_eq!(for_max.status, 200, "{for_max:?}");
+    let revoked = gate.signed("max", Method::DELETE, &format!("/v1/service-tokens/{id}")).await;
+    let revoked = gate.send(revoked).await;
+    assert!(revoked.status < 300, "{revoked:?}");
+    let system = json!({ "app": "panel", "purpose": "system", "scopes": ["notes:*"] });
+    let (for_nobody, _) = by_service(&gate, system).await;
+    assert!(gate.stop().success());
+    let export = |to: &str, op: &str| {
+        gate.must(&["ledger", "export", "--to", to, "--disclose", op, "--fields", "in,capsule"])
+    };
+    let said = export("max", &for_max.op());
+    assert!(!said.contains("stay closed") && !said.contains("nothing of"), "{said}");
+    assert_eq!(verify(&gate, &["max"]).0, Some(0), "{said}");
+    let said = export("nobody", &for_nobody.op());
+    assert!(said.contains("stay closed") && said.contains("its owner is not known"), "{said}");
+}
+
+#[tokio::test]
+async fn no_export_that_takes_a_damaged_body_for_an_erased_one() {
+    let (mut gate, _upstream) = start().await;
+    let shown = create(&gate, SECRET_TITLE).await;
+    assert!(gate.stop().success());
+    let ledger = rusqlite::Connection::open(gate.data().join("ledger.sqlite")).unwrap();
+    let bodies: Vec<(i64, Vec<u8>)> = {
+        let mut rows = ledger.prepare("SELECT pos, body FROM bodies").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert!(!bodies.is_empty());
+    for (pos, mut body) in bodies {
+        *body.last_mut().unwrap() ^= 1;
+        ledger.execute("UPDATE bodies SET body = ?1 WHERE pos = ?2", (body, pos)).unwrap();
+    }
+    drop(ledger);
+    let failed = gate.portcullis(&["ledger", "export", "--to", "case", "--disclose", &shown.op()]);
+    assert!(!failed.status.success(), "{failed:?}");
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("altered") && said.contains(&shown.op()), "{said}");
 }

@@ -160,6 +160,24 @@ impl Directory {
         read(Columns(&row))
     }
 
+    /// Id and owner of every service token that ever spoke for one user of a tenant, revoked ones too: records
+    /// name them by pseudonym.
+    pub async fn service_token_owners(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(String, String)>, DirectoryError> {
+        let rows = sqlx::query(
+            "SELECT id, user_id FROM service_tokens \
+             WHERE tenant_id = $1 AND user_id IS NOT NULL ORDER BY id",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((Columns(row).text("id")?, Columns(row).text("user_id")?)))
+            .collect()
+    }
+
     /// Revokes a service token for good; the next call with it is refused.
     pub async fn revoke_service_token(
         &self,

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use portcullis_audit::disclose::{CAPSULE, Committed, Disclosed, Disclosure, FOLDER, README, path};
 use portcullis_audit::note::Checkpoint;
 use portcullis_audit::{Kind, Query, ReadError, RecordRow};
+use portcullis_secrets::OpenError;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use super::super::policy::{Archive, PolicyError};
 use super::super::{print, records};
 use crate::config::Settings;
 use crate::ledgers::LedgerError;
+use crate::record::Unopened;
 
 /// Records that are read at once.
 const PAGE: u64 = 500;
@@ -89,13 +91,13 @@ pub(super) struct Shown {
     nothing: Vec<String>,
 }
 
-/// A record whose body does not open.
+/// A record of which nothing can be disclosed any more, or nobody knows by whose key.
 #[derive(Debug, Serialize)]
 struct Closed {
     log: String,
     seq: u64,
     op: Uuid,
-    why: String,
+    why: &'static str,
 }
 
 impl Shown {
@@ -108,10 +110,7 @@ impl Shown {
             folder.join(FOLDER).display()
         ));
         if !self.closed.is_empty() {
-            print::line(format_args!(
-                "{} records stay closed, because what was sealed beside them does not open any more:",
-                self.closed.len()
-            ));
+            print::line(format_args!("{} records stay closed:", self.closed.len()));
         }
         for closed in self.closed.iter().take(NAMED) {
             print::line(format_args!("  {} {}: {}", closed.log, closed.seq, closed.why));
@@ -146,7 +145,8 @@ impl Archived {
     /// `subjects` are named. What is shown is noted before it is.
     ///
     /// # Errors
-    /// When the ledger can't be read, the note not be made, or the folder not be written.
+    /// When the ledger can't be read, the note not be made, the folder not be written, or a body not be opened
+    /// for another reason than that its key was erased or its owner is not known.
     pub(super) async fn disclose(
         &mut self,
         folder: &Path,
@@ -202,11 +202,11 @@ impl Archived {
                         text.map_err(|why| PolicyError::usage(why.to_string(), "report it"))?;
                     write(folder, &path(within, seq), &text)?;
                 }
-                Err(fault @ (PolicyError::Nobody(_) | PolicyError::Sealed { .. })) => {
+                Err(fault) => {
+                    let Some(why) = stays_closed(&fault) else { return Err(fault) };
                     let (log, seq, op) = (row.record.log.clone(), row.record.seq, row.record.op);
-                    shown.closed.push(Closed { log, seq, op, why: fault.to_string() });
+                    shown.closed.push(Closed { log, seq, op, why });
                 }
-                Err(fault) => return Err(fault),
             }
         }
         Ok(())
@@ -263,6 +263,19 @@ impl Archived {
     }
 }
 
+/// Why a record stays closed. Every other fault may be over tomorrow, or is somebody's deed, and must not
+/// pass for an erasure.
+const fn stays_closed(fault: &PolicyError) -> Option<&'static str> {
+    match fault {
+        PolicyError::Nobody(_) => Some("its owner is not known"),
+        PolicyError::Sealed { source: Unopened::Vault(OpenError::NoKey), .. } => Some(
+            "what was sealed beside it does not open any more: its key was erased, or the store of keys is \
+             not the right one",
+        ),
+        _ => None,
+    }
+}
+
 /// The record at one place.
 fn at(log: &str, seq: u64) -> Query {
     Query { log: Some(log.to_owned()), from: Some(seq), to: Some(seq), ..Query::default() }
@@ -281,4 +294,26 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<(), PolicyError> {
         file.write_all(text.as_bytes())
     };
     written().map_err(|source| LedgerError::from(ReadError::Io { path, source }).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_secrets::KeyError;
+
+    use super::*;
+
+    #[test]
+    fn discloses_nothing_of_what_was_erased_and_takes_no_other_fault_for_an_erasure() {
+        let sealed =
+            |source| PolicyError::Sealed { op: Uuid::nil(), source: Unopened::Vault(source) };
+        assert!(stays_closed(&sealed(OpenError::NoKey)).unwrap().contains("was erased"));
+        let nobody = PolicyError::Nobody("p".to_owned());
+        assert_eq!(stays_closed(&nobody), Some("its owner is not known"));
+        for other in
+            [OpenError::NotForThis, OpenError::Altered, OpenError::Key(KeyError::Contended)]
+        {
+            assert_eq!(stays_closed(&sealed(other)), None);
+        }
+        assert_eq!(stays_closed(&PolicyError::Keys("away".to_owned())), None);
+    }
 }

@@ -155,8 +155,9 @@ impl Archive {
         Ok(set)
     }
 
-    /// The user behind a pseudonym; for an API key its owner. Pseudonyms go one way, so everybody of
-    /// the tenant is tried.
+    /// The user behind a pseudonym; for an API key, a grant or a user's service token its owner. Pseudonyms go
+    /// one way, so everybody of the tenant is tried. A service token of the platform has no owner: it acts for
+    /// whomever each request names.
     async fn owner(&mut self, tenant: &str, subject: &str) -> Result<String, PolicyError> {
         let nobody = || PolicyError::Nobody(subject.to_owned());
         let tenant: TenantId = tenant.parse().map_err(|_| nobody())?;
@@ -171,7 +172,8 @@ impl Archive {
         let mut owners = HashMap::new();
         let keys = self.directory.key_owners(tenant).await?;
         let grants = self.directory.grant_owners(tenant).await?;
-        for (key, user) in keys.into_iter().chain(grants) {
+        let tokens = self.directory.service_token_owners(tenant).await?;
+        for (key, user) in keys.into_iter().chain(grants).chain(tokens) {
             owners.insert(self.pseudonyms.of(tenant, &key), user);
         }
         for offset in (0..).step_by(PAGE as usize) {
