@@ -237,7 +237,7 @@ async fn a_caller_shows_by_its_own_numbers_that_a_record_was_left_out() {
         text.replace(",\"session_seq\":\"1\",\"session_since\":\"0\"", "")
     });
     let told = placed[1].counted().unwrap().to_string();
-    let report = verify(&other, &kept(&[told.clone()]));
+    let report = verify(&other, &kept(std::slice::from_ref(&told)));
     assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
     let of_log = report.logs.iter().find(|log| log.origin == LOG).unwrap();
     assert_eq!(of_log.kept_answers.as_ref().unwrap().unproved, ["kept, line 1"]);
