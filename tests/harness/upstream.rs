@@ -39,7 +39,8 @@ impl Seen {
 pub struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,16 @@ struct Shared {
 /// Answers that go out without waiting.
 const OPEN: usize = 1 << 20;
 
+/// When this returns nobody listens at its address any more.
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Upstream {
     /// Starts on a free port.
     #[must_use]
@@ -65,7 +76,7 @@ impl Upstream {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, address) = std::sync::mpsc::channel();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime for the upstream").block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
@@ -76,7 +87,7 @@ impl Upstream {
             });
         });
         let address = address.recv().expect("the upstream listens");
-        Self { address, shared, _stop: stop }
+        Self { address, shared, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Its base address, without a path.
