@@ -15,7 +15,7 @@ use uuid::{Builder, Uuid};
 use crate::chain::{self, Hash};
 use crate::entry::Kind;
 use crate::note::{BadNote, LogKey, SignedNote, VerifierKey, append};
-use crate::policy::Policy;
+use crate::policy::{Evaluation, Policy};
 use crate::record::{NotARecord, Record};
 use crate::tlog_proof::{NotProved, TlogProof};
 
@@ -216,18 +216,59 @@ impl KeyChain {
     }
 }
 
+/// What is believed of a log once its key records are followed.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    policy: Policy,
+    /// Keys that were replaced, with the places of the records that say so.
+    replaced: Vec<(u64, VerifierKey)>,
+}
+
+impl Followed {
+    /// Whom it is believed of.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether the key that signed a head was still in force there: whoever took a key that is replaced
+    /// can sign with it for ever.
+    ///
+    /// # Errors
+    /// [`NotFollowed::Replaced`].
+    pub fn was_in_force(&self, head: &Evaluation) -> Result<(), NotFollowed> {
+        let size = head.checkpoint.size;
+        let by =
+            |(seq, old): &&(u64, VerifierKey)| old.public() == head.log.public() && *seq < size;
+        match self.replaced.iter().find(by) {
+            Some((seq, _)) => Err(NotFollowed::Replaced { seq: *seq, size }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What `policy` believes of a log once it follows the key records in these proofs, in any order: each
 /// key that one brings in, when it is believed whom that key replaces. The proofs must be of records in
-/// the log by the word of a key that is believed then.
+/// the log by the word of a key that is believed and in force then.
 ///
 /// # Errors
 /// What the first proof that does not fit lacks.
-pub fn follow(policy: &Policy, origin: &str, proofs: &[TlogProof]) -> Result<Policy, NotFollowed> {
+pub fn follow(
+    policy: &Policy,
+    origin: &str,
+    proofs: &[TlogProof],
+) -> Result<Followed, NotFollowed> {
     let mut policy = policy.for_log(origin).ok_or(NotFollowed::Unknown)?;
     let mut left = Vec::with_capacity(proofs.len());
+    let mut replaced = Vec::with_capacity(proofs.len());
     for proof in proofs {
         let record = Record::parse(proof.extra().unwrap_or_default())?;
-        left.push(statement(&record, origin)?);
+        if record.log != origin || record.seq != proof.index() {
+            return Err(NotFollowed::Elsewhere);
+        }
+        let said = statement(&record, origin)?;
+        replaced.push((record.seq, said.old.clone()));
+        left.push(said);
     }
     let believes = |policy: &Policy, key: &VerifierKey| {
         policy.logs().iter().any(|log| log.key.public() == key.public())
@@ -241,10 +282,13 @@ pub fn follow(policy: &Policy, origin: &str, proofs: &[TlogProof]) -> Result<Pol
     if !left.is_empty() {
         return Err(NotFollowed::Unknown);
     }
+    let followed = Followed { policy, replaced };
     for proof in proofs {
-        proof.verify(proof.extra().unwrap_or_default(), &policy, u64::MAX)?;
+        let record = proof.extra().unwrap_or_default();
+        let proved = proof.verify(record, &followed.policy, u64::MAX)?;
+        followed.was_in_force(&proved.head)?;
     }
-    Ok(policy)
+    Ok(followed)
 }
 
 /// Why a key record does not lead on from a key that is believed.
@@ -259,6 +303,17 @@ pub enum NotFollowed {
     /// The key that it replaces is not believed.
     #[error("the key that it replaces is none of the log's that you believe")]
     Unknown,
+    /// The record is of another log, or of another place than the proof says.
+    #[error("the record is of another log, or of another place than the proof is for")]
+    Elsewhere,
+    /// A head was signed by a key that had been replaced.
+    #[error("its head of {size} records is signed by a key that record {seq} has replaced")]
+    Replaced {
+        /// Place of the record that replaced it.
+        seq: u64,
+        /// Size of the head.
+        size: u64,
+    },
     /// The record is not in the log.
     #[error(transparent)]
     Proof(#[from] NotProved),

@@ -19,7 +19,7 @@ use crate::chain::origin;
 use crate::crash_point;
 use crate::entry::DEPLOYMENT;
 use crate::error::{OpenError, Unavailable};
-use crate::key_file::{is_waiting, load_key, make_next, retired};
+use crate::key_file::{is_waiting, keep_as_retired, load_key, lock, make_next, retired};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::note::VerifierKey;
 
@@ -50,6 +50,9 @@ pub enum NotRotated {
     /// Other replicas have the ledger open, and would have to stop at once.
     #[error("other replicas have the ledger open: {}", .0.join(", "))]
     Others(Vec<String>),
+    /// Somebody else rotates it at this moment.
+    #[error("another `ledger key rotate` is under way")]
+    Busy,
     /// There is nothing yet that a key has signed.
     #[error("the ledger has no log yet")]
     NoLog,
@@ -76,6 +79,8 @@ pub async fn rotate(options: LedgerOptions, fence: bool) -> Result<Rotated, NotR
         let why = |_| OpenError::Options(format!("`{name}` can't be the name of a key"));
         VerifierKey::parse(&vkey).map_err(why)
     };
+    let unusable = |error: std::io::Error| NotRotated::Storage(error.to_string());
+    let _lock = lock(&path).map_err(unusable)?.ok_or(NotRotated::Busy)?;
     let (old, waiting) = (of_file()?, is_waiting(&path));
     let (ledger, _) = Ledger::open(options.clone())?;
     let mut logs = None;
@@ -83,6 +88,7 @@ pub async fn rotate(options: LedgerOptions, fence: bool) -> Result<Rotated, NotR
         ledger.close().await?;
     } else {
         let next = make_next(&path)?;
+        keep_as_retired(&path, &old.id()).map_err(unusable)?;
         crash_point!("rotate_after_next");
         let written = ledger.hand_over(Arc::new(next), fence).await;
         // Sealed, because its key was replaced.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use portcullis_audit::keys::follow;
+use portcullis_audit::keys::{Followed, follow};
 use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::printable;
@@ -199,11 +199,18 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
     };
     // A policy that does not know the log believes nothing of it, which `verify` says.
     let origin = proof.checkpoint().split('\n').next().unwrap_or_default();
-    let policy = match followed(arguments, policy, origin) {
-        Ok(policy) => policy,
+    let (policy, followed) = match followed(arguments, policy, origin) {
+        Ok(followed) => followed,
         Err(why) => return usage(&why),
     };
-    match proof.verify(&record, &policy, u64::MAX) {
+    let proved = proof.verify(&record, &policy, u64::MAX).map_err(|why| why.to_string());
+    let proved = proved.and_then(|proved| match &followed {
+        Some(followed) => {
+            followed.was_in_force(&proved.head).map(|()| proved).map_err(|why| why.to_string())
+        }
+        None => Ok(proved),
+    });
+    match proved {
         Ok(proved) => {
             let head = &proved.head.checkpoint;
             let witnesses: Vec<_> =
@@ -227,22 +234,28 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
             say(&text, 0)
         }
         Err(why) if arguments.json => {
-            say(&format!("{}\n", json!({ "verdict": "forged", "why": why.to_string() })), 1)
+            say(&format!("{}\n", json!({ "verdict": "forged", "why": why })), 1)
         }
         Err(why) => say(&format!("FORGED: {why}\n"), 1),
     }
 }
 
 /// What the policy believes of a log, the keys that were handed over to included.
-fn followed(arguments: &Arguments, policy: &Policy, origin: &str) -> Result<Policy, String> {
+fn followed(
+    arguments: &Arguments,
+    policy: &Policy,
+    origin: &str,
+) -> Result<(Policy, Option<Followed>), String> {
     if arguments.key_records.is_empty() {
-        return Ok(policy.for_log(origin).unwrap_or_else(|| policy.clone()));
+        return Ok((policy.for_log(origin).unwrap_or_else(|| policy.clone()), None));
     }
     let mut proofs = Vec::new();
     for path in &arguments.key_records {
         proofs.push(TlogProof::parse(&read_bounded(path)?).map_err(|why| at(path, &why))?);
     }
-    follow(policy, origin, &proofs).map_err(|why| format!("`--key-record`: {why}"))
+    let followed =
+        follow(policy, origin, &proofs).map_err(|why| format!("`--key-record`: {why}"))?;
+    Ok((followed.policy().clone(), Some(followed)))
 }
 
 fn read_bounded(path: &Path) -> Result<String, String> {

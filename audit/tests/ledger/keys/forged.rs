@@ -162,18 +162,43 @@ fn a_single_proof_is_followed_by_those_of_the_key_records_before_it() {
         let text = std::fs::read_to_string(folder.join(format!("{at}.tlog-proof"))).unwrap();
         TlogProof::parse(&text).unwrap()
     };
-    let last = proof(3);
+    // Read now: the folder is signed anew below.
+    let [one, two, last] = [1, 2, 3].map(proof);
     let holds = |policy: &Policy| last.verify(last.extra().unwrap(), policy, u64::MAX).is_ok();
     let first = Policy::of_logs([vkey(1)]);
     assert!(!holds(&first.for_log(DEPLOYMENTS).unwrap()));
-    assert!(holds(&follow(&first, DEPLOYMENTS, &[proof(2), proof(1)]).unwrap()));
-    assert!(holds(&follow(&Policy::of_logs([vkey(2)]), DEPLOYMENTS, &[proof(2)]).unwrap()));
+    let followed = follow(&first, DEPLOYMENTS, &[two.clone(), one.clone()]).unwrap();
+    assert!(holds(followed.policy()));
+    assert!(holds(
+        follow(&Policy::of_logs([vkey(2)]), DEPLOYMENTS, std::slice::from_ref(&two))
+            .unwrap()
+            .policy()
+    ));
+    // Who has a key that was replaced can sign with it, but no head over the record that says so.
+    for stolen in [1, 2] {
+        let forged = log.sign(&key(stolen), &[&key(stolen)]).join("deployment/proofs");
+        let forged = |at: u64| {
+            let text = std::fs::read_to_string(forged.join(format!("{at}.tlog-proof"))).unwrap();
+            TlogProof::parse(&text).unwrap()
+        };
+        let last = forged(3);
+        let proved = last.verify(last.extra().unwrap(), followed.policy(), u64::MAX).unwrap();
+        let replaced = NotFollowed::Replaced { seq: u64::from(stolen), size: 4 };
+        assert_eq!(followed.was_in_force(&proved.head), Err(replaced.clone()));
+        let refused = follow(&first, DEPLOYMENTS, &[two.clone(), one.clone(), forged(2)]).map(drop);
+        assert!(refused.is_err(), "{refused:?}");
+        let refused = follow(&first, DEPLOYMENTS, &[forged(1), two.clone()]).map(drop);
+        assert_eq!(refused, Err(replaced));
+    }
     // Not without the one between, not from a stranger's, not by another record.
     let refused =
         |keys: &Policy, proofs: &[TlogProof]| follow(keys, DEPLOYMENTS, proofs).unwrap_err();
-    assert_eq!(refused(&first, &[proof(2)]), NotFollowed::Unknown);
-    assert_eq!(refused(&Policy::of_logs([vkey(9)]), &[proof(1)]), NotFollowed::Unknown);
-    let another = refused(&first, &[proof(1), proof(3)]);
+    assert_eq!(refused(&first, std::slice::from_ref(&two)), NotFollowed::Unknown);
+    assert_eq!(
+        refused(&Policy::of_logs([vkey(9)]), std::slice::from_ref(&one)),
+        NotFollowed::Unknown
+    );
+    let another = refused(&first, &[one.clone(), last.clone()]);
     assert!(matches!(another, NotFollowed::Change(_)), "{another}");
     // Nor by a record that stands in no log of a key that is believed then.
     let forger = Forger::new(&key(1)).change(&statement(1, 2));

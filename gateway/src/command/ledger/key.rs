@@ -144,8 +144,11 @@ fn said(settings: &Settings, rotated: &Rotated, as_json: bool) {
             old.id()
         )),
     }
+    print::line(
+        "\nBefore the gateway starts, back the new key up (`portcullis vault backup`): older backups do not have it,",
+    );
     print::line(format_args!(
-        "\nBefore the gateway starts, restart every witness with both keys:\n  {}",
+        "and restart every witness with both keys, later with the new one alone:\n  {}",
         witness(&settings.ledger.deployment, [new, old].into_iter())
     ));
     print::line(

@@ -33,6 +33,11 @@ pub(super) async fn run(
     for file in ["pseudonyms", "ledger-signing"] {
         made.push(copy_file(&settings.data.keys_dir().join(file), to)?);
     }
+    // Of a rotation that has not come to its end: the ledger may know no other key already.
+    let next = settings.data.keys_dir().join("ledger-signing.next");
+    if next.exists() {
+        made.push(copy_file(&next, to)?);
+    }
     directory.note_vault_change("vault.backup", &to.display().to_string(), by).await?;
     let words = words(&made, &current);
     Shown::line(words, &json!({ "files": made, "wrapped_under": current.to_string() }))
