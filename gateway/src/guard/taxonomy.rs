@@ -97,7 +97,13 @@ pub const CONFIRMATIONS: [Entry; 11] = [
     ),
 ];
 
-/// The entry of a code.
+/// The entry of a code that every client knows.
+#[must_use]
+pub fn published(code: &str) -> Option<&'static Entry> {
+    TAXONOMY.iter().find(|entry| entry.code == code)
+}
+
+/// The entry of a code, ours included.
 #[must_use]
 pub fn find(code: &str) -> Option<&'static Entry> {
     TAXONOMY.iter().chain(&CONFIRMATIONS).find(|entry| entry.code == code)

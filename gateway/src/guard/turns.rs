@@ -86,7 +86,7 @@ impl Turns {
             Err(_) => None,
         };
         let code = code.or_else(|| told.as_ref().err().map(Refusal::code));
-        if let Some(entry) = code.and_then(taxonomy::find) {
+        if let Some(entry) = code.and_then(taxonomy::published) {
             self.failed.entry_by_ref(session).and_upsert_with(|known| {
                 let mut codes = known.map(|known| known.into_value()).unwrap_or_default();
                 codes.retain(|(code, at)| *code != entry.code && at.elapsed() < TURN);
@@ -120,7 +120,7 @@ fn error_code(value: &[u8]) -> Option<&'static str> {
         return None;
     }
     let code = value.get("error_code").and_then(Value::as_str).unwrap_or("EXT_UNSTRUCTURED_ERROR");
-    taxonomy::find(code).map(|entry| entry.code)
+    taxonomy::published(code).map(|entry| entry.code)
 }
 
 #[cfg(test)]
