@@ -94,3 +94,28 @@ async fn no_secret_and_no_argument() {
         }
     }
 }
+
+/// A parameter that the driver does not know may be a password all the same.
+#[test]
+fn no_parameter_of_a_database_address_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let planted = "planted-password-of-a-key";
+    let address = format!("postgres://u:p@127.0.0.1:1/l?sslpassword={planted}");
+    std::fs::write(folder.path().join("address"), address).unwrap();
+    let config = "[ledger]\npostgres = { file = \"address\" }\n\
+                  [directory]\npostgres = { file = \"address\" }\n";
+    std::fs::write(folder.path().join("portcullis.toml"), config).unwrap();
+    for level in ["", "trace"] {
+        for command in ["check", "serve"] {
+            let ran = std::process::Command::new(harness::binary("portcullis"))
+                .args([command, "--config", "portcullis.toml"])
+                .current_dir(folder.path())
+                .env("RUST_LOG", level)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+            assert!(!told.contains(planted), "{command} at {level:?}: {told}");
+            assert!(!told.is_empty());
+        }
+    }
+}

@@ -130,6 +130,11 @@ const QUIETLY: &str = "info,rmcp=warn";
 pub fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIETLY));
+    // The driver warns of a parameter of an address that it does not know, with its value: `sslpassword=...`.
+    let filter = match "sqlx_postgres::options=off".parse() {
+        Ok(never) => filter.add_directive(never),
+        Err(_) => filter,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
