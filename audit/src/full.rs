@@ -96,7 +96,7 @@ impl Writer {
         let begins = !self.shared.is_full();
         self.shared.set_full(true);
         self.room_at = Some(Instant::now() + TRY_EVERY);
-        if let Some(Err(error)) = self.reserve.as_ref().map(Reserve::give_up) {
+        if let Some(Err(error)) = self.reserve.as_deref().map(Reserve::give_up) {
             tracing::error!(%error, "the ledger's reserve could not be given up");
         }
         let (mut batch, others) = batch.only_outcomes();
@@ -117,7 +117,7 @@ impl Writer {
                 self.take_back(before, &batch, &placed);
                 let why = format!("a commit failed ({error}); restart to verify and go on");
                 self.shared.seal(why.clone());
-                refuse(batch, &why);
+                self.keep_and_refuse(batch, &why);
                 Vec::new()
             }
         }
@@ -125,10 +125,14 @@ impl Writer {
 
     /// Takes the reserve again when there is room, and goes on.
     pub(crate) fn go_on_when_there_is_room(&mut self) {
+        if self.room_at.is_none() && self.shared.is_full() {
+            // The spool took the reserve.
+            self.room_at = Some(Instant::now() + TRY_EVERY);
+        }
         if self.room_at.is_none_or(|due| due > Instant::now()) || self.shared.sealed().is_some() {
             return;
         }
-        match self.reserve.as_ref().map_or(Ok(()), Reserve::take_again) {
+        match self.reserve.as_deref().map_or(Ok(()), Reserve::take_again) {
             Err(_) => self.room_at = Some(Instant::now() + TRY_EVERY),
             Ok(()) => {
                 self.room_at = None;

@@ -23,6 +23,7 @@ use crate::store::postgres::Transport;
 pub struct LedgerOptions {
     /// The SQLite file; `-wal`, `-shm`, `.lock` and `.head` files stand beside it. With
     /// PostgreSQL there is no such file, and only `.head` and `.published` stand beside this name.
+    /// With both, `.spool-*` files stand there as long as an outcome is late.
     pub path: PathBuf,
     /// PostgreSQL in place of the SQLite file.
     pub postgres: Option<Postgres>,
@@ -125,6 +126,8 @@ pub struct Opened {
     pub records: u64,
     /// Intents that had no outcome and were closed as unknown.
     pub orphans_closed: u64,
+    /// Outcomes that an earlier run spooled, and that are in the log now.
+    pub outcomes_recovered: u64,
 }
 
 /// How the ledger is, for readiness and metrics.
@@ -139,6 +142,12 @@ pub struct Status {
     /// Of these, the records under a checkpoint that this process signed and shows; the rest
     /// follows within about a second. With PostgreSQL one replica does so for all.
     pub published: u64,
+    /// Outcomes that are in the spool because they are not in the log yet.
+    pub spooled: usize,
+    /// Spooled outcomes of earlier runs that this one found and could not append: their intents were
+    /// closed as unknown by then, or they are not what they say. They are kept beside the ledger in
+    /// files that end in `.aside`.
+    pub kept_aside: usize,
 }
 
 /// How far a log is: what is on disk, and what a checkpoint vouches for.
@@ -199,24 +208,34 @@ impl Ledger {
         if once {
             job = job.once(fields.tool.unwrap_or_default());
         }
-        Ok(IntentReceipt::mint(op, call_digest, self.wait(job).await?))
+        let tenant = job.tenant.clone();
+        let record = self.wait(job).await?;
+        self.queue.spool().expect(&tenant, record.seq, op, record.leaf);
+        Ok(IntentReceipt::mint(op, call_digest, record))
     }
 
     /// Makes an outcome durable.
     ///
     /// # Errors
     /// [`Unavailable`]; then the deed may be done and its record is missing, and the ledger is
-    /// sealed: no new intent is taken until that outcome is on disk.
+    /// sealed: no new intent is taken until that outcome is on disk. Meanwhile it is kept in the
+    /// spool beside the ledger, from where the next start appends it if this process ends before.
     pub async fn outcome(&self, outcome: OutcomeRecord) -> Result<Appended, Unavailable> {
-        self.wait(outcome_job(outcome)?).await
+        self.wait(self.watched(outcome_job(outcome)?)).await
     }
 
-    /// Queues an outcome for the next commit without waiting for it.
+    /// Queues an outcome for the next commit without waiting for it. One that is late is spooled as
+    /// any other is.
     ///
     /// # Errors
     /// [`Unavailable`]; the ledger is then sealed.
     pub fn outcome_queued(&self, outcome: OutcomeRecord) -> Result<(), Unavailable> {
-        self.queue.submit(outcome_job(outcome)?)
+        self.queue.submit(self.watched(outcome_job(outcome)?))
+    }
+
+    fn watched(&self, job: RecordJob) -> RecordJob {
+        let ticket = self.queue.spool().watch(&job);
+        RecordJob { ticket, ..job }
     }
 
     /// Makes any other record durable: refusals, administration, secret use. A `Recover` record

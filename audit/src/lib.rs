@@ -11,6 +11,8 @@
 //! - **receipt**: proof that an intent is durable; an action needs one, only the ledger makes one.
 //! - **sealed**: the ledger takes no new intents, and says why; **suspended**: the same for a while,
 //!   by the word of who opened it.
+//! - **spool**: side files of outcomes that are late; from there the next start appends them. What it
+//!   can't append is **kept aside**.
 //! - **replica**: one of several processes that write to one PostgreSQL database.
 //! - **epoch**: one run of a replica; `w.epoch` of what it wrote. It holds a **lease** on it.
 //! - **head**: size and Merkle root of a log; signed as a checkpoint when it is exported.
@@ -30,7 +32,8 @@
 //! 4. One `COMMIT`, one fsync for all of them.
 //! 5. The head file is noted, the receipt is minted, the caller goes on.
 //! 6. [`Ledger::outcome`] closes the intent the same way.
-//! 7. What nobody closed is closed as unknown: at once when its caller was refused by deadline,
+//! 7. An outcome that is late is spooled, and no intent is taken until it is in the log after all.
+//! 8. What nobody closed is closed as unknown: at once when its caller was refused by deadline,
 //!    at the next start when the process died.
 //!
 //! # Invariants
@@ -45,6 +48,9 @@
 //! - INVARIANT: after a failed commit no intent is taken (`a_failed_commit_seals_the_ledger_for_good`).
 //! - INVARIANT: an outcome that is not durable stops new intents
 //!   (`an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk`).
+//! - INVARIANT: an outcome that is in the spool is in the log after the next start, once, and nobody
+//!   without the log key makes one there (`every_crash_point_of_the_spool_loses_no_spooled_outcome`,
+//!   `nobody_without_the_log_key_makes_an_outcome`).
 //! - INVARIANT: every changed bit is noticed and its record named
 //!   (`every_flipped_bit_of_a_record_names_that_record`).
 //! - INVARIANT: what may be done once is begun once, whoever asks for it at the same moment
@@ -87,8 +93,15 @@
 //! same file handle. A changed tail, a missing record or a missing guard refuses the start.
 //!
 //! With PostgreSQL ([`Postgres`]) a database that is away is waited for: intents are refused
-//! meanwhile, outcomes are kept and written when it is back. A lease that was lost, or a head that is
+//! meanwhile, outcomes are kept, spooled when they are late, and written when it is back. The spool is
+//! the replica's own, so an intent that another one closed as unknown meanwhile stays so; what was spooled
+//! is kept aside then. A lease that was lost, or a head that is
 //! not the one acknowledged, seals for good.
+//!
+//! An outcome that is late is worth a file only because its process may die. Nothing is spooled before a
+//! deadline, so what a crash takes within it is closed as unknown as ever. On a full disk the reserve
+//! pays for the spool; where there is none (PostgreSQL) the outcome stays in memory and the disk is tried
+//! again. Bytes for 64 MiB are the bound; beyond it outcomes stay in memory, too.
 //!
 //! The triggers in `store/*.sql` stop accidents. They do not stop somebody who owns the file: that
 //! one is caught by an export checked against a head that was seen before.
@@ -96,7 +109,8 @@
 //! # Where to begin
 //!
 //! [`entry`](Intent) for what goes in, `ledger.rs` for the verbs, `writer.rs` for the order of
-//! things, `writer/replicas.rs` for what changes when others write too, `recover.rs` for the start, `verify/check.rs` for what an auditor relies on. What an
+//! things, `writer/replicas.rs` for what changes when others write too, `spool.rs` for what is late,
+//! `recover.rs` for the start, `verify/check.rs` for what an auditor relies on. What an
 //! outsider can check alone is in [`merkle`], [`note`], [`policy`], [`tlog_proof`] and [`witness`]:
 //! C2SP and RFC 9162 as pure functions, under the names that they have there.
 
@@ -130,6 +144,7 @@ mod recover;
 mod reserve;
 pub mod rotate;
 mod session_seq;
+mod spool;
 mod store;
 pub mod tiles;
 pub mod tlog_proof;

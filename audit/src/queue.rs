@@ -15,6 +15,7 @@ use crate::note::LogKey;
 use crate::receipt::Appended;
 use crate::record::Draft;
 use crate::rotate::NotRotated;
+use crate::spool::{Spool, Ticket};
 use crate::store::Cut;
 
 /// How far outcomes may exceed the bound: they belong to intents that were admitted, so overload
@@ -66,9 +67,12 @@ impl From<RotateJob> for Job {
 #[derive(Debug)]
 pub(crate) struct RecordJob {
     pub(crate) tenant: String,
-    pub(crate) draft: Draft,
-    pub(crate) body: Option<Body>,
+    /// Shared with the spool, as the body is.
+    pub(crate) draft: Arc<Draft>,
+    pub(crate) body: Option<Arc<Body>>,
     pub(crate) payload: Payload,
+    /// Of an outcome that is spooled when it is late.
+    pub(crate) ticket: Option<Ticket>,
     /// Refused when the log has an intent of this operation for this tool already.
     pub(crate) once: Option<ToolRef>,
     pub(crate) reply: Option<Reply>,
@@ -94,13 +98,18 @@ impl Payload {
 }
 
 impl RecordJob {
-    pub(crate) const fn new(
+    pub(crate) fn new(tenant: String, draft: Draft, body: Option<Body>, payload: Payload) -> Self {
+        Self::shared(tenant, Arc::new(draft), body.map(Arc::new), payload)
+    }
+
+    /// The same of what is shared already.
+    pub(crate) const fn shared(
         tenant: String,
-        draft: Draft,
-        body: Option<Body>,
+        draft: Arc<Draft>,
+        body: Option<Arc<Body>>,
         payload: Payload,
     ) -> Self {
-        Self { tenant, draft, body, payload, once: None, reply: None }
+        Self { tenant, draft, body, payload, ticket: None, once: None, reply: None }
     }
 
     pub(crate) fn once(mut self, tool: ToolRef) -> Self {
@@ -140,6 +149,11 @@ pub(crate) struct Shared {
     suspended: Mutex<Option<String>>,
     /// Outcomes whose callers were told "not in time" and that are not on disk yet.
     stalled: AtomicU64,
+    /// Outcomes that are late, whoever waits for them, and how many of them are in the spool.
+    late: AtomicUsize,
+    spooled: AtomicUsize,
+    /// Outcomes of earlier runs that can't be appended any more.
+    kept_aside: AtomicUsize,
     sealed: OnceLock<String>,
     /// The database cannot be reached: why. Unlike a seal this passes.
     away: Mutex<Option<String>>,
@@ -267,11 +281,29 @@ impl Shared {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |late| late.checked_sub(1));
     }
 
+    /// So many outcomes are late, and so many of them are in the spool.
+    pub(crate) fn set_late(&self, late: usize, spooled: usize) {
+        self.late.store(late, Ordering::Release);
+        self.spooled.store(spooled, Ordering::Release);
+    }
+
+    /// So many spooled outcomes of earlier runs are kept for people to look at.
+    pub(crate) fn kept_aside(&self, more: usize) {
+        self.kept_aside.fetch_add(more, Ordering::AcqRel);
+    }
+
     /// Why records may be missing.
     fn why_sealed(&self) -> Option<String> {
         self.sealed().or_else(|| self.why_away()).or_else(|| {
-            (self.stalled.load(Ordering::Acquire) > 0)
-                .then(|| "an outcome is not on disk yet; it is still being written".to_owned())
+            let late = self.late.load(Ordering::Acquire);
+            let stalled = self.stalled.load(Ordering::Acquire);
+            (late > 0 || stalled > 0).then(|| {
+                let spooled = self.spooled.load(Ordering::Acquire);
+                format!(
+                    "an outcome is not in the log yet; it is still being written ({late} are late, \
+                     {spooled} of them are in the spool)"
+                )
+            })
         })
     }
 
@@ -287,6 +319,7 @@ impl Shared {
 pub(crate) struct Queue {
     sender: mpsc::Sender<Job>,
     shared: Arc<Shared>,
+    spool: Arc<Spool>,
     bound: usize,
     deadline: Duration,
 }
@@ -296,9 +329,10 @@ impl Queue {
         bound: usize,
         deadline: Duration,
         shared: Arc<Shared>,
+        spool: Arc<Spool>,
     ) -> (Self, mpsc::Receiver<Job>) {
         let (sender, receiver) = mpsc::channel();
-        (Self { sender, shared, bound, deadline }, receiver)
+        (Self { sender, shared, spool, bound, deadline }, receiver)
     }
 
     /// Refuses early, so that a sealed ledger costs its callers nothing.
@@ -313,6 +347,15 @@ impl Queue {
     pub(crate) fn submit(&self, job: impl Into<Job>) -> Result<(), Unavailable> {
         let job = job.into();
         let is_outcome = matches!(&job, Job::Record(r) if is_outcome(r.payload));
+        let ticket = if let Job::Record(record) = &job { record.ticket } else { None };
+        let submitted = self.send(job, is_outcome);
+        if let (Err(_), Some(ticket)) = (&submitted, ticket) {
+            self.spool.keep_soon(ticket);
+        }
+        submitted
+    }
+
+    fn send(&self, job: Job, is_outcome: bool) -> Result<(), Unavailable> {
         let bound = if is_outcome { self.bound.saturating_mul(OUTCOME_ROOM) } else { self.bound };
         if self.shared.depth.fetch_add(1, Ordering::Relaxed) >= bound {
             self.shared.taken(1);
@@ -360,6 +403,8 @@ impl Queue {
             queue_depth: self.shared.depth.load(Ordering::Relaxed),
             records: self.shared.records.load(Ordering::Relaxed),
             published: self.shared.published_records(),
+            spooled: self.shared.spooled.load(Ordering::Acquire),
+            kept_aside: self.shared.kept_aside.load(Ordering::Acquire),
         }
     }
 
@@ -372,6 +417,10 @@ impl Queue {
             let _ = done.await;
         }
         self.shared.why_sealed().map_or(Ok(()), |why| Err(Unavailable::Sealed(why)))
+    }
+
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     pub(crate) fn shared(&self) -> &Shared {

@@ -114,6 +114,19 @@ impl Draft {
         })
     }
 
+    /// What [`Self::of_parts`] makes it again of. Not of a draft that is to be numbered.
+    pub(crate) fn parts(&self) -> (&[u8], [usize; 5]) {
+        (&self.text, self.cuts)
+    }
+
+    /// A draft that is numbered in no session; `None` for cuts that do not fit the text.
+    pub(crate) fn of_parts(text: &[u8], cuts: [usize; 5]) -> Option<Self> {
+        let fits = cuts.is_sorted()
+            && cuts.iter().all(|cut| *cut <= text.len())
+            && text.len() + WRITER_SHARE <= MAX_RECORD_BYTES;
+        fits.then(|| Self { text: text.to_vec(), cuts, session: None })
+    }
+
     /// The session in which it is to be numbered.
     pub(crate) const fn session(&self) -> Option<&SessionKey> {
         self.session.as_ref()

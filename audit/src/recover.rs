@@ -23,9 +23,10 @@ use crate::queue::{Queue, Shared};
 use crate::record::{Record, is_name};
 use crate::reserve::Reserve;
 use crate::session_seq::Sessions;
+use crate::spool::{Spool, Spooling};
 use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
 use crate::wal::{Checkpointer, Checkpointing};
-use crate::writer::{ANCHOR_EVERY, Identity, LogEnd, Writer};
+use crate::writer::{ANCHOR_EVERY, Closed, Identity, LogEnd, Writer};
 use keys::Keys;
 
 mod keys;
@@ -57,12 +58,12 @@ pub(crate) fn start(
     );
     let logs = open_logs(&store, &options, (&key, &keys), &mut publisher)?;
     publisher.nothing_signed_is_missing()?;
-    let orphans = orphans(&logs);
-    let reserve = take_reserve(&options)?;
+    let reserve = Arc::new(take_reserve(&options)?);
     logs.values().for_each(|end| shared.durable(&end.row.origin, end.size));
     let head_file = HeadFile::open(&beside(&options.path, ".head"), head).map_err(storage)?;
     shared.set_records(head.records);
     let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
+    let spooling = start_spool(&options, &identity, &shared, Some(&reserve))?;
     let checkpointing = start_checkpointer(&options.path, &head_file, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let now = Instant::now();
@@ -82,20 +83,50 @@ pub(crate) fn start(
         publisher: spawn("ledger-publisher", move || publisher.run(&new_heads))?,
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
+        spooling,
+        earlier: Vec::new(),
         reserve: Some(reserve),
         room_at: None,
         commits: 0,
         marked_at: head.records,
         lock: Some(lock),
     };
-    let orphans_closed = writer.close_as_unknown(orphans, "crash");
-    if let Some(why) = shared.sealed() {
-        return Err(OpenError::Storage(why));
+    let closed = take_up(&mut writer, &options, &keys, |writer| {
+        Ok(writer.close_orphans(orphans(&writer.logs), "crash")?)
+    })?;
+    let opened = opened(found.state(), &writer, closed);
+    Ok((serve(writer, &options)?, shown, key, opened))
+}
+
+/// Reads what earlier runs spooled, closes what they left open, and says where each outcome went.
+fn take_up(
+    writer: &mut Writer,
+    options: &LedgerOptions,
+    keys: &Keys,
+    close: impl FnOnce(&mut Writer) -> Result<Closed, OpenError>,
+) -> Result<Closed, OpenError> {
+    writer.read_earlier(&options.path, keys).map_err(storage)?;
+    let closed = close(writer)?;
+    writer.settle_earlier();
+    writer.shared.sealed().map_or(Ok(closed), |why| Err(OpenError::Storage(why)))
+}
+
+fn opened(state: OpenState, writer: &Writer, closed: Closed) -> Opened {
+    Opened {
+        state,
+        logs: writer.logs.len() as u64,
+        records: writer.records(),
+        orphans_closed: closed.unknown,
+        outcomes_recovered: closed.outcomes,
     }
-    let opened = found.opened(&writer, orphans_closed);
-    let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
+}
+
+/// Lets the writer take what comes.
+fn serve(writer: Writer, options: &LedgerOptions) -> Result<Queue, OpenError> {
+    let (shared, spool) = (Arc::clone(&writer.shared), Arc::clone(&writer.spooling.spool));
+    let (queue, jobs) = Queue::new(options.queue, options.deadline, shared, spool);
     spawn("ledger-writer", move || writer.run(&jobs))?;
-    Ok((queue, shown, key, opened))
+    Ok(queue)
 }
 
 /// What stands at the path before anything is touched.
@@ -106,11 +137,6 @@ struct Found {
 }
 
 impl Found {
-    fn opened(&self, writer: &Writer, orphans_closed: u64) -> Opened {
-        let (logs, records) = (writer.logs.len() as u64, writer.head.records);
-        Opened { state: self.state(), logs, records, orphans_closed }
-    }
-
     const fn may_create_key(&self) -> bool {
         !self.database && matches!(self.noted, Noted::Absent)
     }
@@ -303,6 +329,22 @@ fn identify(options: &LedgerOptions, key: Arc<LogKey>, epoch: u64) -> Result<Ide
         epoch,
         started: Instant::now(),
     })
+}
+
+fn start_spool(
+    options: &LedgerOptions,
+    identity: &Identity,
+    shared: &Arc<Shared>,
+    reserve: Option<&Arc<Reserve>>,
+) -> Result<Spooling, OpenError> {
+    let spool = Spool::new(
+        (&options.path, &identity.boot),
+        (&options.deployment, Arc::clone(&identity.key)),
+        options.deadline,
+        Arc::clone(shared),
+        reserve.cloned(),
+    );
+    Spooling::start(spool).map_err(storage)
 }
 
 fn start_checkpointer(

@@ -57,6 +57,9 @@ pub(crate) struct Wanted {
 /// A record as it is stored: origin, seq, leaf, bytes.
 pub(crate) type Stored = (String, u64, Hash, Vec<u8>);
 
+/// A record at its place: seq, leaf, bytes.
+pub(crate) type Placed = (u64, Hash, Vec<u8>);
+
 /// Up to where a log is known to be good.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
@@ -137,6 +140,16 @@ impl Store {
             Self::Postgres(store) => store.intents(log, op.as_bytes())?,
         };
         Ok(intents.iter().any(|record| is_for(record, tool)))
+    }
+
+    /// Place, leaf and bytes of the durable records of an operation in a log, in order.
+    pub(crate) fn of_operation(&self, log: i64, op: &Uuid) -> Result<Vec<Placed>, StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.of_operation(log, op.as_bytes())?),
+            Self::Postgres(store) => {
+                Ok(postgres::of_operation(store.client(), log, op.as_bytes())?)
+            }
+        }
     }
 
     pub(crate) fn insert_body(

@@ -29,15 +29,18 @@ use crate::receipt::Appended;
 use crate::record::{Draft, Place, Stamp};
 use crate::reserve::Reserve;
 use crate::session_seq::Sessions;
+use crate::spool::Spooling;
 use crate::store::{LogRow, Mark, Row, Store, StoreError};
 use crate::wal::Checkpointing;
 pub(crate) use batch::{Batch, MAX_BATCH, refuse};
 use batch::{gather, next_job};
+pub(crate) use drain::{Closed, EarlierSpool};
 pub(crate) use publishing::ANCHOR_EVERY;
 use replicas::{Next, Undo};
 
 mod batch;
 mod cut;
+mod drain;
 mod publishing;
 mod replicas;
 mod rotate;
@@ -125,8 +128,12 @@ pub(crate) struct Writer {
     pub(crate) publish_at: Option<Instant>,
     pub(crate) publish_every: Duration,
     pub(crate) anchor_at: Instant,
+    /// Where outcomes are kept that are late.
+    pub(crate) spooling: Spooling,
+    /// What earlier runs kept there and is not in the log.
+    pub(crate) earlier: Vec<EarlierSpool>,
     /// Of SQLite only.
-    pub(crate) reserve: Option<Reserve>,
+    pub(crate) reserve: Option<Arc<Reserve>>,
     /// When it is tried to go on after the disk was full.
     pub(crate) room_at: Option<Instant>,
     pub(crate) commits: u32,
@@ -196,7 +203,7 @@ impl Writer {
         let mut tries = 0;
         while !batch.is_empty() {
             if let Some(why) = self.shared.sealed() {
-                refuse(batch, &why);
+                self.keep_and_refuse(batch, &why);
                 break;
             }
             let (before, mut placed) = (self.before(&batch), Vec::new());
@@ -332,8 +339,12 @@ impl Writer {
             let _ = reply.send(Ok(stored)); // Durable whether or not anybody waits.
         }
         let mut orphans = Vec::new();
+        self.spooling.spool.settled(batch.records.iter().filter_map(|job| job.ticket));
         for (job, placed) in batch.records.into_iter().zip(placed) {
             let seq = placed.as_ref().ok().map(|appended| appended.seq);
+            if let (Payload::Closes { intent, .. }, None) = (job.payload, job.ticket) {
+                self.spooling.spool.forget(&job.tenant, intent);
+            }
             let Some(reply) = job.reply else { continue };
             if reply.send(placed.map_err(Unavailable::Invalid)).is_ok() {
                 continue;
@@ -345,6 +356,12 @@ impl Writer {
             }
         }
         orphans
+    }
+
+    /// Refuses a batch for good; its outcomes are spooled before anybody hears so.
+    pub(crate) fn keep_and_refuse(&self, batch: Batch, why: &str) {
+        self.spooling.spool.keep(batch.records.iter().filter_map(|job| job.ticket));
+        refuse(batch, why);
     }
 
     /// Closes intents that nobody else can close, through the same append as everything else.
@@ -401,7 +418,8 @@ impl Writer {
             }
         }
         self.release();
-        let Self { store, checkpointing, heads, publisher, head_file, lock, .. } = self;
+        let Self { store, checkpointing, heads, publisher, head_file, lock, spooling, .. } = self;
+        drop(spooling);
         drop(store);
         drop(heads);
         if publisher.join().is_err() {

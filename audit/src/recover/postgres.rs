@@ -6,7 +6,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::keys::{self, Keys};
-use super::{check_lease, identify, spawn, storage, tenant_of, torn, verify_tail};
+use super::{
+    check_lease, identify, opened, serve, spawn, start_spool, storage, take_up, tenant_of, torn,
+    verify_tail,
+};
 use crate::error::OpenError;
 use crate::fault::{Fault, FaultKind};
 use crate::head_file::{self, Head, HeadFile, Noted};
@@ -50,6 +53,7 @@ pub(super) fn start(
     let taken = store.take_epoch(&options.replica)?;
     store.claim_publisher()?;
     let identity = identify(options, Arc::clone(&key), store.epoch())?;
+    let spooling = start_spool(options, &identity, &shared, None)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let publisher = spawn("ledger-publisher", move || publisher.run(&new_heads))?;
     let now = Instant::now();
@@ -68,22 +72,18 @@ pub(super) fn start(
         publish_at: Some(now),
         publish_every: options.publish_every,
         anchor_at: now + ANCHOR_EVERY,
+        spooling,
+        earlier: Vec::new(),
         reserve: None,
         room_at: None,
         commits: 0,
         marked_at: head.records,
         lock: None,
     };
-    let orphans_closed = writer.take_over(&taken)?;
-    if let Some(why) = shared.sealed() {
-        return Err(OpenError::Storage(why));
-    }
-    let records = writer.logs.values().map(|end| end.size).sum();
-    shared.set_records(records);
-    let opened = Opened { state, logs: writer.logs.len() as u64, records, orphans_closed };
-    let (queue, jobs) = Queue::new(options.queue, options.deadline, shared);
-    spawn("ledger-writer", move || writer.run(&jobs))?;
-    Ok((queue, shown, key, opened))
+    let closed = take_up(&mut writer, options, &keys, |writer| Ok(writer.take_over(&taken)?))?;
+    shared.set_records(writer.records());
+    let opened = opened(state, &writer, closed);
+    Ok((serve(writer, options)?, shown, key, opened))
 }
 
 fn state(made: bool, logs: &HashMap<String, LogEnd>) -> OpenState {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::chain::Hash;
 use crate::error::OpenError;
-use crate::store::{Cut, LogRow, Mark, Row};
+use crate::store::{Cut, LogRow, Mark, Placed, Row};
 
 /// Marks the file as ours (`PRAGMA application_id`): "PCLg".
 const APPLICATION_ID: i64 = 0x5043_4c67;
@@ -103,6 +103,16 @@ impl SqliteStore {
              AND (record = x'' OR instr(record, CAST('\"kind\":\"intent\"' AS BLOB)))",
         )?;
         let rows = select.query_map(params![op, log], first)?;
+        rows.collect()
+    }
+
+    /// Place, leaf and bytes of the records of an operation in a log, in order.
+    pub(crate) fn of_operation(&self, log: i64, op: &[u8; 16]) -> rusqlite::Result<Vec<Placed>> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT seq, leaf, record FROM records WHERE op = ?1 AND log = ?2 ORDER BY seq",
+        )?;
+        let rows = select
+            .query_map(params![op, log], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         rows.collect()
     }
 

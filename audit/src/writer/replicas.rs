@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Batch, LogEnd, Orphan, Placed, Writer, new_row};
+use super::{Batch, Closed, LogEnd, Orphan, Placed, Writer, new_row};
 use crate::chain::{Hash, tenant_of};
 use crate::head_file::Head;
 use crate::merkle::Frontier;
@@ -61,7 +61,7 @@ impl Writer {
     }
 
     /// Durable records over all logs, as far as this replica knows.
-    pub(super) fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         match &self.store {
             Store::Sqlite(_) => self.head.records,
             Store::Postgres(_) => self.logs.values().map(|end| end.size).sum(),
@@ -272,19 +272,22 @@ impl Writer {
             }
             Err(PgError::Fenced(why) | PgError::Refused(why)) => self.shared.seal(why),
         }
+        // Others close what they took over; then it is known what became of what was spooled.
+        self.settle_earlier();
         if self.postgres().is_some_and(|store| store.publishes()) {
             // Others' records are to be shown too.
             self.publish_at.get_or_insert_with(Instant::now);
         }
     }
 
-    /// Closes as unknown what the replicas behind these epochs left open. Each is closed once: who
+    /// Closes what the replicas behind these epochs left open: as unknown, but for what this replica
+    /// spooled itself in an earlier run. Each is closed once: who
     /// is itself taken over meanwhile is refused.
-    pub(crate) fn take_over(&mut self, epochs: &[i64]) -> Result<u64, PgError> {
+    pub(crate) fn take_over(&mut self, epochs: &[i64]) -> Result<Closed, PgError> {
         if epochs.is_empty() {
-            return Ok(0);
+            return Ok(Closed::default());
         }
-        let Store::Postgres(store) = &self.store else { return Ok(0) };
+        let Store::Postgres(store) = &self.store else { return Ok(Closed::default()) };
         let orphans = store.orphans_of(epochs)?;
         self.know_all()?;
         let mut jobs: Vec<Orphan> = Vec::with_capacity(orphans.len());
@@ -295,7 +298,10 @@ impl Writer {
             end.open.insert(seq, op);
             jobs.push((tenant, op, seq));
         }
-        let closed = self.close_as_unknown(jobs, "crash");
+        let closed = self.close_orphans(jobs, "crash").map_err(|error| match error {
+            StoreError::Postgres(error) => error,
+            StoreError::Sqlite(error) => PgError::Refused(error.to_string()),
+        })?;
         if self.shared.sealed().is_none()
             && let Store::Postgres(store) = &self.store
         {

@@ -147,6 +147,30 @@ async fn a_ledger_without_room_for_its_reserve_does_not_start() {
     assert!(refused.to_string().contains("reserve"), "{refused}");
 }
 
+/// The reserve is there for outcomes, whether they go to the log or to the spool.
+#[tokio::test]
+async fn on_a_full_disk_the_reserve_pays_for_the_spool() {
+    let disk = SmallDisk::mount(16 * MIB);
+    let options = options(disk.0.path());
+    let options = LedgerOptions { deadline: Duration::from_secs(1), ..options };
+    let (ledger, _) = Ledger::open(options).unwrap();
+    let receipt = ledger.intent(intent("default")).await.unwrap();
+    let stall = rusqlite::Connection::open(disk.path("ledger.db")).unwrap();
+    stall.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ballast = disk.fill(0);
+    ledger.outcome_queued(outcome("default", receipt.op(), receipt.reference())).unwrap();
+    crate::refuses::settled(&ledger, |status| status.spooled == 1).await;
+    drop(stall);
+    crate::refuses::settled(&ledger, |status| status.spooled == 0).await;
+    assert!(ledger.status().sealed.is_some_and(|why| why.contains("full")));
+    std::fs::remove_file(ballast).unwrap();
+    crate::refuses::settled(&ledger, |status| status.sealed.is_none()).await;
+    fill(&ledger, "default", 1).await;
+    ledger.close().await.unwrap();
+    let reader = Reader::open(&disk.path("ledger.db")).unwrap();
+    assert_eq!(verify_ledger(&reader).verdict, Verdict::Whole);
+}
+
 /// Attack 21: there is room for bytes and none for files. What is promised needs no new file.
 #[tokio::test]
 async fn without_inodes_records_are_taken_and_heads_are_shown_once_there_are_some() {

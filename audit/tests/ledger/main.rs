@@ -21,6 +21,7 @@ mod prunes;
 mod publishes;
 mod refuses;
 mod sessions;
+mod spool;
 mod tampering;
 mod triggers;
 

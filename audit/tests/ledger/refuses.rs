@@ -5,16 +5,16 @@ use portcullis_audit::{InvalidEntry, Unavailable};
 const DEADLINE_MS: u64 = 1_000;
 
 /// Holds the database's write lock, so that the writer stands still as it would on a dead disk.
-struct Stall(rusqlite::Connection);
+pub(super) struct Stall(rusqlite::Connection);
 
 impl Stall {
-    fn begin(house: &House) -> Self {
+    pub(super) fn begin(house: &House) -> Self {
         let conn = house.raw();
         conn.execute_batch("BEGIN IMMEDIATE").unwrap();
         Self(conn)
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
 }
@@ -26,7 +26,7 @@ fn patient_for(house: &House, deadline_ms: u64, queue: usize) -> Ledger {
     Ledger::open(options).unwrap().0
 }
 
-async fn settled(ledger: &Ledger, wanted: impl Fn(&portcullis_audit::Status) -> bool) {
+pub(super) async fn settled(ledger: &Ledger, wanted: impl Fn(&portcullis_audit::Status) -> bool) {
     for _ in 0..2000 {
         if wanted(&ledger.status()) {
             return;

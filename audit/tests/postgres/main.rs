@@ -20,6 +20,7 @@ mod outages;
 mod prunes;
 mod refuses;
 mod server;
+mod spool;
 mod tls;
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use super::Client;
 use super::error::PgError;
 use crate::chain::Hash;
-use crate::store::{Cut, LogRow, Stored, Wanted};
+use crate::store::{Cut, LogRow, Placed, Stored, Wanted};
 
 /// Records in one answer.
 const PAGE: i64 = 1024;
@@ -120,6 +120,25 @@ pub(crate) fn select(client: &Client, wanted: Wanted) -> Result<Vec<Stored>, PgE
         Ok((log, size_of(seq), hash(&leaf)?, record))
     };
     found.into_iter().map(stored).collect()
+}
+
+/// Place, leaf and bytes of the records of an operation in a log, in order.
+pub(crate) fn of_operation(
+    client: &Client,
+    log: i64,
+    op: &[u8; 16],
+) -> Result<Vec<Placed>, PgError> {
+    let op = op.to_vec();
+    let found: Vec<(i64, Vec<u8>, Vec<u8>)> = client.call(move |conn| {
+        Box::pin(async move {
+            let select = "SELECT seq, leaf, record FROM records
+                          WHERE op = $1 AND log = $2 ORDER BY seq";
+            Ok(sqlx::query_as(select).bind(op).bind(log).fetch_all(conn).await?)
+        })
+    })?;
+    let placed =
+        |(seq, leaf, record): (i64, Vec<u8>, Vec<u8>)| Ok((size_of(seq), hash(&leaf)?, record));
+    found.into_iter().map(placed).collect()
 }
 
 /// The sealed body beside a record.
