@@ -190,7 +190,9 @@ impl PostgresStore {
     }
 
     /// The position of a record, if it stands where this replica put it. Waits for a commit that may still be
-    /// under way on the connection of before: that one holds the head.
+    /// under way on the connection of before: that one holds the head. Then for the standby, where there is
+    /// one to wait for: a commit whose connection was cut while it waited is done without it. To lock the head
+    /// is written down too, behind that commit, so the standby has both when it has this one.
     pub(crate) fn holds(&self, log: i64, seq: u64, leaf: Hash) -> Result<Option<Head>, PgError> {
         let seq = rows::int(seq);
         self.client.call(move |conn| {
@@ -206,7 +208,7 @@ impl PostgresStore {
                         .bind(seq)
                         .fetch_optional(&mut *conn)
                         .await?;
-                sqlx::raw_sql("ROLLBACK").execute(conn).await?;
+                sqlx::raw_sql("COMMIT").execute(conn).await?;
                 let found = found.filter(|(_, found)| *found == leaf);
                 Ok(found.map(|(pos, _)| Head { records: rows::size_of(pos), leaf }))
             })

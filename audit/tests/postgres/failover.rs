@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::*;
 use portcullis_audit::chain::Hash;
-use portcullis_audit::{Appended, OpenError};
+use portcullis_audit::{Appended, OpenError, Unavailable};
 
 /// A primary, its standby, and the address of whichever of them is in charge: a folder that leads to
 /// the socket of one or of the other.
@@ -203,4 +203,110 @@ async fn caught_up(pair: &Pair) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the standby does not catch up");
+}
+
+/// How long a caller waits for its receipt, and how long a standby is away.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// A ledger whose callers wait for no longer than the standby is away.
+fn impatient(pair: &Pair) -> Ledger {
+    Ledger::open(LedgerOptions { deadline: AWAY, ..pair.options("a") }).unwrap().0
+}
+
+/// What was refused while the standby was away: on disk here and there, and closed as unknown. Then
+/// there is service again, by itself.
+async fn refused_and_closed(pair: &Pair, ledger: Ledger, op: Uuid) {
+    settled(&ledger, |status| status.sealed.is_none()).await;
+    fill(&ledger, "default", 2).await;
+    caught_up(pair).await;
+    ledger.close().await.unwrap();
+    pair.whole();
+    let reader = Reader::of(&pair.options("a")).unwrap();
+    let rows = reader.rows(&Query { op: Some(op), ..everything() }).unwrap();
+    let kinds: Vec<Kind> = rows.iter().map(|row| row.record.kind).collect();
+    assert!(kinds.is_empty() || kinds == [Kind::Intent, Kind::Recover], "{kinds:?}");
+    let report = verify_ledger(&reader);
+    assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0, "{}", report.to_text());
+}
+
+/// The commit is on the primary's disk, and that is not enough for a receipt.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_standby_no_intent_is_acknowledged_and_with_it_service_resumes() {
+    use rustix::process::Signal;
+    let pair = Pair::start(&["synchronous_standby_names=walreceiver", "synchronous_commit=on"]);
+    pair.streams("sync").await;
+    let ledger = impatient(&pair);
+    fill(&ledger, "default", 2).await;
+    pair.standby.signal(Signal::STOP);
+    let wanted = intent("default");
+    let op = wanted.op;
+    let answer = ledger.intent(wanted).await.map(drop);
+    assert_eq!(answer, Err(Unavailable::Deadline), "nobody but the primary has it");
+    pair.standby.signal(Signal::CONT);
+    refused_and_closed(&pair, ledger, op).await;
+}
+
+/// With `remote_apply` it is not enough either that the standby has it and does not show it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_has_not_applied_a_record_has_not_acknowledged_it_where_that_is_wanted() {
+    let pair = Pair::start(&["synchronous_standby_names=walreceiver"]);
+    pair.streams("sync").await;
+    let mut standby = sqlx::PgConnection::connect(&pair.standby.url()).await.unwrap();
+    let ledger = impatient(&pair);
+    fill(&ledger, "default", 2).await;
+    sqlx::raw_sql("SELECT pg_wal_replay_pause()").execute(&mut standby).await.unwrap();
+    fill(&ledger, "default", 1).await;
+    sqlx::raw_sql("SELECT pg_wal_replay_resume()").execute(&mut standby).await.unwrap();
+    ledger.close().await.unwrap();
+
+    let mut primary = sqlx::PgConnection::connect(&pair.url()).await.unwrap();
+    for sql in ["ALTER SYSTEM SET synchronous_commit = remote_apply", "SELECT pg_reload_conf()"] {
+        sqlx::raw_sql(sql).execute(&mut primary).await.unwrap();
+    }
+    while pair.raw("SHOW synchronous_commit").await != [("remote_apply".to_owned(),)] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ledger = impatient(&pair);
+    fill(&ledger, "default", 2).await;
+    sqlx::raw_sql("SELECT pg_wal_replay_pause()").execute(&mut standby).await.unwrap();
+    let asked = intent("default");
+    let op = asked.op;
+    let answer = ledger.intent(asked).await.map(drop);
+    assert_eq!(answer, Err(Unavailable::Deadline), "the standby does not show it");
+    sqlx::raw_sql("SELECT pg_wal_replay_resume()").execute(&mut standby).await.unwrap();
+    refused_and_closed(&pair, ledger, op).await;
+}
+
+/// A connection that is cut while its commit waits for the standby leaves the commit done on the
+/// primary alone; to find it there proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_cut_off_its_standby_is_not_acknowledged_when_it_is_found_again() {
+    use rustix::process::Signal;
+    let pair = Pair::start(&["synchronous_standby_names=walreceiver", "synchronous_commit=on"]);
+    pair.streams("sync").await;
+    let ledger = impatient(&pair);
+    fill(&ledger, "default", 2).await;
+    pair.standby.signal(Signal::STOP);
+    let asked = intent("default");
+    let op = asked.op;
+    let waiting = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.intent(asked).await.map(drop) }
+    });
+    let cut = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+               WHERE application_name = 'portcullis-ledger' AND wait_event = 'SyncRep'";
+    let begun = Instant::now();
+    while pair.raw(cut).await.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no commit waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let there = format!("SELECT seq::text FROM records WHERE op = '\\x{}'", op.simple());
+    while pair.raw(&there).await.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the primary does not have it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer, Err(Unavailable::Deadline), "nobody but the primary has it");
+    pair.standby.signal(Signal::CONT);
+    refused_and_closed(&pair, ledger, op).await;
 }
