@@ -46,6 +46,8 @@
 //! - INVARIANT: an intent refused by deadline never stays open
 //!   (`an_intent_refused_by_deadline_never_stays_open`).
 //! - INVARIANT: after a failed commit no intent is taken (`a_failed_commit_seals_the_ledger_for_good`).
+//! - INVARIANT: a file that is taken from under a running ledger is missed within seconds
+//!   (`every_file_that_a_running_ledger_holds_is_missed_when_it_is_harmed`).
 //! - INVARIANT: an outcome that is not durable stops new intents
 //!   (`an_outcome_that_is_late_seals_the_ledger_until_it_is_on_disk`).
 //! - INVARIANT: an outcome that is in the spool is in the log after the next start, once, and nobody
@@ -128,6 +130,7 @@ mod full;
 mod head_file;
 mod key_file;
 pub mod keys;
+mod held_files;
 mod ledger;
 pub mod merkle;
 pub mod note;

@@ -1,7 +1,6 @@
 //! Moves the WAL into the database on a connection and thread of its own, so that no caller
-//! waits for it; and notices when the file under a running ledger is taken away.
+//! waits for it; and notices when a file under a running ledger is taken away.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -12,6 +11,7 @@ use rusqlite::Connection;
 
 use crate::error::OpenError;
 use crate::head_file::HeadFile;
+use crate::held_files::HeldFiles;
 use crate::queue::Shared;
 use crate::store::{self, sqlite};
 
@@ -19,7 +19,7 @@ use crate::store::{self, sqlite};
 /// Below, passive checkpoints never hold it up, but also never shorten a WAL under steady load.
 const WAL_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// How often the file is looked for when there is nothing to move.
+/// How often the files are looked for when there is nothing to move.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The writer's end.
@@ -48,7 +48,7 @@ impl Checkpointing {
 pub(crate) struct Checkpointer {
     conn: Connection,
     path: PathBuf,
-    inode: u64,
+    held: HeldFiles,
     head_file: HeadFile,
     shared: Arc<Shared>,
 }
@@ -62,26 +62,30 @@ impl Checkpointer {
         let conn = sqlite::connect(path)?;
         // A checkpoint that waits for readers would hold the write lock meanwhile.
         conn.busy_timeout(Duration::from_millis(50))?;
-        let inode = inode(path).ok_or_else(|| OpenError::Storage("the file is gone".into()))?;
-        Ok(Self { conn, path: path.to_owned(), inode, head_file, shared })
+        let held = HeldFiles::of(path).map_err(|error| {
+            OpenError::Storage(format!("a file of the ledger is gone: {error}"))
+        })?;
+        Ok(Self { conn, path: path.to_owned(), held, head_file, shared })
     }
 
     /// Works until the writer lets go of its end.
-    pub(crate) fn run(self, ticks: &Receiver<()>) {
+    pub(crate) fn run(mut self, ticks: &Receiver<()>) {
         loop {
             match ticks.recv_timeout(LOOK) {
                 Ok(()) => self.checkpoint(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if inode(&self.path) != Some(self.inode) {
-                self.shared.seal("the ledger file was removed or replaced".to_owned());
+            if self.shared.sealed().is_none()
+                && let Some(harm) = self.held.look()
+            {
+                self.shared.seal(format!("{harm}; restart to verify and go on"));
             }
         }
         self.empty();
     }
 
-    fn checkpoint(&self) {
+    fn checkpoint(&mut self) {
         self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
         let wal = store::beside(&self.path, "-wal");
         if std::fs::metadata(wal).is_ok_and(|meta| meta.len() > WAL_LIMIT) {
@@ -92,7 +96,8 @@ impl Checkpointer {
         }
     }
 
-    fn empty(&self) {
+    fn empty(&mut self) {
+        self.held.journal_is_emptied();
         self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
@@ -114,8 +119,4 @@ impl Checkpointer {
             _ => {}
         }
     }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    std::fs::metadata(path).ok().map(|meta| meta.ino())
 }

@@ -16,6 +16,7 @@ mod discloses;
 mod disk_full;
 mod keys;
 mod opens;
+mod held_files;
 mod power;
 mod prunes;
 mod publishes;

@@ -131,16 +131,6 @@ async fn a_failed_commit_seals_the_ledger_for_good() {
 }
 
 #[tokio::test]
-async fn a_removed_ledger_file_seals_the_ledger() {
-    let house = House::new();
-    let (ledger, _) = house.open();
-    std::fs::remove_file(house.path("ledger.db")).unwrap();
-    settled(&ledger, |status| status.sealed.is_some()).await;
-    let refused = ledger.intent(intent("default")).await.map(|_| ());
-    assert!(matches!(refused, Err(Unavailable::Sealed(_))), "{refused:?}");
-}
-
-#[tokio::test]
 async fn an_outcome_closes_only_an_open_intent_of_its_own_operation() {
     let house = House::new();
     let (ledger, _) = house.open();
