@@ -2,10 +2,15 @@
 //! reserve, and the ledger goes on by itself once there is room (ledger-and-vault.md 5.7, rule 3).
 //!
 //! Unlike any other failed commit this one leaves nothing in doubt: SQLite says "full" when a page
-//! could not be written, before anything was committed, and takes the transaction back.
+//! could not be written, before anything was committed, and takes the transaction back. A quota that is
+//! used up is a full disk for us alone. SQLite calls it a failed write like any other, so it is asked
+//! whether there is room for another. Where its index of the journal could not grow, the batch may be in the
+//! journal and is written over by the next one; after a crash before that it is there as any batch is whose
+//! callers were not answered.
 
 use std::time::{Duration, Instant};
 
+use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
 use uuid::Uuid;
 
 use crate::chain::Hash;
@@ -36,16 +41,23 @@ pub(crate) struct Before {
 }
 
 /// True for an error that says that nothing was written because there was no room.
-pub(crate) fn is_full(error: &StoreError) -> bool {
-    matches!(error, StoreError::Sqlite(error) if is_full_sqlite(error))
-}
-
-/// The same of SQLite's own error.
-pub(crate) fn is_full_sqlite(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+pub(crate) fn is_full(error: &rusqlite::Error, reserve: &Reserve) -> bool {
+    let Some(code) = error.sqlite_error().map(|error| error.extended_code) else { return false };
+    match code {
+        SQLITE_FULL => true,
+        // The second is its index of the journal, which grows too and is not told of as full either.
+        SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE => reserve.finds_no_room(),
+        _ => false,
+    }
 }
 
 impl Writer {
+    /// Whether a batch was not written because there was no room for it.
+    pub(crate) fn found_no_room(&self, error: &StoreError) -> bool {
+        let StoreError::Sqlite(error) = error else { return false };
+        self.reserve.as_ref().is_some_and(|reserve| is_full(error, reserve))
+    }
+
     pub(crate) fn before(&self, batch: &Batch) -> Before {
         let mut logs: Vec<(String, Option<End>)> = Vec::new();
         if self.reserve.is_none() {

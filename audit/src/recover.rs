@@ -64,7 +64,7 @@ pub(crate) fn start(
     shared.set_records(head.records);
     let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
     let spooling = start_spool(&options, &identity, &shared, Some(&reserve))?;
-    let checkpointing = start_checkpointer(&options.path, &head_file, &shared)?;
+    let checkpointing = start_checkpointer(&options.path, &head_file, &reserve, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let now = Instant::now();
     let mut writer = Writer {
@@ -350,10 +350,12 @@ fn start_spool(
 fn start_checkpointer(
     path: &Path,
     head_file: &HeadFile,
+    reserve: &Arc<Reserve>,
     shared: &Arc<Shared>,
 ) -> Result<Checkpointing, OpenError> {
     let head_file = head_file.try_clone().map_err(storage)?;
-    let checkpointer = Checkpointer::open(path, head_file, Arc::clone(shared))?;
+    let checkpointer =
+        Checkpointer::open(path, head_file, Arc::clone(reserve), Arc::clone(shared))?;
     let (ticks, received) = mpsc::sync_channel(1);
     let thread = spawn("ledger-wal", move || checkpointer.run(&received))?;
     Ok(Checkpointing { ticks, thread })

@@ -13,6 +13,7 @@ use crate::error::OpenError;
 use crate::head_file::HeadFile;
 use crate::held_files::HeldFiles;
 use crate::queue::Shared;
+use crate::reserve::Reserve;
 use crate::store::{self, sqlite};
 
 /// Above this many bytes the WAL is emptied, which holds the writer up for one sync of the rest.
@@ -50,6 +51,7 @@ pub(crate) struct Checkpointer {
     path: PathBuf,
     held: HeldFiles,
     head_file: HeadFile,
+    reserve: Arc<Reserve>,
     shared: Arc<Shared>,
 }
 
@@ -57,6 +59,7 @@ impl Checkpointer {
     pub(crate) fn open(
         path: &Path,
         head_file: HeadFile,
+        reserve: Arc<Reserve>,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
         let conn = sqlite::connect(path)?;
@@ -65,7 +68,7 @@ impl Checkpointer {
         let held = HeldFiles::of(path).map_err(|error| {
             OpenError::Storage(format!("a file of the ledger is gone: {error}"))
         })?;
-        Ok(Self { conn, path: path.to_owned(), held, head_file, shared })
+        Ok(Self { conn, path: path.to_owned(), held, head_file, reserve, shared })
     }
 
     /// Works until the writer lets go of its end.
@@ -112,7 +115,7 @@ impl Checkpointer {
         };
         match self.conn.query_row(sql, [], |_| Ok(())) {
             // What cannot be moved stays in the WAL; the writer notices by itself.
-            Err(error) if crate::full::is_full_sqlite(&error) => {}
+            Err(error) if crate::full::is_full(&error, &self.reserve) => {}
             Err(error) if !busy(&error) => {
                 self.shared.seal(format!("moving the WAL failed ({error})"));
             }

@@ -211,7 +211,7 @@ impl Writer {
                 Ok(()) => return self.answer(batch, placed),
                 Err(error) => error,
             };
-            if full::is_full(&error) {
+            if self.found_no_room(&error) {
                 self.store.rollback();
                 return self.disk_full(before, batch, &placed);
             }

@@ -14,6 +14,7 @@ mod appends;
 mod crashes;
 mod discloses;
 mod disk_full;
+mod disk_fails;
 mod keys;
 mod opens;
 mod held_files;

@@ -1,12 +1,15 @@
 /* A disk of which a test decides what survives. Preloaded into a process, it writes down in SHIM_JOURNAL
  * what is written to files under SHIM_ROOT, with what stood there before, and when a file was synced; the
- * test takes back from that what a power loss may take. While the file SHIM_EIO exists, nothing can be synced.
+ * test takes back from that what a power loss may take. And while the file SHIM_FAILS exists, what it names
+ * fails for files under SHIM_ROOT: `sync ERRNO`, `write ERRNO`, or `quota BYTES`, which is EDQUOT for a write
+ * that would let the files in the folder SHIM_ROOT take more room than that.
  *
  *   W path\n offset size_before length\n old bytes, new bytes   (old bytes: what of [offset, +length) was there)
  *   T path\n size_before size_after tail\n old tail
  *   S path\n
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,17 +23,56 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* The path of a file that is watched, or 0. */
-static int watched(int fd, char *path, size_t room) {
+/* The path of a file under SHIM_ROOT, or 0. */
+static int under_root(int fd, char *path, size_t room) {
     const char *root = getenv("SHIM_ROOT");
     char link[64];
-    if (!root || !getenv("SHIM_JOURNAL")) return 0;
+    if (!root) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, room - 1);
     if (length <= 0) return 0;
     path[length] = 0;
     struct stat about;
     return !strncmp(path, root, strlen(root)) && !fstat(fd, &about) && S_ISREG(about.st_mode);
+}
+
+/* The path of a file whose writes are noted, or 0. */
+static int watched(int fd, char *path, size_t room) {
+    return getenv("SHIM_JOURNAL") && under_root(fd, path, room);
+}
+
+/* Bytes that the files in the folder SHIM_ROOT take. */
+static long long taken(void) {
+    const char *root = getenv("SHIM_ROOT");
+    long long sum = 0;
+    DIR *folder = opendir(root);
+    for (struct dirent *file; folder && (file = readdir(folder));) {
+        struct stat about;
+        if (!fstatat(dirfd(folder), file->d_name, &about, AT_SYMLINK_NOFOLLOW) && S_ISREG(about.st_mode))
+            sum += 512LL * about.st_blocks;
+    }
+    if (folder) closedir(folder);
+    return sum;
+}
+
+/* Whether this shall fail; sets errno. A write begins at `at`. */
+static int fails(int fd, const char *deed, off_t at, size_t length) {
+    const char *wish = getenv("SHIM_FAILS");
+    char path[4096], said[16] = "";
+    long long number = 0;
+    struct stat about;
+    FILE *file = wish && !access(wish, F_OK) && under_root(fd, path, sizeof path) ? fopen(wish, "re") : 0;
+    if (!file) return 0;
+    int read = fscanf(file, "%15s %lld", said, &number);
+    fclose(file);
+    if (read != 2) return 0;
+    if (!strcmp(said, deed)) return errno = (int)number, 1;
+    if (strcmp(said, "quota") || strcmp(deed, "write") || fstat(fd, &about)) return 0;
+    /* By its length: a file system may count blocks of its own, from which nothing can be written. */
+    long long there = (about.st_size + 4095) / 4096 * 4096;
+    long long more = (long long)at + (long long)length - there;
+    if (more <= 0 || taken() + more <= number) return 0;
+    return errno = EDQUOT, 1;
 }
 
 static void note(const void *bytes, size_t length) {
@@ -52,6 +94,7 @@ static off_t size_of(int fd) {
 /* Does a write with its note beside it, so that a kill finds both or neither but for the last. */
 static ssize_t put(int fd, const void *bytes, size_t length, off_t at) {
     char path[4096], head[4200];
+    if (fails(fd, "write", at, length)) return -1;
     if (!watched(fd, path, sizeof path)) return syscall(SYS_pwrite64, fd, bytes, length, at);
     pthread_mutex_lock(&lock);
     off_t before = size_of(fd);
@@ -75,8 +118,9 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) { return put(
 
 ssize_t write(int fd, const void *bytes, size_t length) {
     char path[4096];
-    if (!watched(fd, path, sizeof path)) return syscall(SYS_write, fd, bytes, length);
     off_t at = fcntl(fd, F_GETFL) & O_APPEND ? size_of(fd) : lseek(fd, 0, SEEK_CUR);
+    if (fails(fd, "write", at, length)) return -1;
+    if (!watched(fd, path, sizeof path)) return syscall(SYS_write, fd, bytes, length);
     ssize_t done = put(fd, bytes, length, at);
     if (done > 0) lseek(fd, at + done, SEEK_SET);
     return done;
@@ -106,11 +150,7 @@ int ftruncate(int fd, off_t size) { return cut(fd, size); }
 
 static int sync_file(int fd) {
     char path[4096], head[4200];
-    const char *eio = getenv("SHIM_EIO");
-    if (eio && !access(eio, F_OK)) {
-        errno = EIO;
-        return -1;
-    }
+    if (fails(fd, "sync", 0, 0)) return -1;
     int done = (int)syscall(SYS_fsync, fd);
     if (!done && watched(fd, path, sizeof path)) {
         pthread_mutex_lock(&lock);

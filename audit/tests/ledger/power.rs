@@ -1,4 +1,4 @@
-//! Power loss: what was written and not synced is there, gone, or there in part. And disks that fail.
+//! Power loss: what was written and not synced is there, gone, or there in part.
 //!
 //! The library of `power.c`, preloaded into a child, writes down what the child writes and syncs. When the
 //! child is killed the kernel still has all of it; this takes back what a disk may not have.
@@ -8,18 +8,17 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use super::crashes::{Watched, nothing_promised_is_lost, promises_until_a_random_moment};
 use super::*;
-use portcullis_audit::verify::{Verdict, verify_ledger};
 
 /// What a disk writes in one piece.
 const SECTOR: usize = 512;
 
 /// The library, built once.
-fn library() -> &'static Path {
+pub(super) fn library() -> &'static Path {
     static BUILT: OnceLock<TempDir> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -178,53 +177,4 @@ fn a_promise_without_a_sync_would_be_found() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "keptlost");
     lose_power(&journal, || false);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
-}
-
-/// Attack 21: the disk says EIO at every sync.
-#[test]
-fn a_sync_that_fails_acknowledges_nothing_and_a_restart_goes_on() {
-    let house = House::new();
-    let eio = house.path("eio");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "power::child_meets_a_failing_disk", "--ignored", "--nocapture"])
-        .env("LD_PRELOAD", library())
-        .env("SHIM_EIO", &eio)
-        .env(FOLDER, house.folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
-    assert!(said.contains("refused: the ledger is sealed"), "{said}");
-    let acknowledged = said.lines().filter(|line| line.starts_with("ack ")).count();
-    std::fs::remove_file(eio).unwrap();
-    let (ledger, _) = house.open();
-    tokio::runtime::Runtime::new().unwrap().block_on(ledger.close()).unwrap();
-    let report = verify_ledger(&house.reader());
-    assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
-    let rows = house.reader().rows(&everything()).unwrap();
-    assert!(rows.len() >= acknowledged && acknowledged == 10, "{acknowledged} of {}", rows.len());
-}
-
-const FOLDER: &str = "PORTCULLIS_TEST_FAILING_DISK";
-
-/// Not a test of its own: what the child of the test above runs.
-#[tokio::test]
-#[ignore = "run by the test of a failing disk as its child"]
-async fn child_meets_a_failing_disk() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let folder = PathBuf::from(folder);
-    let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
-    let (ledger, _) = Ledger::open(options).unwrap();
-    for _ in 0..10 {
-        println!("ack {}", ledger.intent(intent("t1")).await.unwrap().seq());
-    }
-    std::fs::write(folder.join("eio"), "").unwrap();
-    for _ in 0..3 {
-        let refused = ledger.intent(intent("t1")).await.unwrap_err();
-        println!("refused: {refused}");
-    }
-    assert!(ledger.status().sealed.is_some());
-    assert!(ledger.close().await.is_err(), "it does not end as if all were well");
 }
