@@ -108,7 +108,9 @@ impl FaultKind {
                 "the ledger promised a caller that this record is durable, and shows another one or \
                  none in its place"
             }
-            Self::Torn => "an incomplete copy, or a broken disk; copy the export again",
+            Self::Torn => {
+                "an incomplete copy, or a broken disk; copy it again, or put a backup back"
+            }
             Self::NotCanonical => {
                 "no version of the ledger writes such bytes, so something else wrote them"
             }

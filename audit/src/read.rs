@@ -20,6 +20,9 @@ mod sqlite;
 /// SQLite's largest integer.
 const LAST: u64 = u64::MAX >> 1;
 
+/// Records that are looked at in one go, which must end before patience does.
+const AT_ONCE: usize = 65_536;
+
 /// A read-only connection; may stand beside a running writer.
 #[derive(Debug)]
 pub struct Reader {
@@ -350,6 +353,31 @@ impl Reader {
             Stop::Caller(error) => error,
             Stop::Storage(error) => error.into(),
         })
+    }
+
+    /// The first record of a log whose sealed body is gone, although its bytes name one.
+    pub(crate) fn lost_body(&self, log: &LogHead) -> Result<Option<u64>, ReadError> {
+        let id = self.all()?.into_iter().find(|row| row.origin == log.origin).map(|row| row.id);
+        let Some(id) = id else { return Ok(None) };
+        for from in (0..log.size).step_by(AT_ONCE) {
+            let to = from.saturating_add(AT_ONCE as u64);
+            let lost = match &self.source {
+                Source::Sqlite(file) => file.lost_body(id, from, to)?,
+                Source::Postgres(client) => postgres::lost_body(client, id, (from, to))?,
+            };
+            if lost.is_some() {
+                return Ok(lost);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What SQLite finds wrong with its own file. PostgreSQL looks after its own.
+    pub(crate) fn damage(&self) -> Result<Option<String>, ReadError> {
+        match &self.source {
+            Source::Sqlite(file) => file.damage(),
+            Source::Postgres(_) => Ok(None),
+        }
     }
 
     /// Whether several replicas write to it.

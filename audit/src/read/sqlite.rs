@@ -79,6 +79,21 @@ impl File {
         Ok(body.optional()?)
     }
 
+    /// The first record of a range whose body is gone, although its bytes name one. The word can't stand
+    /// in a value: its quotes would be escaped there.
+    pub(super) fn lost_body(&self, log: i64, from: u64, to: u64) -> Result<Option<u64>, ReadError> {
+        let sql = "SELECT min(seq) FROM records r WHERE log = ?1 AND seq >= ?2 AND seq < ?3
+                   AND instr(record, CAST('\"blob\":\"' AS BLOB))
+                   AND NOT EXISTS (SELECT 1 FROM bodies b WHERE b.pos = r.pos)";
+        Ok(self.0.query_row(sql, params![log, from, to], first)?)
+    }
+
+    /// What SQLite finds wrong with its own file, its indices included; none when all is well.
+    pub(super) fn damage(&self) -> Result<Option<String>, ReadError> {
+        let said: String = self.0.query_row("PRAGMA integrity_check(1)", [], first)?;
+        Ok((said != "ok").then_some(said))
+    }
+
     pub(super) fn pruned(&self, log: i64) -> Result<u64, ReadError> {
         Ok(sqlite::pruned(&self.0, log)?)
     }

@@ -24,7 +24,7 @@ use client::{READER_PATIENCE, WRITER_PATIENCE};
 pub(crate) use error::PgError;
 pub(crate) use rows::{
     begin_view, bodies, clear, each_from, each_leaf, end_view, heads, insert_prune,
-    key_is_in_force, logs, of_operation, policy_set, pruned, select,
+    key_is_in_force, logs, lost_body, of_operation, policy_set, pruned, select,
 };
 pub use transport::{TLS_HELP, Transport};
 

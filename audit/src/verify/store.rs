@@ -59,7 +59,12 @@ fn check_all(
         return Ok(()); // The head files of replicas know only what each was promised.
     }
     let records: u64 = logs.iter().map(|log| log.records).sum();
-    compare(reader, noted, records)
+    compare(reader, noted, records)?;
+    // What no record shows: an index that does not find one, a page of something else.
+    match reader.damage().map_err(unreadable)? {
+        Some(why) => Err(damaged(why)),
+        None => Ok(()),
+    }
 }
 
 /// What was acknowledged must be there.
@@ -125,11 +130,22 @@ fn check_log(
         Ok(()) => {
             let report = checker.finish(None)?;
             keys?;
-            report.lost_certificate().map_or(Ok(report), |fault| Err(fault.into()))
+            if let Some(fault) = report.lost_certificate() {
+                return Err(fault.into());
+            }
+            lost_body(reader, log)?;
+            Ok(report)
         }
         Err(Stop::Fault(fault)) => Err(fault.into()),
         Err(Stop::Storage(error)) => Err(unreadable(error)),
     }
+}
+
+/// A record stays whole without the sealed body that it names; what it is about is gone.
+fn lost_body(reader: &Reader, log: &LogHead) -> Result<(), Verdict> {
+    let Some(seq) = reader.lost_body(log).map_err(unreadable)? else { return Ok(()) };
+    let (log, why) = (log.origin.clone(), "the sealed body that it names is not here".to_owned());
+    Err(Fault { log, seq: Some(seq), kind: FaultKind::Torn, why }.into())
 }
 
 /// A key record that does not count is a fault of the log, and not of the disk.
@@ -168,9 +184,9 @@ fn unreadable(error: ReadError) -> Verdict {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     let corrupt = matches!(&error, ReadError::Storage(error)
         if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)));
-    if corrupt {
-        let (log, why) = ("all".to_owned(), error.to_string());
-        return Fault { log, seq: None, kind: FaultKind::Torn, why }.into();
-    }
-    Verdict::Unreadable(error.to_string())
+    if corrupt { damaged(error.to_string()) } else { Verdict::Unreadable(error.to_string()) }
+}
+
+fn damaged(why: String) -> Verdict {
+    Fault { log: "all".to_owned(), seq: None, kind: FaultKind::Torn, why }.into()
 }

@@ -17,7 +17,7 @@ mod disk_full;
 mod disk_fails;
 mod keys;
 mod opens;
-mod held_files;
+mod pages;
 mod power;
 mod prunes;
 mod publishes;
