@@ -117,6 +117,8 @@ impl Report {
             );
             if !log.signed_by.is_empty() {
                 let _ = writeln!(text, "    whole from {}", span(log));
+            } else if log.clock_backwards > 0 {
+                let _ = writeln!(text, "    {}", went_back(log));
             }
             for change in &log.keys {
                 let (seq, id, ts) = (change.seq, change.key.id(), &change.ts);
@@ -140,6 +142,10 @@ impl Report {
     }
 }
 
+fn went_back(log: &LogReport) -> String {
+    format!("the clock went back {} times", log.clock_backwards)
+}
+
 /// What was found whole, and who vouches for it.
 fn span(log: &LogReport) -> String {
     let witnesses = log.witnessed_by.iter().map(|(name, at)| format!("{name} at {}", time(*at)));
@@ -160,7 +166,7 @@ fn span(log: &LogReport) -> String {
     }
     // Order is by place, so these are flags and no faults.
     if log.clock_backwards > 0 {
-        let _ = write!(said, "; the clock went back {} times", log.clock_backwards);
+        let _ = write!(said, "; {}", went_back(log));
     }
     if log.is_ahead_of_witnesses() {
         let _ = write!(said, "; a record claims {}, later than any witness saw it", log.latest_ts);

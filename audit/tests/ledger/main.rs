@@ -11,6 +11,7 @@
 
 mod anchors;
 mod appends;
+mod clocks;
 mod crashes;
 mod discloses;
 mod disk_full;
