@@ -16,6 +16,7 @@ mod crashes;
 mod failover;
 mod fences;
 mod keys;
+mod guards;
 mod outages;
 mod prunes;
 mod refuses;

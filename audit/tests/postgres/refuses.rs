@@ -67,11 +67,27 @@ async fn update_delete_and_truncate_change_nothing() {
          SELECT log, seq + 9, op, leaf, '\\x00', record FROM records WHERE seq = 3",
         "INSERT INTO records (log, seq, op, prev, leaf, record)
          SELECT log, 4, op, '\\x01', '\\x00', record FROM records WHERE seq = 3",
+        "UPDATE records SET record = '' WHERE seq = 1",
+        "INSERT INTO records (log, seq, op, prev, leaf, record)
+         SELECT log, seq, op, prev, leaf, record FROM records WHERE seq = 1
+         ON CONFLICT (log, seq) DO UPDATE SET record = ''",
+        "MERGE INTO records r USING (SELECT 1 AS one) o ON r.seq = o.one
+         WHEN MATCHED THEN UPDATE SET record = ''",
+        "MERGE INTO records r USING (SELECT 1 AS one) o ON r.seq = o.one WHEN MATCHED THEN DELETE",
+        "TRUNCATE records, bodies CASCADE",
+        "TRUNCATE bodies",
+        "INSERT INTO prunes SELECT log, 2, 3 FROM records WHERE seq = 3",
+        "COPY records (log, seq, op, prev, leaf, record) FROM PROGRAM
+         'printf \"1\\t9\\ta\\ta\\ta\\ta\\n\"'",
     ] {
         let outcome = sqlx::raw_sql(sql).execute(&mut conn).await;
         assert!(outcome.is_err(), "`{sql}` was not refused");
         assert_eq!(house.reader().rows(&everything()).unwrap(), before, "changed by `{sql}`");
     }
+    let ignored = "INSERT INTO records (log, seq, op, prev, leaf, record)
+                   SELECT log, seq, op, prev, leaf, '' FROM records WHERE seq = 1 ON CONFLICT DO NOTHING";
+    sqlx::raw_sql(ignored).execute(&mut conn).await.unwrap();
+    assert_eq!(house.reader().rows(&everything()).unwrap(), before, "it is there already");
 }
 
 #[tokio::test]
@@ -98,6 +114,24 @@ async fn a_guard_that_was_taken_away_is_named_and_refuses_the_start() {
             "CREATE TRIGGER records_only_append AFTER INSERT ON records
              REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION continues()",
             "records_only_append",
+        ),
+        // What makes a guard mean nothing, without touching it.
+        (
+            "CREATE RULE forget AS ON INSERT TO marks DO INSTEAD NOTHING",
+            "DROP RULE forget ON marks",
+            "forget",
+        ),
+        ("ALTER TABLE bodies SET UNLOGGED", "ALTER TABLE bodies SET LOGGED", "bodies"),
+        (
+            "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER drops_it BEFORE INSERT ON bodies FOR EACH ROW EXECUTE FUNCTION drops()",
+            "DROP FUNCTION drops CASCADE",
+            "drops",
+        ),
+        (
+            "UPDATE pg_proc SET prosrc = replace(prosrc, 'EXCEPTION', 'NOTICE') WHERE proname = 'never'",
+            "UPDATE pg_proc SET prosrc = replace(prosrc, 'NOTICE', 'EXCEPTION') WHERE proname = 'never'",
+            "never",
         ),
     ] {
         sqlx::raw_sql(harm).execute(&mut conn).await.unwrap();

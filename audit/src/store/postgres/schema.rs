@@ -120,6 +120,12 @@ async fn definitions(
             FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal
             UNION ALL
             SELECT proname, prosrc, pronamespace FROM pg_proc
+            UNION ALL
+            SELECT relname, relpersistence::text || relrowsecurity::text, relnamespace
+            FROM pg_class WHERE relkind = 'r'
+            UNION ALL
+            SELECT r.rulename, pg_get_ruledef(r.oid), c.relnamespace
+            FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
          ) found JOIN pg_namespace n ON n.oid = found.schema WHERE n.nspname = $1",
     )
     .bind(schema.to_owned())
