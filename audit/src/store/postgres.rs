@@ -33,6 +33,9 @@ use crate::error::{OpenError, ReadError};
 use crate::head_file::Head;
 use crate::store::Mark;
 
+/// How long a start waits for its turn among others that start.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The writer's connection and its standing among the replicas.
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
@@ -66,7 +69,7 @@ pub(crate) fn open(url: &str, lease: Duration) -> Result<(PostgresStore, bool), 
     ]);
     let client = Client::open(options, WRITER_PATIENCE)?;
     client.call(|conn| Box::pin(schema::keeps_promises(conn)))?;
-    let made = client.call(|conn| Box::pin(schema::ensure(conn)))?.made()?;
+    let made = ensured(&client)?.made()?;
     let now = Instant::now();
     let store = PostgresStore {
         client,
@@ -81,6 +84,23 @@ pub(crate) fn open(url: &str, lease: Duration) -> Result<(PostgresStore, bool), 
         next_vkey: None,
     };
     Ok((store, made))
+}
+
+/// Makes or compares the tables. Many replicas may start at once, and they do so one after the other.
+fn ensured(client: &Client) -> Result<schema::Schema, PgError> {
+    let begun = Instant::now();
+    loop {
+        match client.call(|conn| Box::pin(schema::ensure(conn))) {
+            Err(PgError::Busy(_)) if begun.elapsed() < START_PATIENCE => {
+                client.call(|conn| {
+                    Box::pin(
+                        async move { Ok(sqlx::raw_sql("ROLLBACK").execute(conn).await.map(drop)?) },
+                    )
+                })?;
+            }
+            ensured => return ensured,
+        }
+    }
 }
 
 /// Connects to `url` for reading.

@@ -13,10 +13,11 @@
 mod appends;
 mod certificates;
 mod crashes;
+mod crowds;
 mod failover;
 mod fences;
-mod keys;
 mod guards;
+mod keys;
 mod outages;
 mod prunes;
 mod refuses;
