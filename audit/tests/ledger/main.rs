@@ -11,6 +11,7 @@
 
 mod anchors;
 mod appends;
+mod attacks;
 mod clocks;
 mod crashes;
 mod discloses;
