@@ -169,6 +169,8 @@ async fn a_standby_that_lost_acknowledged_records_is_refused_by_name() {
     // Away, it receives nothing of what follows.
     tokio::task::block_in_place(|| pair.standby.down("fast"));
     fill(&running, "default", 5).await;
+    // Who signs would notice too, in words of its own.
+    settled(&running, |status| status.published == status.records).await;
     tokio::task::block_in_place(|| {
         pair.primary.kill();
         pair.standby.up(&[]);
