@@ -231,6 +231,13 @@ impl Followed {
         &self.policy
     }
 
+    /// The keys that are believed and that none of these records replaces: of several nobody can tell
+    /// which one is in force, so that a key that was replaced could pass for the newest.
+    pub fn not_replaced(&self) -> impl Iterator<Item = &VerifierKey> {
+        let keys = self.policy.logs().iter().map(|log| &log.key);
+        keys.filter(|key| self.replaced.iter().all(|(_, old)| old.public() != key.public()))
+    }
+
     /// Whether the key that signed a head was still in force there: whoever took a key that is replaced
     /// can sign with it for ever.
     ///

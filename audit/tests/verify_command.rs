@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use portcullis_audit::note::{Cosigner, append};
+use portcullis_audit::rotate::{Rotated, rotate};
+use portcullis_audit::tlog_proof::TlogProof;
 use portcullis_audit::{
-    CallFields, Entry, Kind, Ledger, LedgerOptions, PublishedLogs, Reader, export, load_key,
+    CallFields, Entry, Kind, Ledger, LedgerOptions, PublishedLogs, Query, Reader, export, load_key,
 };
 use uuid::Uuid;
 
@@ -136,6 +138,63 @@ async fn one_record_is_checked_by_its_proof_alone() {
     assert_eq!(verify(&args).status.code(), Some(2));
     assert_eq!(verify(&["--proof", file.to_str().unwrap()]).status.code(), Some(2), "no key");
     assert!(logs.prove(&reader, "test/deployment", 3).is_err());
+}
+
+/// Whoever took the key that was replaced can sign a head over whatever came after.
+#[tokio::test]
+async fn of_two_keys_a_proof_alone_does_not_say_which_one_was_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    exported(folder.path()).await;
+    let (file, key) = (folder.path().join("ledger.db"), folder.path().join("log.key"));
+    let options = || LedgerOptions::new(file.clone(), "test", key.clone());
+    let Rotated { old, new, retired, .. } = rotate(options(), false).await.unwrap();
+    // Signs and shows what was written.
+    Ledger::open(options()).unwrap().0.close().await.unwrap();
+    let reader = Reader::open(&file).unwrap();
+    let rows = reader.rows(&Query::default()).unwrap();
+    let change = rows.iter().find(|row| row.record.kind == Kind::Key).unwrap().record.seq;
+    let proof =
+        PublishedLogs::of(&reader, "test").prove(&reader, "test/deployment", change).unwrap();
+    let (text, _) = proof.checkpoint().split_once("\n\n").unwrap();
+    let stolen = load_key(&retired).unwrap().sign("test/deployment", &format!("{text}\n"));
+    let forged = TlogProof::new(change, proof.hashes().to_vec(), &stolen).unwrap();
+    let forged = forged.with_extra(proof.extra().unwrap().to_vec()).unwrap();
+    let put = |name: &str, proof: &TlogProof| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, proof.to_string()).unwrap();
+        path.display().to_string()
+    };
+    let (good, forged) = (put("good", &proof), put("forged", &forged));
+    let (old, new) = (old.to_string(), new.to_string());
+    let both = ["--vkey", &old, "--vkey", &new];
+    let ask = |more: &[&str]| {
+        let output = verify(more);
+        let told = format!("{}{}", text_of(&output.stdout), text_of(&output.stderr));
+        (output.status.code(), told)
+    };
+    for proof in [&good, &forged] {
+        let (code, told) = ask(&[&both[..], &["--proof", proof]].concat());
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains("--key-record") && told.contains("which one was in force"), "{told}");
+        // Who was handed the newest key only is told the truth.
+        let (code, told) = ask(&["--vkey", &new, "--proof", proof]);
+        assert_eq!(code, Some(i32::from(proof == &forged)), "{told}");
+    }
+    for trust in [&both[..], &both[..2]] {
+        let (code, told) = ask(&[trust, &["--key-record", &good, "--proof", &good]].concat());
+        assert_eq!(code, Some(0), "{told}");
+        assert!(
+            told.contains(&format!("signed by key {}", new.split('+').nth(1).unwrap())),
+            "{told}"
+        );
+        let (code, told) = ask(&[trust, &["--key-record", &good, "--proof", &forged]].concat());
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("has replaced"), "{told}");
+    }
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ struct Arguments {
 
     /// The proof of a `key` record of the same log (`proofs/` of an export has them), for a proof that
     /// was made after the log changed its key: you believe the new key when you believe the one that it
-    /// replaces. Repeat it for more.
+    /// replaces. Needed when you believe more than one key of the log, since one of them was replaced.
+    /// Repeat it for more.
     #[arg(long = "key-record", value_name = "FILE", requires = "proof")]
     key_records: Vec<PathBuf>,
 
@@ -221,14 +222,18 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
                 format!(
                     "{}\n",
                     json!({ "verdict": "whole", "log": log, "seq": proved.index,
-                    "size": head.size, "witnessed_by": witnesses, "record": record })
+                    "size": head.size, "signed_by": proved.head.log.to_string(),
+                    "witnessed_by": witnesses, "record": record })
                 )
             } else {
                 let by = if witnesses.is_empty() { "nobody".into() } else { witnesses.join(", ") };
                 let record = printable(&String::from_utf8_lossy(&record));
                 format!(
-                    "whole: record {} of {log} is under its head of {} records, witnessed by {by}\n{record}\n",
-                    proved.index, head.size
+                    "whole: record {} of {log} is under its head of {} records, signed by key {}, \
+                     witnessed by {by}\n{record}\n",
+                    proved.index,
+                    head.size,
+                    proved.head.log.id()
                 )
             };
             say(&text, 0)
@@ -240,21 +245,32 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
     }
 }
 
-/// What the policy believes of a log, the keys that were handed over to included.
+/// What the policy believes of a log, the keys that were handed over to included. Of several keys all but
+/// one must be known to be replaced: one proof alone does not say which of them was in force.
 fn followed(
     arguments: &Arguments,
     policy: &Policy,
     origin: &str,
 ) -> Result<(Policy, Option<Followed>), String> {
-    if arguments.key_records.is_empty() {
-        return Ok((policy.for_log(origin).unwrap_or_else(|| policy.clone()), None));
-    }
     let mut proofs = Vec::new();
     for path in &arguments.key_records {
         proofs.push(TlogProof::parse(&read_bounded(path)?).map_err(|why| at(path, &why))?);
     }
+    if proofs.is_empty() && policy.for_log(origin).is_none() {
+        return Ok((policy.clone(), None));
+    }
     let followed =
         follow(policy, origin, &proofs).map_err(|why| format!("`--key-record`: {why}"))?;
+    let keys: Vec<String> = followed.not_replaced().map(VerifierKey::id).collect();
+    if keys.len() > 1 {
+        return Err(format!(
+            "you believe the keys {} of log `{origin}`: whoever has one that was replaced can sign with it \
+             for ever, and this proof does not say which one was in force. Hand over the proofs of the \
+             log's `key` records (--key-record; `proofs/` of an export has them), or believe the newest \
+             key alone",
+            keys.join(" and ")
+        ));
+    }
     Ok((followed.policy().clone(), Some(followed)))
 }
 
