@@ -16,7 +16,8 @@ use portcullis_audit::{
 };
 
 use crate::config::{Settings, WitnessPolicy};
-use crate::open::ledger_options;
+use crate::directory::DirectoryError;
+use crate::open::{ledger_options, look_at_directory};
 
 /// Why the ledger can't be read or exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -43,6 +44,13 @@ pub enum LedgerError {
     #[error(transparent)]
     #[diagnostic(help("`portcullis ledger prune --help` shows the steps, in their order"))]
     NotPrunable(#[from] NotPrunable),
+    /// Somebody wants it kept.
+    #[error("log {0} is held since {since} by {by}, so nothing of it goes", since = .1, by = .2)]
+    #[diagnostic(help("`portcullis vault holds` says why; `portcullis vault lift` ends a hold"))]
+    Held(String, String, String),
+    /// Who is held can't be asked.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The key was not replaced.
     #[error(transparent)]
     #[diagnostic(help(
@@ -115,6 +123,7 @@ pub fn prunable(settings: &Settings, log: &str, folder: &Path) -> Result<Prefix,
     let origin = origin(&reader, log)?;
     let tenant = tenant_of(&settings.ledger.deployment, &origin);
     let tenant = tenant.ok_or_else(|| LedgerError::NoLog(log.to_owned()))?;
+    runtime()?.block_on(not_held(settings, tenant))?;
     Ok(examine(&reader, (&origin, tenant), folder, trust(settings)?, Timestamp::now())?)
 }
 
@@ -131,14 +140,31 @@ pub fn prune(
     let mut options = ledger_options(settings)?;
     // A replica of its own name: the gateway's would be taken over and refused.
     "prune".clone_into(&mut options.replica);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let (ledger, _) = Ledger::open(options)?;
         let pruned = prune::prune(&ledger, prefix, approved_by).await;
         // The bytes are only gone from the journal once it is closed.
         ledger.close().await?;
         Ok(pruned?)
     })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A legal hold on a tenant, or on anybody in it, keeps the whole log: a prefix goes with everybody's records.
+async fn not_held(settings: &Settings, tenant: &str) -> Result<(), LedgerError> {
+    let Some(directory) = look_at_directory(settings).await? else { return Ok(()) };
+    let holds = directory.holds().await;
+    directory.close().await;
+    match holds?.into_iter().find(|hold| hold.tenant == tenant) {
+        None => Ok(()),
+        Some(hold) => {
+            let since = Timestamp::from_millisecond(hold.since_ms).unwrap_or_default();
+            Err(LedgerError::Held(tenant.to_owned(), since.to_string(), hold.by))
+        }
+    }
 }
 
 fn origin(reader: &Reader, log: &str) -> Result<String, LedgerError> {

@@ -29,6 +29,7 @@ pub struct Running {
     refresher: AbortOnDropHandle<()>,
     _keeper: AbortOnDropHandle<()>,
     noting: AbortOnDropHandle<()>,
+    _turning: AbortOnDropHandle<()>,
     asking: witnessing::Tasks,
     _news: replicas::news::Tasks,
     _demo_app: Option<AbortOnDropHandle<()>>,
@@ -56,6 +57,7 @@ impl Running {
         let refresher = tokio::spawn(refresh::keep_fresh(Arc::clone(&gateway)));
         let keeper = tokio::spawn(keep_house(Arc::clone(&gateway)));
         let noting = tokio::spawn(secrets::keep_noting(Arc::clone(&gateway)));
+        let turning = tokio::spawn(secrets::keep_turning(Arc::clone(&gateway)));
         let options = edge_options(&gateway)?;
         let (stop, stopped) = oneshot::channel();
         let router = door::router(Arc::clone(&gateway));
@@ -72,6 +74,7 @@ impl Running {
             refresher: AbortOnDropHandle::new(refresher),
             _keeper: AbortOnDropHandle::new(keeper),
             noting: AbortOnDropHandle::new(noting),
+            _turning: AbortOnDropHandle::new(turning),
             asking,
             _news: news,
             _demo_app: demo_app,

@@ -10,6 +10,7 @@
 //! - **Key-encryption key** ([`KeyProvider`]): wraps scope keys, nothing else; in versions, in a file
 //!   ([`KeyFile`]), a security module (feature `pkcs11`), the transit engine of Vault or OpenBao (feature
 //!   `transit`) or AWS KMS (feature `aws-kms`). It never leaves its provider.
+//! - **Epoch** ([`Epochs`]): how long one version of it wraps before the next one takes over by itself.
 //! - **Scope key** ([`WrappedScopeKey`]): 32 random bytes for each tenant, user and extension.
 //! - **Context** ([`Context`], and [`SecretContext`] for secrets): what a value is bound to; built from the
 //!   authorised request, never from the row that holds the value.
@@ -45,6 +46,10 @@
 //!   (`rotation::tests::a_version_goes_step_by_step_and_never_while_something_needs_it`).
 //! - INVARIANT: a destroyed scope key is not in the store's files any more
 //!   (`store::sql::tests::a_destroyed_key_is_not_in_the_file_or_its_journal`).
+//! - INVARIANT: no restored table undoes a destruction, and no copy opens once its version is gone
+//!   (`rotation::epoch::tests::what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_version_is_gone`).
+//! - INVARIANT: a destruction that was begun is finished
+//!   (`tests/kill.rs::an_erasure_that_is_killed_is_finished_when_the_table_is_opened_next`).
 //! - INVARIANT: a blob opens only under the context it was sealed for
 //!   (`envelope::tests::a_blob_moved_to_any_other_context_does_not_open`).
 //! - INVARIANT: no bit of a blob can change unnoticed (`envelope::tests::every_flipped_bit_is_refused`).
@@ -96,7 +101,9 @@ pub use pkcs11::{Pkcs11, Pkcs11Settings};
 pub use provider::{
     DEADLINE, KeyProvider, KeyRef, ProviderError, ProviderFault, WrapDigest, WrapText, Wrapped,
 };
-pub use rotation::{Guards, KekRotation, Pace, Progress, RotateError, ScopeRotation};
+pub use rotation::{
+    Epochs, Guards, KekRotation, Pace, Progress, RotateError, ScopeRotation, Turned,
+};
 pub use scope_key::{KeyState, ScopeKeyId, WrappedScopeKey};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secret_ref::{MAX_SECRET, NotAReference, SecretName, SecretRef, SecretRefError};

@@ -8,11 +8,15 @@
 //!    it wraps with another one.
 //! 3. [`Vault::destroy_kek_version`] once no backup of the rows needs it.
 //!
+//! [`Vault::turn_epoch`] does all of it when its time has come.
+//!
 //! Nothing that was sealed is touched: blobs name their scope key, not the key-encryption key.
 
+mod epoch;
 mod errors;
 mod scope;
 
+pub use epoch::{Epochs, Turned};
 pub use errors::RotateError;
 pub use scope::ScopeRotation;
 
@@ -93,10 +97,7 @@ impl<I: ?Sized> Vault<I> {
     ) -> Result<KekRotation, RotateError> {
         let old = self.keys.current_kek().await.map_err(KeyError::from)?;
         if self.left_behind(&old).await?.is_empty() {
-            let next = self.keys.provider.rotate(&old).await.map_err(KeyError::from)?;
-            crash::reached("vault_rotate_made");
-            self.note(&next, KeyState::Active).await?;
-            self.note(&old, KeyState::DecryptOnly).await?;
+            self.make_after(&old).await?;
         }
         self.resume_kek_rotation(pace, progress).await
     }

@@ -8,7 +8,7 @@
 )]
 #![cfg(feature = "failpoints")]
 
-use portcullis_secrets::{Context, KeyFile, Pace, Purpose, Scope, SqlStore, Vault};
+use portcullis_secrets::{Context, Erasure, KeyFile, Pace, Purpose, Scope, SqlStore, Vault};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -83,6 +83,47 @@ fn killed_at_any_step_of_a_rotation_every_value_opens_and_it_goes_on() {
             all_open(&vault, &blobs, point).await;
             let uses = vault.store().kek_use().await.unwrap();
             assert_eq!(uses.len(), 1, "{point}: each key is under exactly one version");
+        });
+    }
+}
+
+/// What the killed process does; nothing when the tests run as usual.
+#[test]
+fn erasing_child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    run(async { vault(&PathBuf::from(folder)).await.destroy(&erasure()).await.unwrap() });
+}
+
+fn erasure() -> Erasure {
+    Erasure::User { tenant: "t".to_owned(), user: "u0".to_owned() }
+}
+
+/// Fault 18 of the design: an erasure that was begun is finished, and takes nothing else with it.
+#[test]
+fn an_erasure_that_is_killed_is_finished_when_the_table_is_opened_next() {
+    for point in ["vault_erase_noted=return", "vault_erase_overwritten=return"] {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = run(async {
+            let vault = vault(folder.path()).await;
+            [
+                vault.seal(&context(0), b"hunter2").await.unwrap(),
+                vault.seal(&context(1), b"hunter2").await.unwrap(),
+            ]
+        });
+        let killed = Command::new(std::env::current_exe().unwrap())
+            .args(["erasing_child", "--exact"])
+            .env(FOLDER, folder.path())
+            .env("FAILPOINTS", point)
+            .status()
+            .unwrap();
+        assert_eq!(killed.signal(), Some(9), "{point} did not kill");
+        run(async {
+            let vault = vault(folder.path()).await;
+            assert!(vault.open(&context(0), &blobs[0]).await.is_err(), "{point}: it is erased");
+            let kept = vault.open(&context(1), &blobs[1]).await;
+            assert!(kept.unwrap().with(|text| text == b"hunter2"), "{point}: nobody else is");
+            let certified = vault.destroy(&erasure()).await.unwrap();
+            assert_eq!(certified.keys.len(), 1, "{point}: asked again, all of it can be certified");
         });
     }
 }

@@ -22,7 +22,7 @@ fn private_key(dir: &Path) {
 /// Debian's libfaketime, which moves the wall clock of one process and leaves its monotonic one.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-fn moved(by: &str) -> [(&'static str, &str); 3] {
+pub(crate) fn moved(by: &str) -> [(&'static str, &str); 3] {
     assert!(
         std::path::Path::new(LIBRARY).exists(),
         "missing: faketime\n  apt-get install faketime"
@@ -72,6 +72,10 @@ async fn what_expired_is_pruned_in_its_order_and_the_gateway_goes_on() {
         let alone = gate.portcullis_with_env(&[log.as_slice(), approved].concat(), &later);
         assert!(said(&alone).contains("two different people must approve"), "{}", said(&alone));
     }
+    gate.must(&["vault", "hold", "--tenant", "imp_t_acme", "--reason", "case 12"]);
+    let held = gate.portcullis_with_env(&whole, &later);
+    assert!(said(&held).contains("log imp_t_acme is held since"), "{}", said(&held));
+    gate.must(&["vault", "lift", "--tenant", "imp_t_acme"]);
     let pruned = gate.portcullis_with_env(&whole, &later);
     assert!(pruned.status.success(), "{}", said(&pruned));
     assert!(said(&pruned).contains("256 records of imp_t_acme are gone"), "{}", said(&pruned));

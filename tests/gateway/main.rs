@@ -29,6 +29,7 @@ mod coverage;
 mod device;
 mod discloses;
 mod elicits;
+mod erases;
 mod federates;
 mod forwarded;
 mod guards;

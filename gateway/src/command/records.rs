@@ -122,6 +122,12 @@ pub(super) enum CommandError {
     #[error("this destroys the keys of {0} for good: what they sealed can never be read again")]
     #[diagnostic(help("add --yes when that is what you want"))]
     NotSure(String),
+    /// Somebody wants the keys kept; nothing was destroyed.
+    #[error("nothing was destroyed: {} {} held since {} by {}: {}",
+        .0.user.as_deref().unwrap_or(&.0.tenant), if .0.user.is_some() { "is" } else { "(the tenant) is" },
+        super::time(.0.since_ms), .0.by, .0.reason)]
+    #[diagnostic(help("`portcullis vault holds` lists all; `portcullis vault lift` ends one"))]
+    Held(crate::directory::Hold),
     /// The certificate's file cannot be made; nothing was destroyed.
     #[error("the certificate's file cannot be made, so nothing was destroyed")]
     #[diagnostic(help("name a file that is not there yet, in a folder that is"))]

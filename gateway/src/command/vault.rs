@@ -3,6 +3,7 @@
 
 mod backup;
 mod erase;
+mod hold;
 mod rotate;
 mod status;
 
@@ -26,7 +27,11 @@ Examples:
   portcullis vault rotate                       a new key-encryption key version; broken off, call it again
   portcullis vault retire 1                     once `status` shows nothing under version 1
   portcullis vault destroy-version 1            once no backup of the scope keys needs it
-  portcullis vault erase --user imp_u_...       destroys a user's keys for good, prints the certificate")]
+  portcullis vault erase --user imp_u_...       destroys a user's keys for good, prints the certificate
+  portcullis vault hold --tenant imp_t_... --reason \"case 12\"   nobody erases them until `vault lift`
+
+With `[key_provider] final_erasure = \"30d\"` a running gateway rotates, retires and destroys versions by itself,
+so that no copy of erased keys opens after that time, and no backup of the scope keys either.")]
 pub struct VaultArgs {
     #[command(flatten)]
     deployment: Deployment,
@@ -65,7 +70,13 @@ enum Verb {
         to: std::path::PathBuf,
     },
     /// Destroy the keys of a tenant or of one user for good: what they sealed becomes unreadable
-    Erase(erase::Whose),
+    Erase(erase::Erase),
+    /// Keep the keys of a tenant or of one user from being erased (a legal hold)
+    Hold(hold::Holding),
+    /// Lift a hold
+    Lift(erase::Whose),
+    /// List what is held
+    Holds,
 }
 
 /// Runs `portcullis vault`.
@@ -84,7 +95,7 @@ async fn answer(
 ) -> Result<Shown, CommandError> {
     let opened = open_vault(settings, Absent::Refuse).await?;
     match verb {
-        Verb::Status => status::show(&opened).await,
+        Verb::Status => status::show(&opened, settings.final_erasure).await,
         Verb::Rotate => rotate::kek(&opened, directory, by).await,
         Verb::RotateScopes(which) => rotate::scopes(&opened, directory, by, &which).await,
         Verb::Retire { version } => {
@@ -102,7 +113,10 @@ async fn answer(
             Shown::line(format!("{key} is destroyed"), &serde_json::json!({ "destroyed": version }))
         }
         Verb::Backup { to } => backup::run(settings, &opened, directory, by, &to).await,
-        Verb::Erase(whose) => erase::run(&opened, directory, by, whose).await,
+        Verb::Erase(whose) => erase::run(settings, &opened, directory, by, whose).await,
+        Verb::Hold(what) => hold::hold(directory, by, &what).await,
+        Verb::Lift(whose) => hold::lift(directory, by, &whose).await,
+        Verb::Holds => hold::list(directory).await,
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn settings(checker: &mut Checker<'_>, written: Written) -> Option<Se
         server: server?,
         data,
         key_cache: key_provider.as_ref()?.1,
+        final_erasure: key_provider.as_ref()?.2,
         key_provider: key_provider?.0,
         directory: directory?,
         ledger: ledger?,

@@ -37,6 +37,9 @@ pub struct Settings {
     pub key_provider: KeyProvider,
     /// How long an unwrapped scope key may be used before the provider is asked again; five minutes at most.
     pub key_cache: Duration,
+    /// From an erasure until no copy of the erased keys opens any more, at most; none: versions of the
+    /// key-encryption key change by command only.
+    pub final_erasure: Option<Duration>,
     /// Users, tenants, confirmations.
     pub directory: Directory,
     /// The ledger.
@@ -235,6 +238,7 @@ impl Settings {
             server: Server::default(),
             key_provider: KeyProvider::KeyFile { path: data.key_file() },
             key_cache: KEY_CACHE,
+            final_erasure: None,
             data,
             directory: Directory::default(),
             ledger: Ledger::default(),

@@ -4,14 +4,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// A length of time: `2s`, `500ms`, `1h 30m`.
+/// A day in seconds.
+const DAY: u64 = 86_400;
+
+/// A length of time: `2s`, `500ms`, `1h 30m`, or whole days: `30d`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(
     inline,
     extend(
-        "pattern" = r"^[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*$",
-        "x-help" = "write a time with its unit: `500ms`, `2s`, `15m` or `1h 30m`",
+        "pattern" = r"^([0-9]+d|[0-9]+(ms|s|m|h)( ?[0-9]+(ms|s|m|h))*)$",
+        "x-help" = "write a time with its unit: `500ms`, `2s`, `15m`, `1h 30m` or `30d`",
     )
 )]
 pub(super) struct TimeSpan(String);
@@ -31,6 +34,9 @@ pub(super) struct Bytes(String);
 impl TimeSpan {
     /// None when it is too long to count.
     pub(super) fn duration(&self) -> Option<Duration> {
+        if let Some(days) = self.0.strip_suffix('d') {
+            return days.parse::<u64>().ok()?.checked_mul(DAY).map(Duration::from_secs);
+        }
         let span: jiff::SignedDuration = self.0.parse().ok()?;
         span.try_into().ok()
     }
@@ -56,6 +62,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
     match seconds {
         _ if millis != 0 => format!("{}ms", duration.as_millis()),
+        s if s > DAY && s % DAY == 0 => format!("{}d", s / DAY),
         s if s >= 3600 && s % 3600 == 0 => format!("{}h", s / 3600),
         s if s >= 60 && s % 60 == 0 => format!("{}m", s / 60),
         s => format!("{s}s"),
@@ -84,6 +91,7 @@ mod tests {
             ("15m", 900_000),
             ("1h 30m", 5_400_000),
             ("1m30s", 90_000),
+            ("30d", 2_592_000_000),
         ] {
             let read = TimeSpan(text.to_owned()).duration();
             assert_eq!(read, Some(Duration::from_millis(millis)), "{text}");
@@ -103,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_written() {
-        for text in ["250ms", "2s", "15m", "3h", "90s"] {
+        for text in ["250ms", "2s", "15m", "3h", "90s", "24h", "30d"] {
             let duration = TimeSpan(text.to_owned()).duration().unwrap();
             assert_eq!(show_duration(duration), text);
         }

@@ -219,17 +219,17 @@ impl Directory {
         writing.finish(self, note.with("fields", fields).with("export", export)).await
     }
 
-    /// Notes that keys were destroyed: whose, how many, and the SHA-256 (hex) of the certificate.
+    /// Notes that keys were destroyed: whose, how many, the SHA-256 (hex) of the certificate, and by when no
+    /// copy of them opens any more.
     pub async fn note_erasure(
         &self,
-        tenant: &str,
-        whose: &str,
-        certificate: &str,
-        keys: usize,
+        (tenant, whose): (&str, &str),
+        (certificate, keys): (&str, usize),
+        final_by: &str,
         by: &Actor,
     ) -> Result<(), DirectoryError> {
         let writing = self.write().await?;
-        let note = Note::new(by, ERASED, tenant).on(whose);
+        let note = Note::new(by, ERASED, tenant).on(whose).with("final_by", final_by);
         writing.finish(self, note.with("certificate", certificate).with("keys", keys)).await
     }
 

@@ -34,6 +34,7 @@ mod disabled_apps;
 mod error;
 mod external;
 mod follow;
+mod holds;
 mod keys;
 mod leases;
 mod oauth_clients;
@@ -68,6 +69,7 @@ pub use confirmations::{Confirmation, ConfirmationState, NewConfirmation, fresh_
 pub use device_codes::{DeviceCode, DeviceState, NewDeviceCode, PendingDevice};
 pub use error::DirectoryError;
 pub use external::{ExternalIdentity, ExternalSubject};
+pub use holds::Hold;
 pub use keys::{ApiKey, NewApiKey};
 pub use leases::{CARRY, Lease};
 pub use oauth_clients::OAuthClient;

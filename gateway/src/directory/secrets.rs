@@ -10,6 +10,7 @@
 use std::fmt;
 
 use super::change::Note;
+use super::holds::{Hold, in_the_way};
 use super::row::{Columns, base64_encode};
 use super::{Actor, Directory, DirectoryError, now_ms};
 
@@ -245,14 +246,20 @@ impl Directory {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Forgets every value of a tenant, or of one user of it; gives how many there were.
+    /// Forgets every value of a tenant, or of one user of it; gives how many there were. A hold stands in the
+    /// way: then nothing is forgotten, and the ledger says that somebody tried.
     pub async fn forget_secrets_of(
         &self,
         tenant: &str,
         user: Option<&str>,
         by: &Actor,
-    ) -> Result<u64, DirectoryError> {
+    ) -> Result<Result<u64, Hold>, DirectoryError> {
         let mut writing = self.write().await?;
+        if let Some(hold) = in_the_way(writing.connection(), tenant, user).await? {
+            let note = Note::new(by, "vault.erase_refused", tenant).on(user.unwrap_or(tenant));
+            writing.finish(self, note.with("held_by", &hold.by)).await?;
+            return Ok(Err(hold));
+        }
         let done = sqlx::query(
             "UPDATE secrets SET sealed = NULL, set_ms = $1, set_by = $2 \
              WHERE tenant_id = $3 AND ($4 = '' OR owner = $4) AND sealed IS NOT NULL",
@@ -265,7 +272,7 @@ impl Directory {
         .await?;
         let note = Note::new(by, "secret.destroy", tenant).on(user.unwrap_or(tenant));
         writing.finish(self, note.with("secrets", done.rows_affected())).await?;
-        Ok(done.rows_affected())
+        Ok(Ok(done.rows_affected()))
     }
 
     /// Notes uses beside their values, in one transaction; the ledger has each of them anyway.
@@ -449,7 +456,7 @@ mod tests {
         let stored = directory.secret(&place).await.unwrap().unwrap();
         assert_eq!((stored.last_used_ms, stored.last_used_by.as_deref()), (Some(5), Some("notes")));
         let gone = directory.forget_secrets_of("imp_t_acme", Some("imp_u_1"), &operator()).await;
-        assert_eq!(gone.unwrap(), 1);
+        assert_eq!(gone.unwrap(), Ok(1));
         assert_eq!(directory.secret(&place).await.unwrap().unwrap().sealed, None);
     }
 }

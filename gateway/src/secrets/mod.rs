@@ -17,6 +17,7 @@
 //! - INVARIANT: no value is in a log, an error, a record or a database (`canaries::no_value_leaves_the_process`).
 
 mod deeds;
+mod epochs;
 mod lent;
 mod open;
 mod own;
@@ -25,6 +26,7 @@ mod upstream;
 mod uses;
 
 pub use deeds::carry_out;
+pub use epochs::keep_turning;
 pub use lent::LentValue;
 pub use open::{Absent, OpenedVault, VaultOpenError, open_vault};
 pub use own::OwnTools;

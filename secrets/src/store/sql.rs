@@ -1,5 +1,6 @@
 //! Scope keys in SQLite or Postgres, from one SQL text.
 
+mod endings;
 mod erase;
 mod keks;
 mod open;
@@ -13,6 +14,7 @@ use crate::provider::KeyRef;
 use crate::scope_key::{KeyState, ScopeKeyId, WrappedScopeKey};
 use async_trait::async_trait;
 use sqlx::AnyPool;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A store of scope keys in a database. Any number of processes may share it.
@@ -22,6 +24,8 @@ pub struct SqlStore {
     /// How a transaction that writes begins.
     begin: &'static str,
     sqlite: bool,
+    /// The file of what no restored table may forget; with SQLite only.
+    endings: Option<PathBuf>,
 }
 
 #[async_trait]

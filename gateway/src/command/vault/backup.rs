@@ -2,8 +2,9 @@
 //! calls go on; the ledger is not among them, it is exported. The key-encryption key is not among them: a backup alone opens nothing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use portcullis_secrets::KeyRef;
+use portcullis_secrets::{Epochs, KeyRef};
 use serde_json::json;
 use sqlx::Connection as _;
 
@@ -39,17 +40,27 @@ pub(super) async fn run(
         made.push(copy_file(&next, to)?);
     }
     directory.note_vault_change("vault.backup", &to.display().to_string(), by).await?;
-    let words = words(&made, &current);
+    let words = words(&made, &current, settings.final_erasure);
     Shown::line(words, &json!({ "files": made, "wrapped_under": current.to_string() }))
 }
 
-fn words(made: &[PathBuf], current: &KeyRef) -> String {
+fn words(made: &[PathBuf], current: &KeyRef, final_erasure: Option<Duration>) -> String {
+    let days = |span: Duration| span.as_secs() / 86_400;
+    let lives = final_erasure.map(Epochs::final_within).map_or_else(
+        || {
+            "Let this copy go within 30 days: keys that are\ndestroyed meanwhile live on in it.".to_owned()
+        },
+        |epochs| {
+            let (least, most) = (days(epochs.term()), days(epochs.final_within));
+            format!("That version is destroyed in {least} to {most} days;\nthen this copy opens nothing.")
+        },
+    );
     let mut lines: Vec<String> = made.iter().map(|file| file.display().to_string()).collect();
     lines.push(format!(
         "\nTo restore: stop the gateway; remove the `-wal` and `-shm` files beside the databases; put `directory.sqlite` into the data\n\
          folder and the others into its `keys/`; start. The ledger is not in it: export that, it is what an auditor keeps.\n\
-         It opens with key {current} only; back that up elsewhere. Let this copy go within 30 days: keys that are\n\
-         destroyed meanwhile live on in it."
+         Leave `keys/scope-keys.db.endings` as it is: by it, keys that are destroyed meanwhile stay destroyed.\n\
+         It opens with key {current} only; back that up elsewhere. {lives}"
     ));
     lines.join("\n")
 }

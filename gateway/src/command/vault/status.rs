@@ -1,6 +1,8 @@
 //! `portcullis vault status`.
 
-use portcullis_secrets::KeyRef;
+use std::time::Duration;
+
+use portcullis_secrets::{Epochs, KekVersion, KeyRef, KeyState};
 use serde::Serialize;
 
 use super::super::records::{CommandError, Shown};
@@ -25,6 +27,8 @@ struct Version {
     state: &'static str,
     scope_keys: u64,
     since: String,
+    /// When copies of what it wrapped open no more, where versions change by themselves.
+    final_by: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -37,7 +41,15 @@ struct Replica {
 }
 
 /// Shows provider, versions and replicas.
-pub(super) async fn show(opened: &OpenedVault) -> Result<Shown, CommandError> {
+pub(super) async fn show(
+    opened: &OpenedVault,
+    final_erasure: Option<Duration>,
+) -> Result<Shown, CommandError> {
+    let epochs = final_erasure.map(Epochs::final_within);
+    let final_by = |known: &KekVersion| {
+        let left = epochs.filter(|_| known.state != KeyState::Destroyed);
+        left.map(|epochs| time(epochs.final_at(known)))
+    };
     let current = opened.vault.current_kek().await?;
     let store = opened.vault.store();
     let uses = store.kek_use().await?;
@@ -46,12 +58,14 @@ pub(super) async fn show(opened: &OpenedVault) -> Result<Shown, CommandError> {
     for known in store.kek_versions().await? {
         let (key, scope_keys) = (known.key.to_string(), wraps(&known.key));
         let (state, since) = (known.state.as_str(), time(known.changed_ms));
-        versions.push(Version { version: known.key.kek_ver, key, state, scope_keys, since });
+        let (version, final_by) = (known.key.kek_ver, final_by(&known));
+        versions.push(Version { version, key, state, scope_keys, since, final_by });
     }
     if versions.iter().all(|known| known.version != current.kek_ver) {
         let (key, scope_keys) = (current.to_string(), wraps(&current));
         let (state, since) = ("active", String::new());
-        versions.push(Version { version: current.kek_ver, key, state, scope_keys, since });
+        let (version, final_by) = (current.kek_ver, None);
+        versions.push(Version { version, key, state, scope_keys, since, final_by });
     }
     versions.sort_by_key(|known| known.version);
     let since = crate::directory::now_ms().saturating_sub(LIVE_MS);
@@ -70,7 +84,8 @@ pub(super) async fn show(opened: &OpenedVault) -> Result<Shown, CommandError> {
 fn words(status: &Status) -> String {
     let version = |v: &Version| {
         let (state, since) = (v.state.to_owned(), v.since.clone());
-        vec![v.version.to_string(), state, v.scope_keys.to_string(), since, v.key.clone()]
+        let gone = v.final_by.clone().unwrap_or_else(|| "by command".to_owned());
+        vec![v.version.to_string(), state, v.scope_keys.to_string(), since, gone, v.key.clone()]
     };
     let replica = |r: &Replica| {
         let word = if r.straggles { "STRAGGLES: restart it" } else { "" };
@@ -81,7 +96,7 @@ fn words(status: &Status) -> String {
     format!(
         "key provider: {}\n\n{}\n\n{}",
         status.provider,
-        print::table(&["VERSION", "STATE", "SCOPE KEYS", "SINCE", "KEY"], &versions),
+        print::table(&["VERSION", "STATE", "SCOPE KEYS", "SINCE", "GONE BY", "KEY"], &versions),
         print::table(&["REPLICA", "WRAPS WITH", "SEEN", ""], &replicas),
     )
 }

@@ -1,5 +1,6 @@
 //! `[key_provider]`: where the key-encryption key is.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,15 +16,23 @@ use super::super::written::keys::{self as written, KeyProviderKind};
 /// Name of key or alias where none is written.
 const KEY: &str = "portcullis";
 
-/// The provider, and how long unwrapped scope keys are kept.
+/// Shortest and longest time within which an erasure is final. Backups open for less than half of it, and
+/// ledger-and-vault.md 5.9 wants a version to wrap for 30 days at most.
+const FINAL_ERASURE: RangeInclusive<Duration> =
+    Duration::from_secs(2 * 86_400)..=Duration::from_secs(60 * 86_400);
+
+/// The provider, how long unwrapped scope keys are kept, and within which time an erasure is final.
 pub(super) fn key_provider(
     c: &mut Checker<'_>,
     at: &At,
     written: written::KeyProvider,
     data: &Data,
-) -> Option<(KeyProvider, Duration)> {
+) -> Option<(KeyProvider, Duration, Option<Duration>)> {
     let bounds = Duration::from_secs(1)..=KEY_CACHE;
     let cache = c.duration(&at.key("cache"), written.cache.as_ref(), KEY_CACHE, bounds);
+    let final_erasure = written.final_erasure.map(|written| {
+        c.duration(&at.key("final_erasure"), Some(&written), *FINAL_ERASURE.end(), FINAL_ERASURE)
+    });
     let provider = match written.kind.unwrap_or_default() {
         KeyProviderKind::KeyFile => key_file(c, at, written.path, data),
         KeyProviderKind::Pkcs11 => pkcs11(c, &at.key("pkcs11"), written.pkcs11.unwrap_or_default()),
@@ -34,7 +43,11 @@ pub(super) fn key_provider(
             aws_kms(c, &at.key("aws_kms"), written.aws_kms.unwrap_or_default())
         }
     };
-    Some((provider?, cache?))
+    let final_erasure = match final_erasure {
+        None => None,
+        Some(checked) => Some(checked?),
+    };
+    Some((provider?, cache?, final_erasure))
 }
 
 /// A key file that is there has to be usable; one that is absent is made at the first start.

@@ -17,6 +17,11 @@ pub(crate) struct KeyProvider {
     /// How long an unwrapped scope key may be used before the provider is asked again.
     #[schemars(extend("default" = "5m"))]
     pub(crate) cache: Option<TimeSpan>,
+    /// From an erasure until no copy of the erased keys opens any more, at most: the gateway then makes the next
+    /// version of the key-encryption key after 45 % of this time, and destroys the old one after as much again.
+    /// A backup of the scope keys opens for that second span at least, and never after this time. Without it
+    /// versions change by `portcullis vault rotate`, `retire` and `destroy-version` only.
+    pub(crate) final_erasure: Option<TimeSpan>,
     /// What `kind = "pkcs11"` needs.
     pub(crate) pkcs11: Option<Pkcs11>,
     /// What `kind = "transit"` needs.

@@ -1,6 +1,9 @@
-//! Destroying scope keys: the bytes are overwritten where they are, and the journal is cut.
+//! Destroying scope keys: noted where no restore reaches, overwritten where they are, and the journal is cut.
+//! Broken off behind the note, it is finished when the table is opened next.
 
 use super::SqlStore;
+use super::endings::Ending;
+use crate::crash;
 use crate::scope_key::WrappedScopeKey;
 use crate::store::{Destroyed, DestroyedKey, Erasure, StoreError, now_ms};
 use sqlx::{Any, AssertSqlSafe, Executor as _, Row as _, Transaction};
@@ -14,6 +17,8 @@ impl SqlStore {
     pub(super) async fn overwrite(&self, what: &Erasure) -> Result<Destroyed, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin).await?;
         let rows = meant(&mut transaction, what).await?;
+        self.keep(rows.iter().map(|row| Ending::Destroyed(row.sk_id)).collect()).await?;
+        crash::reached("vault_erase_noted");
         let at_ms = now_ms();
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -30,13 +35,14 @@ impl SqlStore {
             keys.push(DestroyedKey::of(row));
         }
         transaction.commit().await?;
+        crash::reached("vault_erase_overwritten");
         self.cut_journal().await?;
         Ok(Destroyed { keys, at_ms })
     }
 
     /// SQLite keeps replaced pages in its journal until it is cut; Postgres keeps replaced rows until
     /// they are vacuumed. Archives of either end with the key-encryption key's version only.
-    async fn cut_journal(&self) -> Result<(), StoreError> {
+    pub(super) async fn cut_journal(&self) -> Result<(), StoreError> {
         if !self.sqlite {
             self.pool.execute("VACUUM scope_keys").await?;
             return Ok(());

@@ -1,6 +1,7 @@
 //! What the store knows of the key-encryption key's versions and of the replicas that use them.
 
 use super::SqlStore;
+use super::endings::Ending;
 use crate::store::{KekUse, KekVersion, ReplicaReport, StoreError};
 
 impl SqlStore {
@@ -23,6 +24,19 @@ impl SqlStore {
     }
 
     pub(super) async fn write_kek_state(&self, version: &KekVersion) -> Result<(), StoreError> {
+        let known = self.read_kek_versions().await?;
+        let known = known
+            .iter()
+            .find(|known| known.key == version.key && known.kek_provider == version.kek_provider);
+        if known.is_some_and(|known| known.state.rank() >= version.state.rank()) {
+            return Ok(());
+        }
+        self.keep(vec![Ending::of_version(version)]).await?;
+        self.upsert_kek_state(version).await
+    }
+
+    /// A state that is further down the list stays.
+    pub(super) async fn upsert_kek_state(&self, version: &KekVersion) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO kek_versions (kek_provider, kek_id, kek_ver, state, rank, changed_ms) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (kek_provider, kek_id, kek_ver) \

@@ -1,6 +1,6 @@
 //! Opening the store: file, pragmas, migrations.
 
-use super::SqlStore;
+use super::{SqlStore, endings};
 use crate::store::StoreError;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl SqlStore {
     /// Opens the SQLite file at `path`, creating it with mode 0600 when it is absent, and brings its
-    /// schema up to date.
+    /// schema up to date. Keys that were destroyed stay so, also when a backup of the file was put back.
     ///
     /// # Errors
     /// [`StoreError::Exposed`] when others can read the file; [`StoreError::Open`].
@@ -30,7 +30,11 @@ impl SqlStore {
         ensure_private_file(path)?;
         let url = format!("sqlite:{}?mode=rw", path.display());
         // A writer that begins as a reader cannot wait for the lock (SQLITE_BUSY_SNAPSHOT).
-        Self::connect(&url, &path.display().to_string(), "BEGIN IMMEDIATE", true).await
+        let mut store =
+            Self::connect(&url, &path.display().to_string(), "BEGIN IMMEDIATE", true).await?;
+        store.endings = Some(endings::beside(path));
+        store.end_again().await?;
+        Ok(store)
     }
 
     /// Opens a Postgres database by URL (`postgres://...`) and brings its schema up to date.
@@ -59,7 +63,7 @@ impl SqlStore {
             Migrator::with_migrations(MIGRATIONS.iter().cloned().collect::<Vec<_>>());
         migrations.dangerous_set_table_name(MIGRATIONS_TABLE);
         migrations.run(&pool).await.map_err(|e| cannot_open(shown, &e))?;
-        Ok(Self { pool, begin, sqlite })
+        Ok(Self { pool, begin, sqlite, endings: None })
     }
 
     /// Waits for running questions and closes the connections.
