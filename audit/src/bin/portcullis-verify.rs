@@ -10,7 +10,7 @@ use portcullis_audit::note::VerifierKey;
 use portcullis_audit::policy::Policy;
 use portcullis_audit::printable;
 use portcullis_audit::promise::Promise;
-use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, TlogProof};
+use portcullis_audit::tlog_proof::{MAX_PROOF_BYTES, Proved, TlogProof};
 use portcullis_audit::verify::{Brought, Effort, KeptFile, Report, Trust, Verdict, verify_with};
 use serde_json::json;
 
@@ -212,37 +212,36 @@ fn one_record(arguments: &Arguments, path: &Path, trust: &Trust) -> ExitCode {
         None => Ok(proved),
     });
     match proved {
-        Ok(proved) => {
-            let head = &proved.head.checkpoint;
-            let witnesses: Vec<_> =
-                proved.head.cosignatures.iter().map(|one| one.witness.as_str()).collect();
-            let log = &head.origin;
-            let text = if arguments.json {
-                let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
-                format!(
-                    "{}\n",
-                    json!({ "verdict": "whole", "log": log, "seq": proved.index,
-                    "size": head.size, "signed_by": proved.head.log.to_string(),
-                    "witnessed_by": witnesses, "record": record })
-                )
-            } else {
-                let by = if witnesses.is_empty() { "nobody".into() } else { witnesses.join(", ") };
-                let record = printable(&String::from_utf8_lossy(&record));
-                format!(
-                    "whole: record {} of {log} is under its head of {} records, signed by key {}, \
-                     witnessed by {by}\n{record}\n",
-                    proved.index,
-                    head.size,
-                    proved.head.log.id()
-                )
-            };
-            say(&text, 0)
-        }
+        Ok(proved) => say(&whole(&proved, &record, arguments.json), 0),
         Err(why) if arguments.json => {
             say(&format!("{}\n", json!({ "verdict": "forged", "why": why })), 1)
         }
         Err(why) => say(&format!("FORGED: {why}\n"), 1),
     }
+}
+
+fn whole(proved: &Proved, record: &[u8], as_json: bool) -> String {
+    let (head, signer) = (&proved.head.checkpoint, &proved.head.log);
+    let witnesses: Vec<_> =
+        proved.head.cosignatures.iter().map(|one| one.witness.as_str()).collect();
+    let log = &head.origin;
+    if as_json {
+        let record: serde_json::Value = serde_json::from_slice(record).unwrap_or_default();
+        return format!(
+            "{}\n",
+            json!({ "verdict": "whole", "log": log, "seq": proved.index, "size": head.size,
+                    "signed_by": signer.to_string(), "witnessed_by": witnesses, "record": record })
+        );
+    }
+    let by = if witnesses.is_empty() { "nobody".into() } else { witnesses.join(", ") };
+    let record = printable(&String::from_utf8_lossy(record));
+    format!(
+        "whole: record {} of {log} is under its head of {} records, signed by key {}, witnessed by \
+         {by}\n{record}\n",
+        proved.index,
+        head.size,
+        signer.id()
+    )
 }
 
 /// What the policy believes of a log, the keys that were handed over to included. Of several keys all but
