@@ -285,10 +285,17 @@ impl Spool {
         let (mut frames, mut tickets) = (Vec::new(), Vec::with_capacity(missing.len()));
         for (ticket, late) in missing {
             let frame = late.frame(&self.key);
-            if u64::try_from(frames.len() + frame.len()).is_ok_and(|bytes| bytes <= files.room()) {
-                frames.extend_from_slice(&frame);
-                tickets.push(ticket);
+            if u64::try_from(frames.len() + frame.len()).is_ok_and(|bytes| bytes > files.room()) {
+                break;
             }
+            frames.extend_from_slice(&frame);
+            tickets.push(ticket);
+        }
+        if tickets.is_empty() {
+            tracing::error!(
+                "the spool is as large as it may be; further outcomes are in memory only"
+            );
+            return;
         }
         match self.append(files, &frames) {
             Ok(()) => {

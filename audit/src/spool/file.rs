@@ -93,7 +93,9 @@ impl SpoolFiles {
             Err(error) => {
                 // What could not be written whole is still in memory.
                 let _ = fs::remove_file(&temporary);
-                self.left.push(path);
+                if path.exists() {
+                    self.left.push(path);
+                }
                 Err(error)
             }
         }

@@ -318,6 +318,37 @@ async fn the_spool_is_removed_when_its_outcomes_are_in_the_log() {
     assert_eq!(kinds(&house, receipt.seq()), [Kind::Outcome]);
 }
 
+/// What does not fit is not thrown away either: it stays where it is, and the ledger closed.
+#[tokio::test]
+async fn beyond_its_bound_outcomes_stay_in_memory_and_the_ledger_closed() {
+    let house = House::new();
+    let ledger = impatient(&house);
+    let mut receipts = Vec::new();
+    for _ in 0..2 {
+        receipts.push(ledger.intent(intent("default")).await.unwrap());
+    }
+    let stall = Stall::begin(&house);
+    for receipt in &receipts {
+        let body = Some(Body(vec![7; 40 * 1024 * 1024]));
+        let done = outcome("default", receipt.op(), receipt.reference());
+        ledger.outcome_queued(OutcomeRecord { body, ..done }).unwrap();
+    }
+    settled(&ledger, |status| status.spooled == 1).await;
+    // Two more looks of the watcher.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(ledger.status().spooled, 1);
+    assert!(ledger.status().sealed.is_some_and(|why| why.contains("2 are late")));
+    let bytes: u64 = files(&house).iter().map(|file| file.metadata().unwrap().len()).sum();
+    assert!(bytes < 64 * 1024 * 1024, "{bytes}");
+    stall.end();
+    settled(&ledger, |status| status.sealed.is_none()).await;
+    ledger.close().await.unwrap();
+    for receipt in receipts {
+        assert_eq!(kinds(&house, receipt.seq()), [Kind::Outcome]);
+    }
+    assert_eq!(files(&house), [] as [PathBuf; 0]);
+}
+
 /// Attack 22, for the spool: it is noticed, and written again from memory.
 #[tokio::test]
 async fn a_spool_that_is_taken_away_is_written_again() {
