@@ -69,6 +69,9 @@
 //! - INVARIANT: replicas leave one history, and who lost its lease writes nothing more
 //!   (`three_replicas_leave_one_contiguous_history`,
 //!   `a_replica_that_slept_past_its_lease_is_refused`).
+//! - INVARIANT: where a standby is waited for, a receipt exists only when it has the record too
+//!   (`without_its_standby_no_intent_is_acknowledged_and_with_it_service_resumes`,
+//!   `a_commit_that_was_cut_off_its_standby_is_not_acknowledged_when_it_is_found_again`).
 //! - INVARIANT: a database that goes away hangs nobody
 //!   (`a_server_stopped_under_load_refuses_in_time_and_service_resumes_by_itself`).
 //! - INVARIANT: bytes go only after an export that covers them and a record that two people approved,

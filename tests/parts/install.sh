@@ -69,6 +69,7 @@ install_parts() {
     install_debian git git
     install_debian softhsm2-util softhsm2
     install_debian faketime faketime
+    install_debian mkfs.ext4 e2fsprogs
     install_debian go golang-go
     install_go_mod
     install_postgres
