@@ -66,6 +66,8 @@ pub(crate) fn open(url: &str, lease: Duration) -> Result<(PostgresStore, bool), 
         ("lock_timeout", "2s"),
         ("statement_timeout", "4s"),
         ("idle_in_transaction_session_timeout", "3s"),
+        // The locked head serializes; under a stricter default those who wait for it would fail.
+        ("default_transaction_isolation", "read committed"),
     ]);
     let client = Client::open(options, WRITER_PATIENCE)?;
     client.call(|conn| Box::pin(schema::keeps_promises(conn)))?;

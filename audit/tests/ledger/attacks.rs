@@ -230,7 +230,14 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
                     "a_standby_that_lost_acknowledged_records_is_refused_by_name",
                 ],
             ),
-            (POSTGRES, "outages", &["a_head_that_somebody_holds_hangs_nobody"]),
+            (
+                POSTGRES,
+                "outages",
+                &[
+                    "a_head_that_somebody_holds_hangs_nobody",
+                    "a_database_that_serializes_by_default_fails_nobody",
+                ],
+            ),
         ],
     ),
     (

@@ -132,3 +132,27 @@ async fn a_connection_that_is_cut_is_made_again_and_nothing_is_lost() {
     let report = house.whole();
     assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0, "{}", report.to_text());
 }
+
+/// Transactions that meet at one head would fail each other there (40001), and a replica seals after some.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_serializes_by_default_fails_nobody() {
+    let house = House::new();
+    house.server.down("fast");
+    house.server.up(&["default_transaction_isolation=serializable"]);
+    let replicas = ["a", "b", "c"].map(|name| house.open(name).0);
+    let mut clients = tokio::task::JoinSet::new();
+    for ledger in replicas.iter().cycle().take(12) {
+        let ledger = ledger.clone();
+        clients.spawn(async move { fill(&ledger, "default", 20).await });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    for ledger in replicas {
+        assert_eq!(ledger.status().sealed, None);
+        ledger.close().await.unwrap();
+    }
+    let of_default = Query { log: Some("default".into()), ..everything() };
+    assert_eq!(house.reader().rows(&of_default).unwrap().len(), 12 * 20 * 2);
+    house.whole();
+}
