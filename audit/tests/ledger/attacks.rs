@@ -326,6 +326,7 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
                 "disk_fails",
                 &[
                     "a_write_or_a_sync_that_fails_acknowledges_nothing_and_a_restart_goes_on",
+                    "whichever_write_or_sync_fails_nothing_acknowledged_is_lost",
                     "a_quota_that_is_used_up_is_a_full_disk",
                     "a_file_system_that_turns_read_only_seals_and_nothing_acknowledged_is_lost",
                 ],
@@ -413,6 +414,18 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
                 GATEWAY,
                 "discloses",
                 &["nothing_of_a_person_whose_keys_were_erased_and_says_what_stays_closed"],
+            ),
+            (
+                GATEWAY,
+                "erases",
+                &["undone_by_no_restored_backup_and_final_by_the_time_that_its_certificate_states"],
+            ),
+            (
+                "secrets/src/rotation",
+                "epoch_tests",
+                &[
+                    "what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_version_is_gone",
+                ],
             ),
         ],
     ),

@@ -88,6 +88,83 @@ async fn child_meets_a_failing_disk() {
     assert!(ledger.close().await.is_err(), "it does not end as if all were well");
 }
 
+/// Not a test of its own: what the child of the tests below runs, from an empty folder.
+#[tokio::test]
+#[ignore = "run by the tests of failing disks as their child"]
+async fn child_lives_with_what_fails() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let folder = PathBuf::from(folder);
+    let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
+    let options = LedgerOptions { reserve: 64 * 1024, ..options };
+    let Ok((ledger, _)) = Ledger::open(options) else { return };
+    for _ in 0..3 {
+        let Ok(receipt) = ledger.intent(intent("t1")).await else { continue };
+        println!("ack {}", receipt.seq());
+        let done = outcome("t1", receipt.op(), receipt.reference());
+        if let Ok(appended) = ledger.outcome(done).await {
+            println!("ack {}", appended.seq);
+        }
+    }
+    // Well or not.
+    let _ = ledger.close().await;
+    println!("closed");
+}
+
+/// What is promised while the write or sync of this number fails, alone or with all that follow, is there
+/// when the disk is whole again. Gives how much was promised.
+fn lives_with(which: &str, turn: usize, errno: Errno) -> usize {
+    let house = House::new();
+    let fails_so = format!("{which} {turn} {}", errno.raw_os_error());
+    std::fs::write(fails(&house), &fails_so).unwrap();
+    let said = said_by(child(&house, "disk_fails::child_lives_with_what_fails"));
+    std::fs::remove_file(fails(&house)).unwrap();
+    let ack = |line: &String| line.split_once("ack ")?.1.parse::<u64>().ok();
+    let promised: Vec<u64> = said.iter().filter_map(ack).collect();
+    let opened = Ledger::open(house.options());
+    let (ledger, _) = opened.unwrap_or_else(|error| panic!("{fails_so}: {error}"));
+    tokio::runtime::Runtime::new().unwrap().block_on(ledger.close()).unwrap();
+    let report = verify_ledger(&house.reader());
+    assert!(
+        matches!(report.verdict, Verdict::Whole | Verdict::Empty),
+        "{fails_so}: {}",
+        report.to_text()
+    );
+    assert_eq!(report.logs.iter().map(|log| log.open).sum::<u64>(), 0, "{fails_so}");
+    let rows = house.reader().rows(&Query { log: Some("t1".into()), ..everything() }).unwrap();
+    for seq in &promised {
+        assert!(rows.iter().any(|row| row.record.seq == *seq), "{fails_so}: {seq} is gone");
+    }
+    promised.len()
+}
+
+/// Every `step`th write or sync of a short life fails.
+fn each_turn_fails(step: usize) {
+    let (mut end, mut promised) = (1, 0);
+    // All six are promised when what fails is beyond the last.
+    while promised < 6 {
+        promised = lives_with("from", end, Errno::IO);
+        end += step;
+        assert!(end < 2_000, "it never lives through");
+    }
+    for errno in [Errno::IO, Errno::NOSPC] {
+        for turn in (1..end).step_by(step) {
+            lives_with("once", turn, errno);
+        }
+    }
+    println!("writes and syncs 1 to {end}, every {step}");
+}
+
+#[test]
+fn whichever_write_or_sync_fails_nothing_acknowledged_is_lost() {
+    each_turn_fails(29);
+}
+
+#[test]
+#[ignore = "minutes; every single write and sync"]
+fn whichever_write_or_sync_fails_of_all_nothing_acknowledged_is_lost() {
+    each_turn_fails(1);
+}
+
 /// A quota is a disk that is full for us alone. None that is real: the kernels that tests run on mostly
 /// have none built in, so a write fails as it would.
 #[test]

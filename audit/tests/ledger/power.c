@@ -1,8 +1,9 @@
 /* A disk of which a test decides what survives. Preloaded into a process, it writes down in SHIM_JOURNAL
  * what is written to files under SHIM_ROOT, with what stood there before, and when a file was synced; the
  * test takes back from that what a power loss may take. And while the file SHIM_FAILS exists, what it names
- * fails for files under SHIM_ROOT: `sync ERRNO`, `write ERRNO`, or `quota BYTES`, which is EDQUOT for a write
- * that would let the files in the folder SHIM_ROOT take more room than that.
+ * fails for files under SHIM_ROOT: `sync ERRNO`; `write ERRNO`; `from N ERRNO` and `once N ERRNO`, which are
+ * all writes and syncs from the Nth on, and that one alone; or `quota BYTES`, which is EDQUOT for a write that
+ * would let the files in the folder SHIM_ROOT take more room than that.
  *
  *   W path\n offset size_before length\n old bytes, new bytes   (old bytes: what of [offset, +length) was there)
  *   T path\n size_before size_after tail\n old tail
@@ -58,13 +59,19 @@ static long long taken(void) {
 /* Whether this shall fail; sets errno. A write begins at `at`. */
 static int fails(int fd, const char *deed, off_t at, size_t length) {
     const char *wish = getenv("SHIM_FAILS");
+    static _Atomic long long deeds = 0;
     char path[4096], said[16] = "";
-    long long number = 0;
+    long long number = 0, error = 0;
     struct stat about;
     FILE *file = wish && !access(wish, F_OK) && under_root(fd, path, sizeof path) ? fopen(wish, "re") : 0;
     if (!file) return 0;
-    int read = fscanf(file, "%15s %lld", said, &number);
+    int read = fscanf(file, "%15s %lld %lld", said, &number, &error);
     fclose(file);
+    if (read == 3) {
+        long long turn = ++deeds;
+        int is_turn = strcmp(said, "from") ? turn == number : turn >= number;
+        return is_turn ? (errno = (int)error, 1) : 0;
+    }
     if (read != 2) return 0;
     if (!strcmp(said, deed)) return errno = (int)number, 1;
     if (strcmp(said, "quota") || strcmp(deed, "write") || fstat(fd, &about)) return 0;
