@@ -83,7 +83,7 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
             ),
             (
                 LEDGER,
-                "tampering",
+                "tampering/signed",
                 &["a_checkpoint_seen_before_finds_a_log_that_was_rolled_back_or_written_anew"],
             ),
             (GATEWAY, "survives", &["no_ledger_that_lost_an_acknowledged_record"]),
@@ -95,7 +95,7 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
         &[
             (
                 LEDGER,
-                "tampering",
+                "tampering/signed",
                 &["a_log_written_and_signed_anew_is_forked_from_what_the_deployments_log_noted"],
             ),
             (
@@ -191,6 +191,7 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
                 &["a_leap_second_and_a_clock_that_is_set_change_no_order_and_are_flagged"],
             ),
             (AUDIT, "record/parse", &["instants_in_other_forms_are_refused"]),
+            (LEDGER, "prunes/processes", &["a_clock_that_was_set_back_makes_nothing_older"]),
             (
                 GATEWAY,
                 "clocks",
@@ -265,7 +266,7 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
                     "every_crash_point_of_the_writer_loses_nothing_acknowledged",
                 ],
             ),
-            (LEDGER, "prunes", &["killed_at_any_step_it_goes_on_and_records_one_prune"]),
+            (LEDGER, "prunes/processes", &["killed_at_any_step_it_goes_on_and_records_one_prune"]),
             (LEDGER, "keys", &["killed_at_any_step_it_goes_on_and_no_head_is_told_in_two_ways"]),
             (GATEWAY, "survives", &["kill_at_every_step"]),
             (GATEWAY, "rotates", &["under_load_and_killed_at_each_step"]),
