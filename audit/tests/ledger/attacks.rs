@@ -270,6 +270,14 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
             (LEDGER, "keys", &["killed_at_any_step_it_goes_on_and_no_head_is_told_in_two_ways"]),
             (GATEWAY, "survives", &["kill_at_every_step"]),
             (GATEWAY, "rotates", &["under_load_and_killed_at_each_step"]),
+            (
+                "secrets/tests",
+                "kill",
+                &[
+                    "killed_at_any_step_of_a_rotation_every_value_opens_and_it_goes_on",
+                    "an_erasure_that_is_killed_is_finished_when_the_table_is_opened_next",
+                ],
+            ),
         ],
     ),
     (
@@ -450,20 +458,23 @@ const ATTACKS: &[(u8, &str, &[Held])] = &[
     (
         42,
         "parsers get any bytes",
-        &[(
-            "audit/tests",
-            "fuzz",
-            &[
-                "note_holds_its_claim",
-                "checkpoint_holds_its_claim",
-                "tile_path_holds_its_claim",
-                "entry_bundle_holds_its_claim",
-                "proof_holds_its_claim",
-                "policy_holds_its_claim",
-                "record_holds_its_claim",
-                "request_holds_its_claim",
-            ],
-        )],
+        &[
+            ("secrets/src/vault", "tests", &["opening_anything_never_panics"]),
+            (
+                "audit/tests",
+                "fuzz",
+                &[
+                    "note_holds_its_claim",
+                    "checkpoint_holds_its_claim",
+                    "tile_path_holds_its_claim",
+                    "entry_bundle_holds_its_claim",
+                    "proof_holds_its_claim",
+                    "policy_holds_its_claim",
+                    "record_holds_its_claim",
+                    "request_holds_its_claim",
+                ],
+            ),
+        ],
     ),
 ];
 
