@@ -63,6 +63,8 @@ impl Directory {
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(PATIENCE)
+            // A connection to a file does not break by itself; one over a network may have.
+            .test_before_acquire(begin != BEGIN_FILE)
             .after_connect(|connection, _| Box::pin(prepare_connection(connection)))
             .connect(url)
             .await

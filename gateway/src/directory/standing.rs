@@ -3,10 +3,11 @@
 //! Asked on every call, so it is cached; a cached standing counts only while no change was made through
 //! this handle since its question began (generation) and for [`STANDING_TTL`] since then (the command or
 //! another replica may have changed the same database). What a slow database answers serves the call that
-//! waited for it and no other.
+//! waited for it and no other. One call asks anew a little before the time is over, and the others go on with
+//! what is known: else all that are in flight would ask the same at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use portcullis_policies::{AppId, Principal, PrincipalKind, Strength};
@@ -17,6 +18,9 @@ use super::{ConfirmationPolicy, Directory, DirectoryError, ServiceToken, UserSet
 
 /// How old a standing may be, at most, when another process changed the database.
 pub const STANDING_TTL: Duration = Duration::from_millis(500);
+
+/// From when on one call asks anew.
+const RENEWED_AFTER: Duration = Duration::from_millis(400);
 
 /// Standings kept in memory; beyond that the least used go.
 const MAX_STANDINGS: u64 = 50_000;
@@ -56,9 +60,17 @@ pub(crate) enum Subject {
 
 pub(crate) struct StandingCache {
     generation: AtomicU64,
-    entries: moka::sync::Cache<Subject, (Asked, Arc<Standing>)>,
+    entries: moka::sync::Cache<Subject, Arc<Known>>,
     /// The user of a credential that others issued, by its digest.
     links: moka::sync::Cache<[u8; 32], (Asked, Arc<str>)>,
+}
+
+/// What the directory said of somebody.
+struct Known {
+    asked: Asked,
+    standing: Arc<Standing>,
+    /// Somebody asks anew.
+    renewing: AtomicBool,
 }
 
 /// When a question began.
@@ -83,9 +95,17 @@ impl StandingCache {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// What is known; `None` too for the one who is to ask anew.
     fn get(&self, subject: &Subject) -> Option<Arc<Standing>> {
-        let (asked, standing) = self.entries.get(subject)?;
-        self.counts(asked).then_some(standing)
+        let known = self.entries.get(subject)?;
+        let old = known.asked.at.elapsed() >= RENEWED_AFTER;
+        let renews = old && !known.renewing.swap(true, Ordering::AcqRel);
+        (self.counts(known.asked) && !renews).then(|| Arc::clone(&known.standing))
+    }
+
+    fn keep(&self, subject: Subject, asked: Asked, standing: &Arc<Standing>) {
+        let (standing, renewing) = (Arc::clone(standing), AtomicBool::new(false));
+        self.entries.insert(subject, Arc::new(Known { asked, standing, renewing }));
     }
 
     /// Before a question: a change that commits meanwhile makes its answer stale at once.
@@ -197,7 +217,7 @@ impl Directory {
             Subject::Service(digest) => self.load_service(digest).await?,
             Subject::Grant(id) => self.load_grant(id).await?,
         });
-        self.standings().entries.insert(subject, (asked, Arc::clone(&standing)));
+        self.standings().keep(subject, asked, &standing);
         Ok(standing)
     }
 
@@ -348,5 +368,63 @@ fn settings_of(row: Columns<'_>) -> Result<UserSettings, DirectoryError> {
             confirmation_ttl_s: None,
             facts: row.json("setting_facts")?,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn someone() -> Arc<Standing> {
+        let principal = Principal {
+            kind: PrincipalKind::User,
+            id: "imp_u_1".to_owned(),
+            tenant: "imp_t_1".parse().unwrap(),
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            confirm_writes: false,
+            confirm_tools: Vec::new(),
+            unconfirmed_tools: Vec::new(),
+            unattended: false,
+            person: None,
+            strength: Strength::default(),
+            agency: None,
+            disabled_apps: Vec::new(),
+            extension: None,
+        };
+        let (user_id, email) = (principal.id.clone(), String::new());
+        let principal = Arc::new(principal);
+        Arc::new(Standing { principal, version: 1, user_id, email, app: None, credentials_ms: 0 })
+    }
+
+    /// What is known so long, looked for three times.
+    fn looked_for(age: Duration) -> [bool; 3] {
+        loop {
+            let cache = StandingCache::new();
+            let subject = Subject::User("imp_u_1".to_owned());
+            let asked = Asked { at: Instant::now().checked_sub(age).unwrap(), ..cache.ask() };
+            cache.keep(subject.clone(), asked, &someone());
+            let seen = [(); 3].map(|()| cache.get(&subject).is_some());
+            // On a slow machine the time may have run out meanwhile.
+            if asked.at.elapsed() < age + Duration::from_millis(50) {
+                return seen;
+            }
+        }
+    }
+
+    #[test]
+    fn one_call_asks_anew_before_the_time_is_over_and_the_others_go_on() {
+        assert_eq!(looked_for(Duration::ZERO), [true, true, true]);
+        assert_eq!(looked_for(RENEWED_AFTER), [false, true, true]);
+        assert_eq!(looked_for(STANDING_TTL), [false, false, false]);
+    }
+
+    #[test]
+    fn nobody_goes_on_with_what_was_changed() {
+        let cache = StandingCache::new();
+        let subject = Subject::User("imp_u_1".to_owned());
+        cache.keep(subject.clone(), cache.ask(), &someone());
+        cache.generation.fetch_add(1, Ordering::AcqRel);
+        assert!(cache.get(&subject).is_none());
     }
 }
