@@ -143,7 +143,7 @@ fn write_canonical(v: &Value, out: &mut Vec<u8>) {
                 if i > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(Value::from(key.as_str()).to_string().as_bytes());
+                write_scalar(key, out);
                 out.push(b':');
                 write_canonical(o.get(key).unwrap_or(&Value::Null), out);
             }
@@ -159,8 +159,13 @@ fn write_canonical(v: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+        scalar => write_scalar(scalar, out),
     }
+}
+
+/// A text, a number, a truth value or null; writing these to memory can't fail.
+fn write_scalar(scalar: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, scalar).ok();
 }
 
 fn depth(v: &Value) -> usize {
