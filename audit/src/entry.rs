@@ -189,6 +189,8 @@ pub struct Who {
     /// Session id, pseudonymous. The ledger numbers what it tells of a session; see
     /// [`crate::SessionSeq`].
     pub session: Option<String>,
+    /// The session is of this one call: its number would say nothing, and take the place of one that does.
+    pub once: bool,
 }
 
 /// Which tool was meant (`tool`).

@@ -105,7 +105,8 @@ impl Draft {
         if text.len() + WRITER_SHARE > MAX_RECORD_BYTES {
             return Err(InvalidEntry::TooLong(text.len() + WRITER_SHARE));
         }
-        let counted = fields.who.session.as_ref().filter(|_| kind.is_counted());
+        let is_counted = kind.is_counted() && !fields.who.once;
+        let counted = fields.who.session.as_ref().filter(|_| is_counted);
         let session = counted.map(|session| crate::chain::digest(&[session.as_bytes()]));
         Ok(Self {
             text,

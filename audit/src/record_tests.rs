@@ -21,6 +21,7 @@ fn full_fields(text: &str) -> CallFields {
             subject: Some(text.into()),
             extension: Some("ext".into()),
             session: Some("s".into()),
+            once: false,
         },
         tool: Some(ToolRef { server: "a".into(), name: text.into(), schema: "00".into() }),
         pol: Some(PolicyRef {

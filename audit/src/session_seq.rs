@@ -1,7 +1,8 @@
 //! Numbers of the records of a session, by which a caller sees from its own answers that one is missing.
 //!
 //! Each record that tells a caller's story, an intent or a decision, of a known session gets the next
-//! number. The numbers are counted for one session, in one log, by one run of one writer: a count
+//! number; not that of a session of one call ([`crate::Who::once`]), which would be 1 and only push others
+//! out of the memory. The numbers are counted for one session, in one log, by one run of one writer: a count
 //! begins with number 1 at the place where its first record stands, and that place names it (`since`).
 //! So a count needs no state that replicas share, and none outlives its writer: after a restart, or
 //! when a session comes back that was forgotten, another one begins, which no verifier takes for a gap.

@@ -45,6 +45,10 @@ async fn count_once_and_for_their_app_user_and_kind_only() {
     assert_eq!(text(&records[0], "/tool/server"), "cache");
     assert_eq!(text(&records[0], "/who/extension"), "notes");
     assert!(!format!("{records:?}").contains("Oslo"), "{records:?}");
+    // Its session is this one call, which no number tells anything of.
+    assert!(!text(&records[0], "/who/session").is_empty(), "{records:?}");
+    assert_eq!(text(&records[0], "/who/session_seq"), "");
+    assert_eq!(put.header("x-portcullis-session-seq"), "");
     // The second time it is a copy.
     let again = gate.send(at(&gate, Method::GET, &own, &token)).await;
     assert_eq!((again.status, again.code()), (401, "INVALID_CREDENTIAL"), "{again:?}");

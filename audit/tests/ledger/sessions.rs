@@ -32,6 +32,25 @@ fn numbers(house: &House) -> BTreeMap<(String, u64), Vec<u64>> {
     numbers
 }
 
+#[tokio::test]
+async fn a_session_of_one_call_is_named_and_not_numbered() {
+    let house = House::new();
+    let (ledger, _) = house.open();
+    let who = Who { session: Some("token".into()), once: true, ..Who::default() };
+    let once = || CallFields { who: who.clone(), ..fields() };
+    let refused = ledger.append(Entry { fields: once(), ..refusal("default") }).await.unwrap();
+    assert_eq!(refused.session, None);
+    let receipt = ledger.intent(Intent { fields: once(), ..intent("default") }).await.unwrap();
+    assert_eq!(receipt.record().session, None);
+    let out = outcome("default", receipt.op(), receipt.reference());
+    ledger.outcome(out).await.unwrap();
+    ledger.close().await.unwrap();
+    let named = house.reader().rows(&everything()).unwrap().into_iter();
+    let named = named.filter(|row| row.text(&["who", "session"]) == "token");
+    assert!(named.map(|row| row.record.counted).eq([None, None]), "named, and not counted");
+    assert_eq!(verify_ledger(&house.reader()).verdict, Verdict::Whole);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_many_callers_write_at_once_is_numbered_without_a_gap() {
     let house = House::new();

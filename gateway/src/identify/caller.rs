@@ -166,6 +166,12 @@ impl Caller {
         &self.proof
     }
 
+    /// Whether the session is of one call only.
+    #[must_use]
+    pub const fn is_once(&self) -> bool {
+        matches!(self.proof, Proof::CallToken { .. })
+    }
+
     /// Names the session in records: the token's `jti`, or the id of the key.
     #[must_use]
     pub fn session(&self) -> &str {

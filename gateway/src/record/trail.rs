@@ -124,6 +124,7 @@ impl Trail {
         let session = format!("session/{}", caller.session());
         self.who.session = Some(gateway.pseudonyms.of(caller.tenant(), &session));
         self.session = Some(caller.session().to_owned());
+        self.who.once = caller.is_once();
         self.who.extension = caller.extension().map(ToString::to_string);
     }
 
