@@ -237,7 +237,7 @@ pub(crate) fn request(data: &[u8]) {
     let Ok(request) = AddCheckpoint::parse(text) else { return };
     assert_eq!(request.to_string(), text, "two spellings");
     let stored = TreeHead { size: 3, root: merkle::root(&leaves(3)) };
-    if let Ok(pending) = decide(request, &[vkey()], Some(stored)) {
+    if let Ok(pending) = decide(request, &[vkey()], Some((stored, &vkey()))) {
         let next = TreeHead { size: 7, root: head().root };
         assert_eq!((pending.origin(), pending.next()), (ORIGIN, next), "forged");
     }

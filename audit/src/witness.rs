@@ -14,6 +14,9 @@
 //! INVARIANT: a cosignature exists only for a head that was stored before
 //! (`of_two_requests_at_once_the_late_one_is_not_cosigned`).
 //!
+//! INVARIANT: after a head by a newer key none by an older one is cosigned
+//! (`a_key_that_was_replaced_signs_nothing_that_is_cosigned_any_more`).
+//!
 //! # The log
 //!
 //! [`AddCheckpoint::new`] makes a request, [`Answer::read`] reads what the witness answered.
@@ -23,7 +26,7 @@ mod decide;
 mod request;
 
 pub use answer::{Answer, BadAnswer};
-pub use decide::{Pending, Persisted, Refusal, TreeHead, decide};
+pub use decide::{Pending, Persisted, Refusal, TreeHead, decide, signer};
 pub use request::{AddCheckpoint, BadRequest, MAX_REQUEST_BYTES, MAX_REQUEST_HASHES};
 
 /// Media type of the answer that says the size of the last cosigned checkpoint.

@@ -47,9 +47,9 @@ impl Witness {
         std::fs::read_to_string(self.dir().join("log")).unwrap_or_default()
     }
 
-    /// From the next start on it believes this key of a deployment too.
+    /// From the next start on it believes this key of a deployment too, as its newest.
     pub fn believes(&mut self, name: &str, key: &str) {
-        self.trust.extend(["--deployment", name, "--key", key].map(str::to_owned));
+        self.trust.splice(0..0, ["--deployment", name, "--key", key].map(str::to_owned));
     }
 
     /// SIGKILL.

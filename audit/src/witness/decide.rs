@@ -51,6 +51,12 @@ pub enum Refusal {
     /// The checkpoint does not continue the last cosigned one, or that is not shown.
     #[error("consistency: {0}")]
     Proof(BadProof),
+    /// The last cosigned checkpoint was signed by a newer key of the log.
+    #[error(
+        "the last cosigned checkpoint is signed by a newer key of the log, and the keys that it replaced \
+         sign no more (of the keys of a log the witness is given the newest first)"
+    )]
+    Retired,
 }
 
 impl Refusal {
@@ -59,7 +65,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Form(_) | Self::Sizes => 400,
-            Self::Signature(_) => 403,
+            Self::Signature(_) | Self::Retired => 403,
             Self::UnknownOrigin => 404,
             Self::OtherSize { .. } | Self::OtherRoot { .. } => 409,
             Self::Proof(_) => 422,
@@ -84,18 +90,28 @@ impl Refusal {
 }
 
 /// Checks a request against the keys that the witness trusts and the head that it has stored of
-/// this origin (`None` when there is none yet). A key is for the origin that its name says.
+/// this origin (`None` when there is none yet), with the key that signed that. A key is for the origin that
+/// its name says; of several for one origin the newest comes first.
+///
+/// Whoever took a key that was replaced can sign with it for ever. So once a newer key has signed what was
+/// cosigned, an older one counts for nothing any more: what is stored says by whom, and what replaces it is
+/// never signed by an older key. Until then nobody outside can tell that the key was replaced.
 ///
 /// # Errors
 /// [`Refusal`].
 pub fn decide(
     request: AddCheckpoint,
     trusted: &[VerifierKey],
-    stored: Option<TreeHead>,
+    stored: Option<(TreeHead, &VerifierKey)>,
 ) -> Result<Pending, Refusal> {
-    let stored = stored.unwrap_or_default();
+    let (stored, before) = stored.map_or_else(Default::default, |(head, by)| (head, Some(by)));
     let head = request.head();
     let text = signed_text(request.note(), &head.origin, trusted)?.to_owned();
+    let by = signer(request.note(), trusted).ok_or(Refusal::Signature(BadNote::Unsigned))?;
+    let age = |key: &VerifierKey| trusted.iter().position(|one| one == key);
+    if before.is_some_and(|before| age(by) > age(before)) {
+        return Err(Refusal::Retired);
+    }
     if request.old_size() > head.size {
         return Err(Refusal::Sizes);
     }
@@ -108,6 +124,12 @@ pub fn decide(
     verify_consistency(stored.size, &stored.root, head.size, &head.root, request.proof())
         .map_err(Refusal::Proof)?;
     Ok(Pending { head: head.clone(), text, expected: stored })
+}
+
+/// The newest of the keys that signed a checkpoint, when the newest comes first among them.
+#[must_use]
+pub fn signer<'k>(note: &str, trusted: &'k [VerifierKey]) -> Option<&'k VerifierKey> {
+    trusted.iter().find(|key| Checkpoint::open(note, key).is_ok())
 }
 
 /// The text of the note when a trusted key of this origin signed it.

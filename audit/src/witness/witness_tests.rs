@@ -51,17 +51,19 @@ struct Witness {
     key: Cosigner,
     trusted: Vec<VerifierKey>,
     stored: BTreeMap<String, TreeHead>,
+    /// Who signed what is stored; here there is one log.
+    by: Option<VerifierKey>,
 }
 
 impl Witness {
     fn of(log: &Log) -> Self {
         let key = Cosigner::from_seed("witness.example", &[1; 32]).unwrap();
-        Self { key, trusted: vec![log.vkey()], stored: BTreeMap::new() }
+        Self { key, trusted: vec![log.vkey()], stored: BTreeMap::new(), by: Some(log.vkey()) }
     }
 
     fn decide(&self, request: AddCheckpoint) -> Result<Pending, Refusal> {
         let stored = self.stored.get(&request.head().origin).copied();
-        decide(request, &self.trusted, stored)
+        decide(request, &self.trusted, stored.zip(self.by.as_ref()))
     }
 
     /// Replaces what is stored if it is what is expected, and gives what is stored then.
@@ -122,6 +124,30 @@ fn a_log_that_does_not_know_the_size_asks_with_zero_and_is_told() {
     let told = read(&witness, &request, &Err(Refusal::OtherSize { size: 5 }));
     assert_eq!(told, Ok(Answer::ProveFrom { size: 5 }));
     assert!(witness.add(log.request(5, 9)).is_ok());
+}
+
+/// The key changes at 6 leaves; then both can sign, and only one is believed.
+#[test]
+fn a_key_that_was_replaced_signs_nothing_that_is_cosigned_any_more() {
+    let (old, mut log) = (Log::new("a", 20), Log::new("a", 20));
+    log.key = LogKey::from_seed(&[8; 32]).unwrap();
+    let mut witness = Witness::of(&old);
+    witness.trusted.insert(0, log.vkey());
+    let mut add = |log: &Log, old: u64, new: u64| {
+        let answer = witness.add(log.request(old, new));
+        if answer.is_ok() {
+            witness.by = Some(log.vkey());
+        }
+        answer.map(drop)
+    };
+    assert_eq!(add(&old, 0, 5), Ok(()));
+    assert_eq!(add(&old, 5, 6), Ok(()), "the witness was told of the new key before it signed");
+    assert_eq!(add(&log, 6, 9), Ok(()));
+    for size in [9, 10, 20] {
+        assert_eq!(add(&old, 9, size), Err(Refusal::Retired), "{size}");
+    }
+    assert_eq!(add(&log, 9, 20), Ok(()));
+    assert_eq!(Refusal::Retired.status(), 403);
 }
 
 #[test]
@@ -248,7 +274,7 @@ fn a_log_may_change_its_key() {
     let log = Log::new("a", 9);
     let mut witness = Witness::of(&log);
     let new = LogKey::from_seed(&[8; 32]).unwrap();
-    witness.trusted.push(VerifierKey::parse(&new.vkey(ORIGIN)).unwrap());
+    witness.trusted.insert(0, VerifierKey::parse(&new.vkey(ORIGIN)).unwrap());
     witness.add(log.request(0, 5)).unwrap();
     let proof = log.request(5, 9).proof().to_vec();
     let request = AddCheckpoint::new(5, proof, &log.head(9).sign(&new)).unwrap();

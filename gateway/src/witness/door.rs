@@ -44,7 +44,7 @@ fn decide(witness: &Witness, body: &[u8]) -> Response<Body> {
 fn refused(why: &NotCosigned) -> Response<Body> {
     match why {
         NotCosigned::Refused(refusal) => {
-            if matches!(refusal, Refusal::OtherRoot { .. } | Refusal::Proof(_)) {
+            if matches!(refusal, Refusal::OtherRoot { .. } | Refusal::Proof(_) | Refusal::Retired) {
                 tracing::warn!(%refusal, "a checkpoint was refused");
             } else {
                 tracing::debug!(%refusal, "a checkpoint was refused");

@@ -16,6 +16,8 @@
 //!
 //! INVARIANT: what is cosigned is on disk before, and stays the smallest that is cosigned next
 //! (`witnessed::a_witness_that_was_killed_goes_on_and_never_back`).
+//! INVARIANT: what a newer key has signed is followed by nothing of an older one, also after a restart
+//! (`state::tests::a_key_that_was_replaced_stays_so_after_a_restart`).
 //! INVARIANT: a damaged memory is never taken for an empty one
 //! (`state::tests::a_damaged_note_refuses_the_start`).
 

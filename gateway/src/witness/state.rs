@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_audit::fork::ForkProof;
 use portcullis_audit::note::{Checkpoint, Cosigner, CosignerKey, SignedNote, VerifierKey};
-use portcullis_audit::witness::{AddCheckpoint, Refusal, TreeHead, decide};
+use portcullis_audit::witness::{AddCheckpoint, Refusal, TreeHead, decide, signer};
 use portcullis_audit::write_whole;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +35,9 @@ pub struct Witness {
 #[derive(Debug, Default)]
 struct Log {
     stored: Option<TreeHead>,
+    /// Who signed what is stored: the newest of those who did. Read from the note, as the head is, so that
+    /// a key that was replaced stays so after a restart too.
+    by: Option<VerifierKey>,
     seen: Seen,
 }
 
@@ -95,9 +98,10 @@ impl Witness {
         if let Some(proof) = log.seen.take(&keys, request.head().size, &note) {
             self.keep(&proof);
         }
-        let pending = decide(request, &keys, log.stored)?;
+        let pending = decide(request, &keys, log.stored.zip(log.by.as_ref()))?;
         if log.stored != Some(pending.next()) {
             log.stored = Some(replace(&self.note(&origin), &note)?);
+            log.by = signer(&note, &keys).cloned();
         }
         let persisted = pending.persisted(log.stored.unwrap_or_default())?;
         Ok(persisted.cosign(&self.cosigner, now))
@@ -181,7 +185,8 @@ fn read(path: &Path, trust: &Trust) -> Result<(String, Log), WitnessError> {
     if !keys.is_empty() && !keys.iter().any(is_signed) {
         return Err(damaged("no key that is trusted for this log signed it"));
     }
-    let mut log = Log { stored: Some(head), ..Log::default() };
+    let by = signer(&note, &keys).cloned();
+    let mut log = Log { stored: Some(head), by, ..Log::default() };
     log.seen.take(&keys, head.size, &note);
     Ok((origin, log))
 }

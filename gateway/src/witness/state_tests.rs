@@ -28,6 +28,10 @@ fn leaves(kind: u8, size: u64) -> Vec<Hash> {
 }
 
 fn request(kind: u8, old: u64, size: u64) -> String {
+    request_by(&key(), kind, old, size)
+}
+
+fn request_by(key: &LogKey, kind: u8, old: u64, size: u64) -> String {
     let all = leaves(kind, size);
     let subtree = |at: portcullis_audit::merkle::Subtree| {
         let from = usize::try_from(at.index << at.level).unwrap();
@@ -35,7 +39,7 @@ fn request(kind: u8, old: u64, size: u64) -> String {
     };
     let proof = prove_consistency(old.min(size), size, subtree).unwrap();
     let head = Checkpoint { origin: ORIGIN.to_owned(), size, root: root(&all) };
-    AddCheckpoint::new(old, proof, &head.sign(&key())).unwrap().to_string()
+    AddCheckpoint::new(old, proof, &head.sign(key)).unwrap().to_string()
 }
 
 fn status(answer: Result<String, NotCosigned>) -> u16 {
@@ -58,6 +62,32 @@ fn it_goes_on_where_it_was_also_after_a_restart() {
     assert_eq!(status(witness.add_checkpoint(&request(1, 3, 5), 9)), 200);
     assert_eq!(status(witness.add_checkpoint(&request(1, 5, 5), 9)), 200, "the same once more");
     assert_eq!(status(witness.add_checkpoint(&request(2, 5, 6), 9)), 422, "another history");
+}
+
+/// Whoever took the old key goes on signing with it.
+#[test]
+fn a_key_that_was_replaced_stays_so_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = LogKey::from_seed(&[8; 32]).unwrap();
+    let both = || {
+        let mut trust = Trust::default();
+        trust.deployment("acme", &newer.vkey("acme/deployment")).unwrap();
+        trust.deployment("acme", &key().vkey("acme/deployment")).unwrap();
+        Witness::open(folder.path(), None, trust).unwrap()
+    };
+    let witness = open(folder.path());
+    assert_eq!(status(witness.add_checkpoint(&request(1, 0, 3), 9)), 200);
+    drop(witness);
+    let witness = both();
+    assert_eq!(status(witness.add_checkpoint(&request(1, 3, 4), 9)), 200, "not replaced yet");
+    assert_eq!(status(witness.add_checkpoint(&request_by(&newer, 1, 4, 6), 9)), 200);
+    assert_eq!(status(witness.add_checkpoint(&request(1, 6, 7), 9)), 403);
+    drop(witness);
+    let witness = both();
+    for size in [6, 7] {
+        assert_eq!(status(witness.add_checkpoint(&request(1, 6, size), 9)), 403, "{size}");
+    }
+    assert_eq!(status(witness.add_checkpoint(&request_by(&newer, 1, 6, 8), 9)), 200);
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Trust {
         self.logs.is_empty() && self.deployments.is_empty()
     }
 
-    /// The keys that may sign for an origin; none for a log that is not watched.
+    /// The keys that may sign for an origin, in the order in which they were given, which has the newest
+    /// first; none for a log that is not watched.
     #[must_use]
     pub fn keys_of(&self, origin: &str) -> Vec<VerifierKey> {
         let single = self.logs.iter().filter(|key| key.name() == origin).cloned();

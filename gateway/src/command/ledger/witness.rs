@@ -35,13 +35,15 @@ pub(super) struct WitnessArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7380")]
     listen: SocketAddr,
-    /// A log to watch, by its verifier key; can be given more than once
+    /// A log to watch, by its verifier key; can be given more than once. Of several keys of one log give the
+    /// newest first: once it has signed, what it replaced is not believed any more
     #[arg(long, value_name = "VKEY")]
     log: Vec<String>,
     /// Watch all logs of a deployment, those of future tenants included; needs `--key`
     #[arg(long, value_name = "NAME", requires = "key")]
     deployment: Vec<String>,
-    /// The key of that deployment: what `portcullis ledger key` prints, or any other form of it
+    /// The key of that deployment: what `portcullis ledger key` prints, or any other form of it. Where its
+    /// key was replaced, both pairs, the newest first
     #[arg(long, value_name = "KEY", requires = "deployment")]
     key: Vec<String>,
     /// Name of the witness's key, chosen once, such as `example.org/witness`
