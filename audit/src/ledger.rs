@@ -74,6 +74,13 @@ impl Postgres {
         crate::store::postgres::transport(&self.url)
     }
 
+    /// The first parameter of the address that the driver does not know and would leave out; `?` for one
+    /// that can't be a name.
+    #[must_use]
+    pub fn unknown_parameter(&self) -> Option<&str> {
+        crate::store::postgres::unknown_parameter(&self.url)
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -131,7 +131,12 @@ fn options_of(url: &str) -> Result<PgConnectOptions, OpenError> {
                 .to_owned(),
         )
     })?;
-    if Transport::of(&options) == Transport::Unsaid {
+    if let Some(name) = transport::unknown_parameter(url) {
+        return Err(OpenError::Options(format!(
+            "the address of PostgreSQL has a parameter `{name}` that the driver does not know"
+        )));
+    }
+    if Transport::of(url, &options) == Transport::Unsaid {
         return Err(OpenError::Options(format!(
             "what is said to PostgreSQL could be read and changed on its way to another machine; \
              {TLS_HELP}"
@@ -142,7 +147,12 @@ fn options_of(url: &str) -> Result<PgConnectOptions, OpenError> {
 
 /// How what is said to the server at `url` is protected; `None` when it is no address.
 pub(crate) fn transport(url: &str) -> Option<Transport> {
-    PgConnectOptions::from_str(url).ok().map(|options| Transport::of(&options))
+    PgConnectOptions::from_str(url).ok().map(|options| Transport::of(url, &options))
+}
+
+/// The first parameter of the address `url` that would be left out.
+pub(crate) fn unknown_parameter(url: &str) -> Option<&str> {
+    transport::unknown_parameter(url)
 }
 
 impl PostgresStore {

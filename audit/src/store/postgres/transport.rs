@@ -19,9 +19,14 @@ pub enum Transport {
 }
 
 impl Transport {
-    pub(super) fn of(options: &PgConnectOptions) -> Self {
+    /// Of the address `url` and of what the library reads from it. What the environment says
+    /// (`PGSSLMODE`) does not count: it is not written where the address is looked at.
+    pub(super) fn of(url: &str, options: &PgConnectOptions) -> Self {
         if options.get_socket().is_some() || is_here(options.get_host()) {
             return Self::Local;
+        }
+        if !parameters(url).any(|(name, _)| matches!(name, "sslmode" | "ssl-mode")) {
+            return Self::Unsaid;
         }
         match options.get_ssl_mode() {
             PgSslMode::VerifyFull => Self::Verified,
@@ -29,6 +34,54 @@ impl Transport {
             PgSslMode::Allow | PgSslMode::Prefer => Self::Unsaid,
         }
     }
+}
+
+/// Parameters of an address that the driver knows.
+const KNOWN: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// The first parameter of an address that the driver does not know and would leave out without a word: whoever
+/// wrote it wants something that does not happen. One that can't be the name of a parameter is not
+/// repeated, since it may be a part of a password.
+pub(super) fn unknown_parameter(url: &str) -> Option<&str> {
+    let mut names = parameters(url).map(|(name, rest)| (name, rest.is_some()));
+    let unknown = names.find(|(name, _)| !KNOWN.contains(name) && !is_option(name));
+    unknown.map(|(name, has_value)| {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let fits = has_value && name.len() <= 32 && name.bytes().all(is_name);
+        if fits { name } else { "?" }
+    })
+}
+
+fn is_option(name: &str) -> bool {
+    name.starts_with("options[") && name.ends_with(']')
+}
+
+/// Names and values as they are written. A name that is spelled otherwise than it is read, such as
+/// `%73slmode`, is none that is known.
+fn parameters(url: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    let each = query.split('&').filter(|part| !part.is_empty());
+    each.map(|part| part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value))))
 }
 
 /// What to write in the address.
@@ -73,5 +126,60 @@ mod tests {
             assert_eq!(Postgres::new(&address).transport(), Some(is), "{address}");
         }
         assert_eq!(Postgres::new("nonsense").transport(), None);
+    }
+
+    #[test]
+    fn what_the_environment_says_is_not_said_in_the_address() {
+        let far = "postgres://u:p@db.example.org/l";
+        // As the library makes it where `PGSSLMODE=verify-full` is set.
+        let options: PgConnectOptions = far.parse().unwrap();
+        let options = options.ssl_mode(PgSslMode::VerifyFull);
+        assert_eq!(Transport::of(far, &options), Transport::Unsaid);
+        let said = format!("{far}?sslmode=verify-full");
+        assert_eq!(Transport::of(&said, &options), Transport::Verified);
+        for elsewhere in
+            ["#?sslmode=verify-full", "?application_name=sslmode", "?x=sslmode=disable"]
+        {
+            let address = format!("{far}{elsewhere}");
+            assert_eq!(Transport::of(&address, &options), Transport::Unsaid, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_the_driver_does_not_know_is_named() {
+        let unknown = |query: &str| {
+            let address = format!("postgres://u:p@localhost/l{query}");
+            Postgres::new(&address).unknown_parameter().map(str::to_owned)
+        };
+        for query in ["", "?", "?sslmode=disable&options[a.b]=c&options=-c%20a=b", "?user=u#x=y"] {
+            assert_eq!(unknown(query), None, "{query}");
+        }
+        for (query, name) in [
+            ("?sslpassword=p", "sslpassword"),
+            ("?sslmode=disable&ssl_mode=require", "ssl_mode"),
+            ("?SSLMODE=disable", "SSLMODE"),
+            ("?%73slmode=disable", "?"),
+            ("?secret@db.example.org/l", "?"),
+            ("?a-part-of-a-password-that-has-a-question-mark=x", "?"),
+        ] {
+            assert_eq!(unknown(query).as_deref(), Some(name), "{query}");
+        }
+    }
+
+    /// The list is that of the driver: each is taken by it, so that none is refused that would count.
+    #[test]
+    fn every_known_parameter_is_one_of_the_driver() {
+        let plain: PgConnectOptions = "postgres://u@h/l".parse().unwrap();
+        for name in KNOWN {
+            let value = match *name {
+                "sslmode" | "ssl-mode" => "verify-ca",
+                "statement-cache-capacity" | "port" => "77",
+                "hostaddr" => "192.0.2.7",
+                _ => "other",
+            };
+            let read: PgConnectOptions =
+                format!("postgres://u@h/l?{name}={value}").parse().unwrap();
+            assert_ne!(format!("{read:?}"), format!("{plain:?}"), "{name} says nothing");
+        }
     }
 }

@@ -15,7 +15,17 @@ pub(super) fn address(c: &mut Checker<'_>, at: &At, form: &SecretForm) -> Option
     let reference = keys::outside(c, at, form)?;
     // What is not there yet is for the start to refuse.
     let Ok(address) = reference.read() else { return Some(reference) };
-    match Postgres::new(address.expose_secret().trim()).transport() {
+    let address = Postgres::new(address.expose_secret().trim());
+    if address.transport().is_some()
+        && let Some(name) = address.unknown_parameter()
+    {
+        let message =
+            format!("the address of `{at}` has a parameter `{name}` that the driver does not know");
+        let help = "correct its name or take it out: it would be left out without a word";
+        c.wrong(Kind::Value, at, message, help);
+        return None;
+    }
+    match address.transport() {
         Some(Transport::Local | Transport::Verified) => Some(reference),
         Some(Transport::Open) => {
             let message = format!(
