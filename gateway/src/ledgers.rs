@@ -209,8 +209,18 @@ pub fn rotate(settings: &Settings, fence: bool) -> Result<Rotated, LedgerError> 
 /// # Errors
 /// When the key can't be used.
 pub fn trust(settings: &Settings) -> Result<Policy, LedgerError> {
+    policy(settings, true)
+}
+
+/// The same with the key that signs now alone, or with `all` that have signed.
+///
+/// # Errors
+/// When the key can't be used.
+pub fn policy(settings: &Settings, all: bool) -> Result<Policy, LedgerError> {
     // One key signs all logs; `portcullis-verify` believes it for each of this deployment.
-    let policy = Policy::of_logs(keys(settings)?.newest_first().cloned());
+    let keys = keys(settings)?;
+    let most = if all { usize::MAX } else { 1 };
+    let policy = Policy::of_logs(keys.newest_first().take(most).cloned());
     let watch = watch(settings);
     Ok(policy.watched_by(&watch.witnesses, watch.quorum))
 }

@@ -73,7 +73,12 @@ enum LedgerCommand {
         to: Option<PathBuf>,
     },
     /// The keys that an auditor needs to check exports and proofs; to be handed over once
-    Policy,
+    #[command(after_help = key::POLICY)]
+    Policy {
+        /// The keys that were replaced too, the newest first
+        #[arg(long)]
+        all: bool,
+    },
     /// Check every record of the ledger on this machine
     Verify,
     /// Write a folder that anybody can verify with `portcullis-verify`
@@ -116,8 +121,8 @@ fn act(settings: &Settings, command: LedgerCommand, json: bool) -> Result<ExitCo
         }
         LedgerCommand::Explain { seq, log } => explain::run(settings, &log, seq, json),
         LedgerCommand::Proof { seq, log, to } => proof(settings, &log, seq, to.as_deref(), json),
-        LedgerCommand::Policy => {
-            print::line(ledgers::trust(settings)?.to_string().trim_end());
+        LedgerCommand::Policy { all } => {
+            print::line(ledgers::policy(settings, all)?.to_string().trim_end());
             Ok(ExitCode::SUCCESS)
         }
         LedgerCommand::Verify => verify(settings, json),

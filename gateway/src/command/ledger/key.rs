@@ -16,16 +16,26 @@ pub(super) const ROTATE: &str = "\
 Each log gets a record by which the old key and the new one say, both signed, that the new one takes
 over; from there on the new key signs all heads. Whoever has the old key follows it in an export, and
 for a single proof by the proof of that record (`portcullis-verify --key-record`); `portcullis ledger
-policy` then prints both. Witnesses must be told before the gateway starts again: their protocol knows
-no rotation.
+policy` then prints the new key, and with `--all` both. Witnesses must be told before the gateway starts
+again: their protocol knows no rotation.
 
   1. stop the gateway; with PostgreSQL, all its replicas
   2. portcullis ledger key rotate
-  3. add the new key to every witness, beside the old one (the command prints how), restart them
+  3. give the new key to every witness, before the old one (the command prints how), restart them
   4. with PostgreSQL, put the new key file on the machines of the other replicas
   5. start the gateway
 
 Killed half-way, the same command goes on, and so does the start of a gateway.";
+
+pub(super) const POLICY: &str = "\
+What is printed names the key that signs now. It is all that an auditor needs for an export and for a single
+proof made since the key took over; an auditor who has it from before goes on with what he has, and follows
+the log's own `key` records.
+
+With --all it names the keys that were replaced too. They are for single proofs that were made before: such a
+proof alone does not say which key was in force, so `portcullis-verify --proof` wants those of the `key`
+records as well (--key-record). Whoever took a replaced key can sign with it for ever: hand out no more keys
+than are needed.";
 
 /// Arguments of `portcullis ledger key`.
 #[derive(Debug, Args)]
@@ -148,11 +158,11 @@ fn said(settings: &Settings, rotated: &Rotated, as_json: bool) {
         "\nBefore the gateway starts, back the new key up (`portcullis vault backup`): older backups do not have it,",
     );
     print::line(format_args!(
-        "and restart every witness with both keys, later with the new one alone:\n  {}",
+        "and restart every witness with both keys, the new one first, later with that alone:\n  {}",
         witness(&settings.ledger.deployment, [new, old].into_iter())
     ));
     print::line(
-        "Auditors can follow from the key that they have; `portcullis ledger policy` prints both.",
+        "Auditors can follow from the key that they have; `portcullis ledger policy` prints the new one.",
     );
     print::line(format_args!(
         "The old key file is {}; nothing needs it any more, so it can be destroyed.",
