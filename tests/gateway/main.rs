@@ -59,6 +59,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod signing_keys;
+mod spooled;
 mod sse;
 mod step_up;
 mod survives;

@@ -44,11 +44,49 @@ fn witnesses(gateway: &Gateway) -> serde_json::Value {
     })
 }
 
+/// Name, kind, help and value of a metric.
+type Row = (&'static str, &'static str, &'static str, u64);
+
 /// `GET /metrics`: the Prometheus text format, version 0.0.4.
 pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    let status = gateway.ledger.status();
     let tools = gateway.rules.current().map_or(0, |now| now.catalogue.tools().count());
-    let rows: [(&str, &str, &str, u64); 8] = [
+    let others: [Row; 4] = [
+        (
+            "portcullis_ledger_witness_lag_seconds",
+            "gauge",
+            "How long the oldest record has been waiting for a quorum of witnesses.",
+            gateway.watched.lag().since.as_secs(),
+        ),
+        (
+            "portcullis_unknown_functions_total",
+            "counter",
+            "Calls of apps or functions that are not there, since start.",
+            gateway.turns.unknown_functions(),
+        ),
+        (
+            "portcullis_directory_questions_total",
+            "counter",
+            "Times that the directory's database was asked, since start.",
+            gateway.directory.questions(),
+        ),
+        ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in of_ledger(&gateway).into_iter().chain(others) {
+        // Writing into a String cannot fail.
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").ok();
+    }
+    gateway.limits.write_metrics(&mut text);
+    gateway.identity.write_metrics(&mut text);
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn of_ledger(gateway: &Gateway) -> [Row; 6] {
+    let status = gateway.ledger.status();
+    [
         (
             "portcullis_ledger_records_total",
             "counter",
@@ -74,36 +112,18 @@ pub async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
             status.published,
         ),
         (
-            "portcullis_ledger_witness_lag_seconds",
+            "portcullis_ledger_spooled_outcomes",
             "gauge",
-            "How long the oldest record has been waiting for a quorum of witnesses.",
-            gateway.watched.lag().since.as_secs(),
+            "Outcomes that are kept in a file beside the ledger until they are in it.",
+            as_u64(status.spooled),
         ),
         (
-            "portcullis_unknown_functions_total",
-            "counter",
-            "Calls of apps or functions that are not there, since start.",
-            gateway.turns.unknown_functions(),
+            "portcullis_ledger_outcomes_kept_aside",
+            "gauge",
+            "Outcomes that an earlier run left in such a file and that could not be appended: they are in files that end in .aside.",
+            as_u64(status.kept_aside),
         ),
-        (
-            "portcullis_directory_questions_total",
-            "counter",
-            "Times that the directory's database was asked, since start.",
-            gateway.directory.questions(),
-        ),
-        ("portcullis_tools", "gauge", "Tools in the catalogue.", as_u64(tools)),
-    ];
-    let mut text = String::new();
-    for (name, kind, help, value) in rows {
-        // Writing into a String cannot fail.
-        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").ok();
-    }
-    gateway.limits.write_metrics(&mut text);
-    gateway.identity.write_metrics(&mut text);
-    let mut response = Response::new(Body::from(text));
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    ]
 }
 
 /// `GET /openapi.json`: what this gateway serves, for clients that generate code.
