@@ -66,7 +66,7 @@ async fn a_version_wraps_for_one_term_and_is_destroyed_one_term_later() {
     assert!(waits.destroyed.is_empty() && waits.made.is_none());
 
     let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
-    assert_eq!(turned.destroyed, [first.clone()]);
+    assert_eq!(turned.destroyed, std::slice::from_ref(&first));
     assert!(!folder.path().join("kek").exists(), "version 1 is gone from the disk");
     assert!(opens(&vault, "ann", &blob).await, "what is left was wrapped again");
     let third = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
