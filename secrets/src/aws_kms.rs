@@ -183,6 +183,10 @@ impl KeyProvider for AwsKms {
         self.newest().await
     }
 
+    fn destruction_delay(&self) -> Duration {
+        Duration::from_secs(u64::from(DELETION_DAYS.unsigned_abs()) * 86_400)
+    }
+
     /// KMS deletes a key seven days after it was asked to, and refuses to use it at once.
     async fn destroy_version(&self, key: &KeyRef) -> Result<(), ProviderError> {
         // By the key alone: a version is a tag, and a tag can be lost.

@@ -127,11 +127,17 @@ impl KeyFile {
 
     /// The newest version, after a look for newer files. Blocks for the disk.
     fn look(&self) -> Result<(u32, Arc<Version>), ProviderError> {
-        if let Some(path) = &self.path
-            && let Some(number) = disk::versions(path).map_err(fault)?.last().copied()
-            && self.version(number).is_none()
-        {
-            self.remember(number, read_version(path, number).map_err(fault)?);
+        if let Some(path) = &self.path {
+            let there = disk::versions(path).map_err(fault)?;
+            // What another process destroyed is wiped here, too.
+            let mut known = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|number, _| there.contains(number));
+            drop(known);
+            if let Some(number) = there.last().copied()
+                && self.version(number).is_none()
+            {
+                self.remember(number, read_version(path, number).map_err(fault)?);
+            }
         }
         self.newest().ok_or_else(|| error(ProviderFault::KeyGone, "no version is left"))
     }
@@ -181,13 +187,18 @@ impl KeyFile {
         }
         match self.find(key) {
             Err(gone) if gone.fault() == ProviderFault::KeyGone => return Ok(()),
-            found => found?,
-        };
+            Err(_) if self.overwritten(key.kek_ver) => {}
+            found => drop(found?),
+        }
         if let Some(path) = &self.path {
             disk::destroy(&disk::path_of(path, key.kek_ver)).map_err(fault)?;
         }
         self.forget(key.kek_ver);
         Ok(())
+    }
+
+    fn overwritten(&self, number: u32) -> bool {
+        self.path.as_deref().is_some_and(|path| disk::is_overwritten(&disk::path_of(path, number)))
     }
 
     /// Runs what may block for the disk where it blocks nobody.

@@ -13,6 +13,7 @@ pub(crate) use guarded::Guarded;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// What is wrapped: a scope key (32 bytes) and the digest of whose key it is (32 bytes). Wiped on drop.
@@ -101,6 +102,11 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ProviderError`]: `Denied` for the current version.
     async fn destroy_version(&self, key: &KeyRef) -> Result<(), ProviderError>;
+
+    /// How long a destroyed version can still be brought back by whoever administers the provider.
+    fn destruction_delay(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Wraps and unwraps a known text.
     ///

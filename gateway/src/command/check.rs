@@ -3,6 +3,7 @@
 use super::{Deployment, print};
 use crate::config::{self, App, Loaded, Mistakes, Report, Routes, Settings, Upstream};
 use clap::Args;
+use portcullis_secrets::{KeyFile, KeyFileError};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -106,7 +107,9 @@ fn rows(settings: &Settings) -> Vec<Row> {
     row("data", settings.data.dir.display().to_string());
     let key = settings.key_provider.shown();
     match &settings.key_provider {
-        config::KeyProvider::KeyFile { path } if !path.exists() => {
+        config::KeyProvider::KeyFile { path }
+            if matches!(KeyFile::open(path), Err(KeyFileError::Absent { .. })) =>
+        {
             row("key file", format!("{key} (new)"));
         }
         config::KeyProvider::KeyFile { .. } => row("key file", key),

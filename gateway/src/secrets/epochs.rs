@@ -18,10 +18,10 @@ pub async fn keep_turning(gateway: Arc<Gateway>) {
     let mut tick = tokio::time::interval(LOOKS);
     loop {
         tick.tick().await;
-        match turn(&gateway, Epochs::final_within(bound)).await {
+        match turn(&gateway, gateway.vault.epochs(bound)).await {
             Ok(turned) => {
                 for (key, why) in turned.waits {
-                    tracing::debug!(%key, %why, "a version of the key-encryption key waits");
+                    tracing::warn!(%key, %why, "a version of the key-encryption key has to wait, and what was erased stays readable in old copies meanwhile");
                 }
             }
             Err(fault) => tracing::error!(
@@ -42,12 +42,15 @@ async fn turn(
     gateway.vault.report(replica).await?;
     let mut turned = gateway.vault.turn_epoch(epochs, Pace::default()).await?;
     if turned.made.is_some() {
-        gateway.vault.report(replica).await?;
-        let again = gateway.vault.turn_epoch(epochs, Pace::default()).await?;
-        turned.moved += again.moved;
-        turned.retired.extend(again.retired);
-        turned.destroyed.extend(again.destroyed);
-        turned.waits = again.waits;
+        // The step behind it waits for every replica's word.
+        if gateway.vault.report(replica).await.is_ok()
+            && let Ok(again) = gateway.vault.turn_epoch(epochs, Pace::default()).await
+        {
+            turned.moved += again.moved;
+            turned.retired.extend(again.retired);
+            turned.destroyed.extend(again.destroyed);
+            turned.waits = again.waits;
+        }
     }
     let noted = |action, key: KeyRef| async move {
         tracing::info!(action, %key, "the key-encryption key changes by itself");

@@ -1,6 +1,7 @@
 //! Key files on disk: checked before they are read, written whole or not at all.
 
 use super::KeyFileError;
+use crate::crash;
 use crate::single_use::{self, Key, NoRandomness};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
@@ -47,6 +48,11 @@ pub(super) fn versions(path: &Path) -> Result<Vec<u32>, KeyFileError> {
     Ok(found)
 }
 
+/// Whether a destruction was broken off between its two steps: zeros are no key.
+pub(super) fn is_overwritten(path: &Path) -> bool {
+    read(path).is_ok_and(|kek| *kek == [0; LENGTH])
+}
+
 /// The number of a suffix `.v<n>` as this program writes it.
 fn version_of(suffix: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(suffix.strip_prefix(b".v")?).ok()?;
@@ -63,10 +69,19 @@ pub(super) fn destroy(path: &Path) -> Result<(), KeyFileError> {
         Err(KeyFileError::Absent { .. }) => return Ok(()),
         Err(other) => return Err(other),
     }
+    // Another replica may be at the same version: what it took away meanwhile is as good as taken here.
+    let unless_gone = |done: io::Result<()>| match done {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(fail),
+    };
     let flags = flags(OFlags::NOFOLLOW);
-    let mut file = OpenOptions::new().write(true).custom_flags(flags).open(path).map_err(fail)?;
-    file.write_all(&[0; LENGTH]).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::remove_file(path).map_err(fail)?;
+    let file = OpenOptions::new().write(true).custom_flags(flags).open(path);
+    unless_gone(file.and_then(|mut file| {
+        file.write_all(&[0; LENGTH])?;
+        file.sync_all()
+    }))?;
+    crash::reached("vault_destroy_overwritten");
+    unless_gone(std::fs::remove_file(path))?;
     File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(fail)
 }
 

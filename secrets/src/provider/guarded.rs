@@ -24,6 +24,10 @@ impl Guarded {
         self.inner.kind()
     }
 
+    pub(crate) fn destruction_delay(&self) -> Duration {
+        self.inner.destruction_delay()
+    }
+
     pub(crate) async fn current(&self) -> Result<KeyRef, ProviderError> {
         self.timed(self.inner.current()).await
     }

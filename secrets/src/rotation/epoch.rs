@@ -31,6 +31,8 @@ pub struct Epochs {
     pub final_within: Duration,
     /// A replica that said nothing for so long is taken for stopped.
     pub live_within: Duration,
+    /// How long the provider can bring a destroyed version back; part of `final_within`.
+    pub delay: Duration,
 }
 
 /// What one turn did.
@@ -49,49 +51,63 @@ pub struct Turned {
 }
 
 impl Epochs {
-    /// Epochs that keep this bound.
-    #[must_use]
-    pub fn final_within(bound: Duration) -> Self {
-        Self { final_within: bound, live_within: Guards::default().live_within }
-    }
-
     /// How long a version wraps, and how long it is kept afterwards: so long, at least, a backup of the scope
     /// keys opens. A tenth of the bound is left for the steps themselves.
     #[must_use]
     pub fn term(&self) -> Duration {
-        self.final_within / 20 * 9
+        self.final_within.saturating_sub(self.delay) / 20 * 9
     }
 
-    /// When no copy of what was wrapped under a version opens any more, in Unix milliseconds, if a gateway
-    /// runs by then: the whole bound after it began to wrap, or what is left of that once it wraps no more.
+    /// When no copy of what was wrapped under a version opens any more, in Unix milliseconds, if a gateway runs
+    /// from `now_ms` on: the whole bound after it began to wrap, or what is left of that once it wraps no more;
+    /// later where its steps are overdue.
     #[must_use]
-    pub fn final_at(&self, version: &KekVersion) -> i64 {
-        let left = match version.state {
-            KeyState::Destroyed => Duration::ZERO,
-            KeyState::DecryptOnly | KeyState::Retired => {
-                self.final_within.saturating_sub(self.term())
-            }
-            KeyState::Pending | KeyState::Active => self.final_within,
+    pub fn final_at(&self, version: &KekVersion, now_ms: i64) -> i64 {
+        let rest = self.final_within.saturating_sub(self.term());
+        let (whole, least) = match version.state {
+            KeyState::Destroyed => return version.changed_ms.saturating_add(millis(self.delay)),
+            // Its last term begins when it is retired.
+            KeyState::Retired => (rest, rest.saturating_sub(self.term())),
+            KeyState::DecryptOnly => (rest, rest),
+            KeyState::Pending | KeyState::Active => (self.final_within, rest),
         };
-        version.changed_ms.saturating_add(millis(left))
+        let on_time = version.changed_ms.saturating_add(millis(whole));
+        on_time.max(now_ms.saturating_add(millis(least)))
     }
 }
 
 impl<I: ?Sized> Vault<I> {
+    /// Epochs of this vault's provider that keep a bound.
+    #[must_use]
+    pub fn epochs(&self, final_within: Duration) -> Epochs {
+        let delay = self.keys.provider.destruction_delay();
+        Epochs { final_within, live_within: Guards::default().live_within, delay }
+    }
+
     /// Takes each version one step further, as far as its time has come. Any number of replicas may do it at
-    /// once, each as often as it likes; killed at any point it leaves every row readable, and the next turn goes on.
+    /// once, each as often as it likes; killed at any point it leaves every row readable, and the next turn goes
+    /// on. A version that cannot go on keeps no other one.
     ///
     /// # Errors
-    /// As [`Vault::rotate_kek`]. What only has to wait is in [`Turned::waits`] instead.
+    /// [`RotateError::Key`] when provider or store fail before anything was done. What was done, and what has to
+    /// wait or failed behind that, is in [`Turned`].
     pub async fn turn_epoch(&self, epochs: Epochs, pace: Pace) -> Result<Turned, RotateError> {
         let current = self.keys.current_kek().await.map_err(KeyError::from)?;
         let since_ms = self.began(&current).await?;
         let due = since_ms.saturating_add(millis(epochs.term())) <= now_ms();
-        let made = if due { Some(self.make_after(&current).await?) } else { None };
-        let moved = self.resume_kek_rotation(pace, &mut |_| ()).await?;
-        let mut turned = Turned { made, moved: moved.moved, ..Turned::default() };
-        for version in self.old_versions(&moved.current).await? {
-            self.step(version, epochs, &mut turned).await?;
+        let made = if due { self.make_after(&current).await? } else { None };
+        let mut turned = Turned { made, ..Turned::default() };
+        match self.resume_kek_rotation(pace, &mut |_| ()).await {
+            Ok(done) => turned.moved = done.moved,
+            Err(fault) => turned.waits.push((current.clone(), fault.to_string())),
+        }
+        match self.old_versions().await {
+            Ok(versions) => {
+                for version in versions {
+                    self.step(version, epochs, &mut turned).await;
+                }
+            }
+            Err(fault) => turned.waits.push((current, fault.to_string())),
         }
         Ok(turned)
     }
@@ -113,11 +129,17 @@ impl<I: ?Sized> Vault<I> {
     }
 
     /// Versions of this provider that wrap no more and are not destroyed. One that wrapped nothing when the
-    /// next one took over was never noted as such: it is now.
-    async fn old_versions(&self, current: &KeyRef) -> Result<Vec<KekVersion>, RotateError> {
+    /// next one took over was never noted as such: it is now. The current version is asked for anew: another
+    /// replica may have made the next one meanwhile, and a version never goes back in the list.
+    async fn old_versions(&self) -> Result<Vec<KekVersion>, RotateError> {
+        let current = self.keys.current_kek().await.map_err(KeyError::from)?;
         let read = async || self.keys.store.kek_versions().await.map_err(KeyError::from);
         let kind = self.keys.provider.kind();
-        let old = |known: &KekVersion| known.kek_provider == kind && known.key != *current;
+        let old = |known: &KekVersion| {
+            known.kek_provider == kind
+                && known.key != current
+                && known.key.kek_ver <= current.kek_ver
+        };
         for known in read().await?.into_iter().filter(old) {
             if known.state == KeyState::Active {
                 self.note(&known.key, KeyState::DecryptOnly).await?;
@@ -128,12 +150,7 @@ impl<I: ?Sized> Vault<I> {
     }
 
     /// Retires a version that nobody needs, or destroys one that was retired a term ago.
-    async fn step(
-        &self,
-        version: KekVersion,
-        epochs: Epochs,
-        turned: &mut Turned,
-    ) -> Result<(), RotateError> {
+    async fn step(&self, version: KekVersion, epochs: Epochs, turned: &mut Turned) {
         let guards = Guards { live_within: epochs.live_within, backups_kept: epochs.term() };
         let key = version.key;
         let (done, list) = if version.state == KeyState::Retired {
@@ -143,25 +160,22 @@ impl<I: ?Sized> Vault<I> {
         };
         match done {
             Ok(()) => list.push(key),
-            Err(
-                fault @ (RotateError::Backups { .. }
-                | RotateError::Stragglers { .. }
-                | RotateError::InUse { .. }),
-            ) => {
-                turned.waits.push((key, fault.to_string()));
-            }
-            Err(fault) => return Err(fault),
+            // Its time has not come.
+            Err(RotateError::Backups { .. }) => {}
+            Err(fault) => turned.waits.push((key, fault.to_string())),
         }
-        Ok(())
     }
 
-    /// Makes the version after `from`, unless somebody did already.
-    pub(super) async fn make_after(&self, from: &KeyRef) -> Result<KeyRef, RotateError> {
+    /// Makes the version after `from`, unless somebody did already; `None` when the provider gives `from` back.
+    pub(super) async fn make_after(&self, from: &KeyRef) -> Result<Option<KeyRef>, RotateError> {
         let next = self.keys.provider.rotate(from).await.map_err(KeyError::from)?;
+        if next == *from {
+            return Ok(None);
+        }
         crash::reached("vault_rotate_made");
         self.note(&next, KeyState::Active).await?;
         self.note(from, KeyState::DecryptOnly).await?;
-        Ok(next)
+        Ok(Some(next))
     }
 }
 

@@ -13,6 +13,10 @@ const AT_ONCE: Epochs =
     Epochs { final_within: Duration::ZERO, live_within: Duration::from_secs(60) };
 const DAY: Duration = Duration::from_secs(86_400);
 
+fn bound(final_within: Duration) -> Epochs {
+    Epochs { final_within, ..AT_ONCE }
+}
+
 async fn vault(folder: &Path) -> Vault {
     let file = Arc::new(KeyFile::open_or_create(&folder.join("kek")).unwrap());
     let store = Arc::new(SqlStore::open(&folder.join("keys.db")).await.unwrap());
@@ -50,7 +54,7 @@ async fn a_version_wraps_for_one_term_and_is_destroyed_one_term_later() {
     let folder = tempfile::tempdir().unwrap();
     let vault = vault(folder.path()).await;
     let blob = vault.seal(&context("ann"), b"hunter2").await.unwrap();
-    let long = Epochs::final_within(30 * DAY);
+    let long = bound(30 * DAY);
     assert_eq!(
         vault.turn_epoch(long, FAST).await.unwrap(),
         Turned::default(),
@@ -61,9 +65,7 @@ async fn a_version_wraps_for_one_term_and_is_destroyed_one_term_later() {
     let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
     assert_eq!(turned.made.as_ref().map(|key| key.kek_ver), Some(2));
     assert_eq!((turned.moved, turned.retired.as_slice()), (1, [first.clone()].as_slice()));
-    let waits = vault.turn_epoch(long, FAST).await.unwrap();
-    assert!(matches!(waits.waits.as_slice(), [(key, _)] if *key == first), "{waits:?}");
-    assert!(waits.destroyed.is_empty() && waits.made.is_none());
+    assert_eq!(vault.turn_epoch(long, FAST).await.unwrap(), Turned::default(), "backups need it");
 
     let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
     assert_eq!(turned.destroyed, std::slice::from_ref(&first));
@@ -83,7 +85,7 @@ async fn replicas_that_turn_at_once_make_one_version() {
         blobs.push(one.seal(&context(&user.to_string()), b"hunter2").await.unwrap());
     }
     // A term that is over for version 1 and not for version 2.
-    let long = Epochs::final_within(30 * DAY);
+    let long = bound(30 * DAY);
     let current = one.current_kek().await.unwrap();
     let began = KekVersion {
         kek_provider: "key-file".to_owned(),
@@ -100,6 +102,8 @@ async fn replicas_that_turn_at_once_make_one_version() {
         turn.await.unwrap().unwrap();
     }
     assert_eq!(two.current_kek().await.unwrap().kek_ver, 2);
+    let states = two.store().kek_versions().await.unwrap();
+    assert!(states.iter().any(|known| known.key.kek_ver == 2 && known.state == KeyState::Active));
     for (user, blob) in blobs.iter().enumerate() {
         assert!(opens(&two, &user.to_string(), blob).await);
     }
@@ -149,27 +153,101 @@ async fn what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_
     let later = with_provider();
     let file = Arc::new(KeyFile::open(&later.path().join("kek")).unwrap());
     let store = Arc::new(SqlStore::open(&later.path().join("keys.db")).await.unwrap());
-    let refused = Vault::new(file, store).await;
-    assert!(refused.is_err(), "with all keys that there are, the copy opens for nobody");
+    let refused = Vault::new(file, store).await.err().map(|fault| fault.to_string());
+    assert!(refused.is_some_and(|why| why.contains("version 1")), "with all keys that there are");
     assert!(opens(&restored, "ben", &other).await);
 }
 
 #[tokio::test]
 async fn what_is_final_when_is_told_from_each_state() {
-    let epochs = Epochs::final_within(20 * DAY);
+    let epochs = bound(20 * DAY);
     assert_eq!(epochs.term(), 9 * DAY);
     let key = KeyRef { kek_id: "k".to_owned(), kek_ver: 1 };
-    let at = |state, days: i64| {
-        let changed_ms = days * millis(DAY);
+    let told = |epochs: Epochs, state, changed: i64, now: i64| {
+        let changed_ms = changed * millis(DAY);
         let version =
             KekVersion { kek_provider: "p".to_owned(), key: key.clone(), state, changed_ms };
-        epochs.final_at(&version) / millis(DAY)
+        epochs.final_at(&version, now * millis(DAY)) / millis(DAY)
     };
-    assert_eq!(at(KeyState::Active, 0), 20);
+    let at = |state, changed, now| told(epochs, state, changed, now);
+    assert_eq!(at(KeyState::Active, 0, 5), 20);
     // Replaced after its term, and destroyed after another one: a tenth of the bound is left for the steps.
-    assert_eq!(at(KeyState::DecryptOnly, 9), 20);
-    assert_eq!(at(KeyState::Retired, 9), 20);
-    assert_eq!(at(KeyState::Destroyed, 18), 18);
+    assert_eq!(at(KeyState::DecryptOnly, 9, 9), 20);
+    assert_eq!(at(KeyState::Retired, 9, 10), 20);
+    assert_eq!(at(KeyState::Destroyed, 18, 19), 18);
+    // Nobody turned for long: no certificate may state what is over already.
+    assert_eq!(at(KeyState::Active, 0, 60), 71);
+    assert_eq!(at(KeyState::DecryptOnly, 0, 60), 71);
+    assert_eq!(at(KeyState::Retired, 0, 60), 62);
+    // A provider that can bring a version back for a week.
+    let slow = Epochs { final_within: 27 * DAY, delay: 7 * DAY, ..epochs };
+    assert_eq!(slow.term(), 9 * DAY);
+    assert_eq!(told(slow, KeyState::Destroyed, 18, 19), 25);
+    assert_eq!(told(slow, KeyState::Retired, 9, 9), 27);
+}
+
+/// A row that opens under no version keeps neither the others nor the versions.
+#[tokio::test]
+async fn one_row_that_cannot_be_moved_stops_no_other_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = vault(folder.path()).await;
+    vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    vault.seal(&context("ann"), b"hunter2").await.unwrap();
+    let row = vault.store().sample().await.unwrap().unwrap();
+    let bad = crate::store::Rewrapped {
+        kek_provider: "key-file".into(),
+        key: row.kek(),
+        wrapped: vec![1; 9],
+    };
+    assert!(vault.store().replace(&row, &bad).await.unwrap());
+    let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    assert_eq!(turned.destroyed.iter().map(|key| key.kek_ver).collect::<Vec<_>>(), [1]);
+    assert!(!turned.waits.is_empty(), "and somebody hears of it: {turned:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_another_process_destroyed_is_wiped_from_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (vault(folder.path()).await, vault(folder.path()).await);
+    one.seal(&context("ann"), b"hunter2").await.unwrap();
+    let before = one.store().sample().await.unwrap().unwrap();
+    assert!(two.keys.unwrap(&before).await.is_ok(), "it is in memory");
+    for _ in 0..2 {
+        one.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    }
+    two.current_kek().await.unwrap();
+    assert!(two.keys.unwrap(&before).await.is_err());
+}
+
+#[test]
+fn zeros_are_no_key_and_a_destruction_that_was_broken_off_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let first = vault(folder.path()).await;
+        first.turn_epoch(AT_ONCE, FAST).await.unwrap();
+        std::fs::write(folder.path().join("kek"), [0; 32]).unwrap();
+        let again = vault(folder.path()).await;
+        let turned = again.turn_epoch(AT_ONCE, FAST).await.unwrap();
+        assert_eq!(turned.destroyed.first().map(|key| key.kek_ver), Some(1), "{turned:?}");
+        assert!(!folder.path().join("kek").exists());
+    });
+}
+
+#[tokio::test]
+async fn a_lost_file_of_endings_is_begun_again_from_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let before = vault(folder).await;
+    before.seal(&context("ann"), b"hunter2").await.unwrap();
+    before.destroy(&erasure("ann")).await.unwrap();
+    let whole = std::fs::read_to_string(folder.join("keys.db.endings")).unwrap();
+    std::fs::remove_file(folder.join("keys.db.endings")).unwrap();
+    SqlStore::open(&folder.join("keys.db")).await.unwrap();
+    let again = std::fs::read_to_string(folder.join("keys.db.endings")).unwrap();
+    assert!(
+        again.contains(whole.lines().find(|line| line.contains("destroyed")).unwrap()),
+        "{again}"
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use portcullis_audit::{Kind, Query, Reader, RecordRow};
 use portcullis_policies::{Capsule, RecordedSet, TenantId};
+use portcullis_secrets::{KeyFile, KeyFileError};
 use uuid::Uuid;
 
 use super::error::PolicyError;
@@ -60,7 +61,10 @@ impl Archive {
         let reader = ledgers::reader(settings)?;
         let names = settings.data.keys_dir().join("pseudonyms");
         if let KeyProvider::KeyFile { path } = &settings.key_provider {
-            must_exist("the key-encryption key", path)?;
+            // Its first version may have been destroyed when a later one took over.
+            if let Err(KeyFileError::Absent { path }) = KeyFile::open(path) {
+                return Err(PolicyError::NoKey { what: "the key-encryption key", path });
+            }
         }
         must_exist("the store of scope keys", &settings.data.scope_keys())?;
         must_exist("the pseudonym key", &names)?;

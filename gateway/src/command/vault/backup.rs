@@ -34,19 +34,24 @@ pub(super) async fn run(
     for file in ["pseudonyms", "ledger-signing"] {
         made.push(copy_file(&settings.data.keys_dir().join(file), to)?);
     }
+    let endings = settings.data.keys_dir().join("scope-keys.db.endings");
+    if endings.exists() {
+        made.push(copy_file(&endings, to)?);
+    }
     // Of a rotation that has not come to its end: the ledger may know no other key already.
     let next = settings.data.keys_dir().join("ledger-signing.next");
     if next.exists() {
         made.push(copy_file(&next, to)?);
     }
     directory.note_vault_change("vault.backup", &to.display().to_string(), by).await?;
-    let words = words(&made, &current, settings.final_erasure);
+    let epochs = settings.final_erasure.map(|bound| opened.vault.epochs(bound));
+    let words = words(&made, &current, epochs);
     Shown::line(words, &json!({ "files": made, "wrapped_under": current.to_string() }))
 }
 
-fn words(made: &[PathBuf], current: &KeyRef, final_erasure: Option<Duration>) -> String {
+fn words(made: &[PathBuf], current: &KeyRef, epochs: Option<Epochs>) -> String {
     let days = |span: Duration| span.as_secs() / 86_400;
-    let lives = final_erasure.map(Epochs::final_within).map_or_else(
+    let lives = epochs.map_or_else(
         || {
             "Let this copy go within 30 days: keys that are\ndestroyed meanwhile live on in it.".to_owned()
         },
@@ -59,7 +64,8 @@ fn words(made: &[PathBuf], current: &KeyRef, final_erasure: Option<Duration>) ->
     lines.push(format!(
         "\nTo restore: stop the gateway; remove the `-wal` and `-shm` files beside the databases; put `directory.sqlite` into the data\n\
          folder and the others into its `keys/`; start. The ledger is not in it: export that, it is what an auditor keeps.\n\
-         Leave `keys/scope-keys.db.endings` as it is: by it, keys that are destroyed meanwhile stay destroyed.\n\
+         Leave `keys/scope-keys.db.endings` as it is, or put this one there where there is none: by it, keys that are\n\
+         destroyed meanwhile stay destroyed.\n\
          It opens with key {current} only; back that up elsewhere. {lives}"
     ));
     lines.join("\n")

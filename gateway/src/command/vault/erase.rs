@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use portcullis_policies::TenantId;
-use portcullis_secrets::{Destroyed, DestroyedKey, Epochs, Erasure, KekVersion};
+use portcullis_secrets::{DEADLINE, Destroyed, DestroyedKey, Erasure, KekVersion, KeyState};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,9 @@ use super::super::{print, time};
 use crate::config::Settings;
 use crate::directory::{Actor, Directory};
 use crate::secrets::OpenedVault;
+
+/// How often a running gateway wipes keys that had their time (`serve.rs`, `keep_house`).
+const WIPED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whose keys; exactly one.
 #[derive(Debug, Args)]
@@ -110,12 +113,17 @@ pub(super) async fn run(
     let mut file = open_new(whose.certificate.as_deref())?;
     // Values first: a crash in between leaves keys that open nothing, not values without a certificate.
     let forgotten = directory.forget_secrets_of(&tenant, user.as_deref(), by).await?;
-    let forgotten = forgotten.map_err(CommandError::Held)?;
+    let forgotten = forgotten.map_err(|hold| {
+        // Nothing is certified; asked again, the name must be free.
+        whose.certificate.as_deref().map(std::fs::remove_file);
+        CommandError::Held(hold)
+    })?;
     let destroyed = opened.vault.destroy(&what).await?;
-    // What was set in between is sealed under a key that is gone.
+    // What was set in between is sealed under a key that is gone; a hold that came in between came too late.
     let late = directory.forget_secrets_of(&tenant, user.as_deref(), by).await?.unwrap_or_default();
+    let known = opened.vault.store().kek_versions().await?;
     let final_by = final_by(settings, opened, &destroyed).await?;
-    let certificate = certificate(shown, &destroyed, forgotten + late, by).effective(
+    let certificate = certificate(shown, (&destroyed, &known), forgotten + late, by).effective(
         destroyed.at_ms,
         settings.key_cache,
         final_by,
@@ -150,15 +158,27 @@ async fn final_by(
     destroyed: &Destroyed,
 ) -> Result<Option<i64>, CommandError> {
     let Some(bound) = settings.final_erasure else { return Ok(None) };
-    let epochs = Epochs::final_within(bound);
+    let epochs = opened.vault.epochs(bound);
     let known = opened.vault.store().kek_versions().await?;
-    let wrapped = |version: &&KekVersion| destroyed.keys.iter().any(|key| key.kek == version.key);
-    Ok(known.iter().filter(wrapped).map(|version| epochs.final_at(version)).max())
+    let left = left_of(&known, destroyed);
+    Ok(left.map(|version| epochs.final_at(version, destroyed.at_ms)).max())
+}
+
+/// Versions under which a copy of these keys may be wrapped: not only those of today, for a key is wrapped again
+/// under each new one, and copies of the days before stay as they are.
+fn left_of<'a>(
+    known: &'a [KekVersion],
+    destroyed: &Destroyed,
+) -> impl Iterator<Item = &'a KekVersion> + use<'a> {
+    let none = destroyed.keys.is_empty();
+    known.iter().filter(move |version| !none && version.state != KeyState::Destroyed)
 }
 
 impl Certificate {
     fn effective(self, at_ms: i64, cache: Duration, final_by: Option<i64>) -> Self {
-        let cache = i64::try_from(cache.as_millis()).unwrap_or(i64::MAX);
+        // A question that was under way, and the next round of who wipes what had its time.
+        let late = cache.saturating_add(DEADLINE).saturating_add(WIPED_WITHIN);
+        let cache = i64::try_from(late.as_millis()).unwrap_or(i64::MAX);
         let live_by = time(at_ms.saturating_add(cache));
         Self { live_by, final_by: final_by.map(time), ..self }
     }
@@ -184,8 +204,14 @@ fn open_new(path: Option<&Path>) -> Result<Option<File>, CommandError> {
     File::create_new(path).map(Some).map_err(CommandError::NoCertificate)
 }
 
-fn certificate(whose: String, destroyed: &Destroyed, forgotten: u64, by: &Actor) -> Certificate {
+fn certificate(
+    whose: String,
+    (destroyed, known): (&Destroyed, &[KekVersion]),
+    forgotten: u64,
+    by: &Actor,
+) -> Certificate {
     let mut wrapped: Vec<u32> = destroyed.keys.iter().map(|key| key.kek.kek_ver).collect();
+    wrapped.extend(left_of(known, destroyed).map(|version| version.key.kek_ver));
     wrapped.sort_unstable();
     wrapped.dedup();
     Certificate {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_secrets::{Epochs, KekVersion, KeyRef, KeyState};
+use portcullis_secrets::{KekVersion, KeyRef, KeyState};
 use serde::Serialize;
 
 use super::super::records::{CommandError, Shown};
@@ -45,10 +45,10 @@ pub(super) async fn show(
     opened: &OpenedVault,
     final_erasure: Option<Duration>,
 ) -> Result<Shown, CommandError> {
-    let epochs = final_erasure.map(Epochs::final_within);
+    let epochs = final_erasure.map(|bound| opened.vault.epochs(bound));
     let final_by = |known: &KekVersion| {
         let left = epochs.filter(|_| known.state != KeyState::Destroyed);
-        left.map(|epochs| time(epochs.final_at(known)))
+        left.map(|epochs| time(epochs.final_at(known, crate::directory::now_ms())))
     };
     let current = opened.vault.current_kek().await?;
     let store = opened.vault.store();

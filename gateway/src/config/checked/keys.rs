@@ -16,10 +16,12 @@ use super::super::written::keys::{self as written, KeyProviderKind};
 /// Name of key or alias where none is written.
 const KEY: &str = "portcullis";
 
-/// Shortest and longest time within which an erasure is final. Backups open for less than half of it, and
-/// ledger-and-vault.md 5.9 wants a version to wrap for 30 days at most.
+/// Shortest and longest time within which an erasure is final: backups open for less than half of it, and
+/// ledger-and-vault.md 5.9 wants an end within 30 days. AWS KMS deletes a key seven days after it was told to.
 const FINAL_ERASURE: RangeInclusive<Duration> =
-    Duration::from_secs(2 * 86_400)..=Duration::from_secs(60 * 86_400);
+    Duration::from_secs(2 * 86_400)..=Duration::from_secs(30 * 86_400);
+const FINAL_ERASURE_IN_KMS: RangeInclusive<Duration> =
+    Duration::from_secs(20 * 86_400)..=*FINAL_ERASURE.end();
 
 /// The provider, how long unwrapped scope keys are kept, and within which time an erasure is final.
 pub(super) fn key_provider(
@@ -30,8 +32,12 @@ pub(super) fn key_provider(
 ) -> Option<(KeyProvider, Duration, Option<Duration>)> {
     let bounds = Duration::from_secs(1)..=KEY_CACHE;
     let cache = c.duration(&at.key("cache"), written.cache.as_ref(), KEY_CACHE, bounds);
-    let final_erasure = written.final_erasure.map(|written| {
-        c.duration(&at.key("final_erasure"), Some(&written), *FINAL_ERASURE.end(), FINAL_ERASURE)
+    let bounds = match written.kind {
+        Some(KeyProviderKind::AwsKms) => FINAL_ERASURE_IN_KMS,
+        _ => FINAL_ERASURE,
+    };
+    let final_erasure = written.final_erasure.as_ref().map(|written| {
+        c.duration(&at.key("final_erasure"), Some(written), *FINAL_ERASURE.end(), bounds)
     });
     let provider = match written.kind.unwrap_or_default() {
         KeyProviderKind::KeyFile => key_file(c, at, written.path, data),

@@ -19,7 +19,8 @@ pub(crate) struct KeyProvider {
     pub(crate) cache: Option<TimeSpan>,
     /// From an erasure until no copy of the erased keys opens any more, at most: the gateway then makes the next
     /// version of the key-encryption key after 45 % of this time, and destroys the old one after as much again.
-    /// A backup of the scope keys opens for that second span at least, and never after this time. Without it
+    /// A backup of the scope keys opens for that second span at least. From 2 to 30 days. The key must be of this
+    /// deployment alone: another one that shares it would lose what it wrapped. Without this
     /// versions change by `portcullis vault rotate`, `retire` and `destroy-version` only.
     pub(crate) final_erasure: Option<TimeSpan>,
     /// What `kind = "pkcs11"` needs.

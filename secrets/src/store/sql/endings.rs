@@ -63,7 +63,9 @@ impl SqlStore {
     /// Does again what the table does not know of: destroyed keys are destroyed, versions are as far as they were.
     pub(super) async fn end_again(&self) -> Result<(), StoreError> {
         let Some(path) = &self.endings else { return Ok(()) };
-        let endings = read(path).map_err(|fault| cannot(path, &fault))?;
+        let Some(endings) = read(path).map_err(|fault| cannot(path, &fault))? else {
+            return self.begin_endings().await;
+        };
         let mut ids = Vec::new();
         for ending in endings {
             match ending {
@@ -76,6 +78,20 @@ impl SqlStore {
             }
         }
         self.destroy_ids(&ids).await
+    }
+
+    /// A table of before there was such a file, or one whose file was lost: what the table knows is kept.
+    async fn begin_endings(&self) -> Result<(), StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT sk_id FROM scope_keys WHERE state = 'destroyed' ORDER BY sk_id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let ids = ids.into_iter().map(|id| ScopeKeyId::try_from(id).map(Ending::Destroyed));
+        let mut endings: Vec<Ending> =
+            ids.collect::<Result<_, _>>().map_err(|_| StoreError::Corrupt { column: "sk_id" })?;
+        endings.extend(self.read_kek_versions().await?.iter().map(Ending::of_version));
+        self.keep(endings).await
     }
 
     async fn destroy_ids(&self, ids: &[ScopeKeyId]) -> Result<(), StoreError> {
@@ -106,17 +122,18 @@ impl SqlStore {
     }
 }
 
-/// Every whole line. A last line without its end was never acknowledged.
-fn read(path: &Path) -> io::Result<Vec<Ending>> {
+/// Every whole line; none when there is no file. A last line without its end was never acknowledged.
+fn read(path: &Path) -> io::Result<Option<Vec<Ending>>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(fault) => return Err(fault),
     };
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let lines = bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from)).collect()
+    let endings = lines.map(|line| serde_json::from_slice(line).map_err(io::Error::from));
+    endings.collect::<io::Result<_>>().map(Some)
 }
 
 /// All lines and one fsync, or an error; what a crash left half is cut first.
@@ -132,7 +149,8 @@ fn append(path: &Path, endings: &[Ending]) -> io::Result<()> {
     cut_torn(&mut file)?;
     file.write_all(&text)?;
     file.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn cut_torn(file: &mut File) -> io::Result<()> {

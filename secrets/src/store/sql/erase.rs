@@ -4,7 +4,7 @@
 use super::SqlStore;
 use super::endings::Ending;
 use crate::crash;
-use crate::scope_key::WrappedScopeKey;
+use crate::scope_key::{KeyState, WrappedScopeKey};
 use crate::store::{Destroyed, DestroyedKey, Erasure, StoreError, now_ms};
 use sqlx::{Any, AssertSqlSafe, Executor as _, Row as _, Transaction};
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ impl SqlStore {
     pub(super) async fn overwrite(&self, what: &Erasure) -> Result<Destroyed, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin).await?;
         let rows = meant(&mut transaction, what).await?;
-        self.keep(rows.iter().map(|row| Ending::Destroyed(row.sk_id)).collect()).await?;
+        let left = rows.iter().filter(|row| row.state != KeyState::Destroyed);
+        self.keep(left.map(|row| Ending::Destroyed(row.sk_id)).collect()).await?;
         crash::reached("vault_erase_noted");
-        let at_ms = now_ms();
         let mut keys = Vec::with_capacity(rows.len());
         for row in &rows {
             // The same length in zeros, so that the row is rewritten where it stands.
@@ -28,7 +28,7 @@ impl SqlStore {
                  WHERE sk_id = $3 AND state <> 'destroyed'",
             )
             .bind("00".repeat(row.wrapped.len()))
-            .bind(at_ms)
+            .bind(now_ms())
             .bind(row.sk_id.to_string())
             .execute(&mut *transaction)
             .await?;
@@ -36,6 +36,8 @@ impl SqlStore {
         }
         transaction.commit().await?;
         crash::reached("vault_erase_overwritten");
+        // Until the commit, others read the row as it was.
+        let at_ms = now_ms();
         self.cut_journal().await?;
         Ok(Destroyed { keys, at_ms })
     }
