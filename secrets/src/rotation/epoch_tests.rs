@@ -156,7 +156,9 @@ async fn what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_
     let later = with_provider();
     let file = Arc::new(KeyFile::open(&later.path().join("kek")).unwrap());
     let store = Arc::new(SqlStore::open(&later.path().join("keys.db")).await.unwrap());
-    let refused = Vault::new(file, store).await.err().expect("with all keys that there are");
+    let Err(refused) = Vault::new(file, store).await else {
+        panic!("with all keys that there are")
+    };
     assert!(!matches!(refused, KeyError::Store(_)), "it is the key that is missing: {refused}");
     assert!(opens(&restored, "ben", &other).await);
 }
