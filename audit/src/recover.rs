@@ -26,7 +26,7 @@ use crate::session_seq::Sessions;
 use crate::spool::{Spool, Spooling};
 use crate::store::{LogRow, Mark, SqliteStore, Store, beside};
 use crate::wal::{Checkpointer, Checkpointing};
-use crate::writer::{ANCHOR_EVERY, Closed, Identity, LogEnd, Writer};
+use crate::writer::{ANCHOR_EVERY, Closed, Identity, LogEnd, SpoolPlace, Writer};
 use keys::Keys;
 
 mod keys;
@@ -85,15 +85,15 @@ pub(crate) fn start(
         anchor_at: now + ANCHOR_EVERY,
         spooling,
         earlier: Vec::new(),
+        spools: SpoolPlace::new(&options.path, &keys),
         reserve: Some(reserve),
         room_at: None,
         commits: 0,
         marked_at: head.records,
         lock: Some(lock),
     };
-    let closed = take_up(&mut writer, &options, &keys, |writer| {
-        Ok(writer.close_orphans(orphans(&writer.logs), "crash")?)
-    })?;
+    let closed =
+        take_up(&mut writer, |writer| Ok(writer.close_orphans(orphans(&writer.logs), "crash")?))?;
     let opened = opened(found.state(), &writer, closed);
     Ok((serve(writer, &options)?, shown, key, opened))
 }
@@ -101,11 +101,9 @@ pub(crate) fn start(
 /// Reads what earlier runs spooled, closes what they left open, and says where each outcome went.
 fn take_up(
     writer: &mut Writer,
-    options: &LedgerOptions,
-    keys: &Keys,
     close: impl FnOnce(&mut Writer) -> Result<Closed, OpenError>,
 ) -> Result<Closed, OpenError> {
-    writer.read_earlier(&options.path, keys).map_err(storage)?;
+    writer.read_earlier().map_err(storage)?;
     let closed = close(writer)?;
     writer.settle_earlier();
     writer.shared.sealed().map_or(Ok(closed), |why| Err(OpenError::Storage(why)))

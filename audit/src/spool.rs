@@ -205,10 +205,13 @@ impl Spool {
     }
 
     /// What still waits is kept for the next start; nothing is watched any more.
-    fn close(&self) {
+    /// Writes down what still waits, and lets go of the files; once.
+    pub(crate) fn close(&self) {
         let now = Instant::now();
         let mut state = self.state();
-        state.closed = true;
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
         state.waiting.values_mut().for_each(|(due, _)| *due = now);
         drop(state);
         self.turn();

@@ -34,7 +34,7 @@ use crate::store::{LogRow, Mark, Row, Store, StoreError};
 use crate::wal::Checkpointing;
 pub(crate) use batch::{Batch, MAX_BATCH, refuse};
 use batch::{gather, next_job};
-pub(crate) use drain::{Closed, EarlierSpool};
+pub(crate) use drain::{Closed, EarlierSpool, SpoolPlace};
 pub(crate) use publishing::ANCHOR_EVERY;
 use replicas::{Next, Undo};
 
@@ -132,6 +132,7 @@ pub(crate) struct Writer {
     pub(crate) spooling: Spooling,
     /// What earlier runs kept there and is not in the log.
     pub(crate) earlier: Vec<EarlierSpool>,
+    pub(crate) spools: SpoolPlace,
     /// Of SQLite only.
     pub(crate) reserve: Option<Arc<Reserve>>,
     /// When it is tried to go on after the disk was full.
@@ -342,7 +343,9 @@ impl Writer {
         self.spooling.spool.settled(batch.records.iter().filter_map(|job| job.ticket));
         for (job, placed) in batch.records.into_iter().zip(placed) {
             let seq = placed.as_ref().ok().map(|appended| appended.seq);
-            if let (Payload::Closes { intent, .. }, None) = (job.payload, job.ticket) {
+            if let (Payload::Closes { intent, .. }, None, Ok(_)) =
+                (job.payload, job.ticket, &placed)
+            {
                 self.spooling.spool.forget(&job.tenant, intent);
             }
             let Some(reply) = job.reply else { continue };
@@ -417,6 +420,8 @@ impl Writer {
                 self.shared.seal(format!("the last commit failed ({error})"));
             }
         }
+        // Before the lease goes: who takes over reads what is spooled.
+        self.spooling.spool.close();
         self.release();
         let Self { store, checkpointing, heads, publisher, head_file, lock, spooling, .. } = self;
         drop(spooling);

@@ -20,7 +20,7 @@ use crate::queue::{Queue, Shared};
 use crate::session_seq::Sessions;
 use crate::store::postgres::{each_from, heads, open, open_reader, pruned};
 use crate::store::{PostgresStore, Store, beside};
-use crate::writer::{ANCHOR_EVERY, LogEnd, Writer};
+use crate::writer::{ANCHOR_EVERY, LogEnd, SpoolPlace, Writer};
 
 /// Opens the ledger and starts its threads.
 pub(super) fn start(
@@ -74,13 +74,14 @@ pub(super) fn start(
         anchor_at: now + ANCHOR_EVERY,
         spooling,
         earlier: Vec::new(),
+        spools: SpoolPlace::new(&options.path, &keys),
         reserve: None,
         room_at: None,
         commits: 0,
         marked_at: head.records,
         lock: None,
     };
-    let closed = take_up(&mut writer, options, &keys, |writer| Ok(writer.take_over(&taken)?))?;
+    let closed = take_up(&mut writer, |writer| Ok(writer.take_over(&taken)?))?;
     shared.set_records(writer.records());
     let opened = opened(state, &writer, closed);
     Ok((serve(writer, options)?, shown, key, opened))

@@ -168,18 +168,23 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file of an earlier run. Nobody writes to it, because this process holds its lock.
+/// A file of another run. Where this process holds its lock nobody writes to it; else its frames count all
+/// the same, for each is signed and none is ever changed, and who holds it takes it away.
 #[derive(Debug)]
 pub(crate) struct Earlier {
     pub(crate) path: PathBuf,
-    /// Its bytes, or why they were not read.
+    /// Its bytes, or why it is no spool.
     pub(crate) bytes: Result<Vec<u8>, String>,
+    /// Whether another process holds it, or nobody can tell.
+    pub(crate) held: bool,
     _lock: Option<File>,
 }
 
-/// The files of earlier runs, oldest name first. One that a live process still holds is left to the
-/// next start.
-pub(crate) fn earlier(ledger: &Path) -> io::Result<Vec<Earlier>> {
+/// The files of other runs, but for those that are known, oldest name first.
+///
+/// # Errors
+/// When one can't be read that may be read once somebody mends it: what it holds is not given up.
+pub(crate) fn earlier(ledger: &Path, known: &[PathBuf]) -> io::Result<Vec<Earlier>> {
     let folder = ledger.parent().filter(|folder| !folder.as_os_str().is_empty());
     let prefix = beside(ledger, INFIX);
     let Some(prefix) = prefix.file_name().and_then(|name| name.to_str()) else {
@@ -192,42 +197,53 @@ pub(crate) fn earlier(ledger: &Path) -> io::Result<Vec<Earlier>> {
         let ours = name.to_str().is_some_and(|name| {
             name.strip_prefix(prefix).is_some_and(|rest| !rest.contains(ASIDE))
         });
-        if ours {
-            paths.push(entry.path());
+        let path = entry.path();
+        if ours && !known.contains(&path) {
+            paths.push(path);
         }
     }
     paths.sort();
-    Ok(paths.into_iter().filter_map(read).collect())
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let shown = path.display().to_string();
+        match read(path) {
+            Ok(file) => files.push(file),
+            // Its owner took it away meanwhile.
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => {
+                let why = format!(
+                    "the spool `{shown}` can't be read ({why}): mend that, or move it away"
+                );
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+    Ok(files)
 }
 
-fn read(path: PathBuf) -> Option<Earlier> {
+fn read(path: PathBuf) -> io::Result<Earlier> {
     // Neither through a link nor from a pipe that would never end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+    let no_spool = "it is no file of this ledger, or too long for one";
+    // Writable, because a lock over a network is one of bytes, and those are locked by writers only.
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+    let file = match opened {
         Ok(file) => file,
-        Err(error) => return Some(Earlier { path, bytes: Err(error.to_string()), _lock: None }),
-    };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            tracing::warn!(path = %path.display(), "a process that still runs holds this spool");
-            return None;
+        Err(why) if fs::symlink_metadata(&path)?.file_type().is_file() => return Err(why),
+        // A link, a folder or a pipe is nothing that a ledger made.
+        Err(_) => {
+            return Ok(Earlier { path, bytes: Err(no_spool.to_owned()), held: false, _lock: None });
         }
-        Err(error) => return Some(Earlier { path, bytes: Err(error.to_string()), _lock: None }),
-    }
-    let bytes = contents(&file).map_err(|error| error.to_string());
-    Some(Earlier { path, bytes, _lock: Some(file) })
-}
-
-fn contents(mut file: &File) -> io::Result<Vec<u8>> {
+    };
     let meta = file.metadata()?;
     if !meta.is_file() || meta.len() > MAX_BYTES {
-        return Err(io::Error::other("it is no file of this ledger, or too long for one"));
+        return Ok(Earlier { path, bytes: Err(no_spool.to_owned()), held: false, _lock: None });
     }
+    let held = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    (&file).read_to_end(&mut bytes)?;
+    Ok(Earlier { path, bytes: Ok(bytes), held, _lock: Some(file) })
 }
 
 impl Earlier {

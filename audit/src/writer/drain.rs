@@ -10,12 +10,14 @@
 //! here as anywhere: that is for witnesses and anchors to catch.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Batch, MAX_BATCH, Orphan, Writer};
+use super::{Batch, LogEnd, MAX_BATCH, Orphan, Writer};
 use crate::chain::{origin, tenant_of};
 use crate::crash_point;
 use crate::entry::{Kind, RecordRef};
+use crate::keys::KeyChain;
+use crate::note::VerifierKey;
 use crate::queue::{Payload, RecordJob};
 use crate::record::Record;
 use crate::spool::Late;
@@ -30,6 +32,19 @@ pub(crate) struct EarlierSpool {
     pending: Vec<Late>,
     /// Entries that can't be appended.
     kept: usize,
+}
+
+/// Where other runs of this ledger spool, and the keys whose word counts there.
+#[derive(Debug)]
+pub(crate) struct SpoolPlace {
+    ledger: PathBuf,
+    keys: Keys,
+}
+
+impl SpoolPlace {
+    pub(crate) fn new(ledger: &Path, keys: &Keys) -> Self {
+        Self { ledger: ledger.to_owned(), keys: keys.clone() }
+    }
 }
 
 /// How many intents were closed, and how.
@@ -53,12 +68,37 @@ enum Standing {
 }
 
 impl Writer {
-    /// Reads what earlier runs spooled.
-    pub(crate) fn read_earlier(&mut self, ledger: &Path, keys: &Keys) -> io::Result<()> {
+    /// Reads what other runs spooled, as far as this process does not hold it already: replicas share the
+    /// folder, and one that died since may have left an outcome there.
+    pub(crate) fn read_earlier(&mut self) -> io::Result<()> {
+        self.earlier.retain(|spool| !spool.file.held);
+        let known: Vec<PathBuf> =
+            self.earlier.iter().map(|spool| spool.file.path.clone()).collect();
+        let files = file::earlier(&self.spools.ledger, &known)?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let keys = self.spool_keys();
         let deployment = self.identity.deployment.as_str();
-        let files = file::earlier(ledger)?.into_iter();
-        self.earlier = files.map(|file| EarlierSpool::read(file, deployment, keys)).collect();
+        self.earlier
+            .extend(files.into_iter().map(|file| EarlierSpool::read(file, deployment, &keys)));
         Ok(())
+    }
+
+    /// Of logs that were begun since the keys were read, the key that they were begun under.
+    fn spool_keys(&self) -> Keys {
+        let mut keys = self.spools.keys.clone();
+        for LogEnd { row, .. } in self.logs.values() {
+            if !keys.contains_key(&row.origin)
+                && let Ok(vkey) = VerifierKey::parse(&row.vkey)
+            {
+                let begun = KeyChain::new(vkey);
+                if begun.genesis() == row.genesis {
+                    keys.insert(row.origin.clone(), begun);
+                }
+            }
+        }
+        keys
     }
 
     /// Closes intents that nobody else can close: with the outcome that was spooled, else as unknown.
@@ -111,7 +151,9 @@ impl Writer {
             for late in pending {
                 self.settle(&mut spool, late);
             }
-            if spool.pending.is_empty() {
+            if spool.pending.is_empty() && spool.file.held {
+                // Whoever holds it takes it away, or says what became of it.
+            } else if spool.pending.is_empty() {
                 self.shared.kept_aside(spool.kept);
                 spool.end();
             } else {
@@ -195,6 +237,8 @@ impl EarlierSpool {
                         }
                     }
                 }
+                // Its owner may be within a write.
+                let end = if file.held { Ok(()) } else { end };
                 if let Err(why) = end {
                     tracing::error!(%path, number = pending.len() + kept, %why, "a spooled outcome is refused");
                     kept += 1;

@@ -280,8 +280,8 @@ impl Writer {
         }
     }
 
-    /// Closes what the replicas behind these epochs left open: as unknown, but for what this replica
-    /// spooled itself in an earlier run. Each is closed once: who
+    /// Closes what the replicas behind these epochs left open: with the outcome that one of them spooled in
+    /// the folder that they share, else as unknown. Each is closed once: who
     /// is itself taken over meanwhile is refused.
     pub(crate) fn take_over(&mut self, epochs: &[i64]) -> Result<Closed, PgError> {
         if epochs.is_empty() {
@@ -290,6 +290,7 @@ impl Writer {
         let Store::Postgres(store) = &self.store else { return Ok(Closed::default()) };
         let orphans = store.orphans_of(epochs)?;
         self.know_all()?;
+        self.read_earlier().map_err(|why| PgError::Busy(why.to_string()))?;
         let mut jobs: Vec<Orphan> = Vec::with_capacity(orphans.len());
         for (origin, op, seq) in orphans {
             let Some(tenant) = tenant_of(&self.identity.deployment, &origin) else { continue };

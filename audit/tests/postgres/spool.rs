@@ -66,10 +66,14 @@ impl Child {
     }
 
     fn spool(mut self) {
-        writeln!(self.process.stdin.take().unwrap()).unwrap();
-        self.says("spooled");
+        self.spool_and_live();
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    fn spool_and_live(&mut self) {
+        writeln!(self.process.stdin.take().unwrap()).unwrap();
+        self.says("spooled");
     }
 }
 
@@ -128,5 +132,66 @@ async fn an_outcome_whose_intent_another_replica_closed_is_kept_aside() {
     assert_eq!(closers(&house, seq), [Kind::Recover], "what is said once stays said");
     let files = files(&house);
     assert!(files.len() == 1 && files[0].ends_with(".aside"), "{files:?}");
+    house.whole();
+}
+
+/// Another replica that shares the folder of replica `a`, as replicas do that share their data folder.
+fn beside_a(house: &House, replica: &str) -> Ledger {
+    let mut options = LedgerOptions { replica: replica.to_owned(), ..house.options("a") };
+    options.postgres = Some(Postgres::new(&house.server.url()).with_lease(HASTY));
+    Ledger::open(options).unwrap().0
+}
+
+async fn closed(house: &House, seq: u64) -> Vec<Kind> {
+    for _ in 0..3_000 {
+        if !closers(house, seq).is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    closers(house, seq)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_takes_over_appends_what_the_dead_one_spooled_in_their_folder() {
+    let house = House::new();
+    let mut child = Child::spawn(&house);
+    let seq: u64 = child.says("admitted ").parse().unwrap();
+    // It runs already when the other one begins to spool.
+    let other = beside_a(&house, "b");
+    let mut conn = house.raw().await;
+    sqlx::raw_sql("BEGIN; SELECT * FROM heads FOR UPDATE").execute(&mut conn).await.unwrap();
+    child.spool();
+    sqlx::raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
+    assert_eq!(closed(&house, seq).await, [Kind::Outcome]);
+    assert_eq!(other.status().kept_aside, 0);
+    other.close().await.unwrap();
+    let (ledger, opened) = house.open("a");
+    assert_eq!((opened.outcomes_recovered, opened.orphans_closed), (0, 0));
+    ledger.close().await.unwrap();
+    assert_eq!(files(&house), [] as [String; 0]);
+    house.whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_reads_what_its_predecessor_holds_that_still_lives() {
+    let house = House::new();
+    let mut child = Child::spawn(&house);
+    let seq: u64 = child.says("admitted ").parse().unwrap();
+    house.server.down("fast");
+    child.spool_and_live();
+    // It must not write its outcome itself when the server is back.
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child.process),
+        rustix::process::Signal::STOP,
+    )
+    .unwrap();
+    house.server.up(&[]);
+    let (ledger, opened) = house.open("a");
+    assert_eq!((opened.outcomes_recovered, opened.orphans_closed), (1, 0));
+    child.process.kill().unwrap();
+    child.process.wait().unwrap();
+    ledger.close().await.unwrap();
+    assert_eq!(closers(&house, seq), [Kind::Outcome]);
     house.whole();
 }
