@@ -46,7 +46,8 @@
 //!   (`rotation::tests::a_version_goes_step_by_step_and_never_while_something_needs_it`).
 //! - INVARIANT: a destroyed scope key is not in the store's files any more
 //!   (`store::sql::tests::a_destroyed_key_is_not_in_the_file_or_its_journal`).
-//! - INVARIANT: no restored table undoes a destruction, and no copy opens once its version is gone
+//! - INVARIANT: no table in a file undoes a destruction when it is restored beside what this crate keeps there,
+//!   and no copy opens once its version is gone
 //!   (`rotation::epoch::tests::what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_version_is_gone`).
 //! - INVARIANT: a destruction that was begun is finished
 //!   (`tests/kill.rs::an_erasure_that_is_killed_is_finished_when_the_table_is_opened_next`).

@@ -1,8 +1,8 @@
 //! What must outlive a restored table: which keys were destroyed, and how far the key-encryption key's versions are.
 //!
 //! A table of last week holds the keys that were destroyed since, as if nobody had. So each destruction is
-//! written to a file beside the table first, which no backup takes and no restore replaces, and is done again
-//! whenever the table is opened. It holds ids and times, one JSON object a line; nothing in it is secret, and
+//! written to a file beside the table first, which no restore replaces (a backup has a copy, for a folder that
+//! has none), and is done again whenever the table is opened. A table that a server keeps has no such file. It holds ids and times, one JSON object a line; nothing in it is secret, and
 //! nothing in it names a person.
 
 use super::SqlStore;
