@@ -155,10 +155,10 @@ static int cut(int fd, off_t size) {
 int ftruncate64(int fd, off_t size) { return cut(fd, size); }
 int ftruncate(int fd, off_t size) { return cut(fd, size); }
 
-static int sync_file(int fd) {
+static int sync_file(int fd, long how) {
     char path[4096], head[4200];
     if (fails(fd, "sync", 0, 0)) return -1;
-    int done = (int)syscall(SYS_fsync, fd);
+    int done = (int)syscall(how, fd);
     if (!done && watched(fd, path, sizeof path)) {
         pthread_mutex_lock(&lock);
         int used = snprintf(head, sizeof head, "S %s\n", path);
@@ -168,5 +168,5 @@ static int sync_file(int fd) {
     return done;
 }
 
-int fsync(int fd) { return sync_file(fd); }
-int fdatasync(int fd) { return sync_file(fd); }
+int fsync(int fd) { return sync_file(fd, SYS_fsync); }
+int fdatasync(int fd) { return sync_file(fd, SYS_fdatasync); }
