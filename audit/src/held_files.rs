@@ -37,11 +37,20 @@ impl HeldFiles {
         SUFFIXES.into_iter().map(held).collect::<std::io::Result<_>>().map(Self)
     }
 
-    /// Lets the journal be shorter at the next look: the caller is about to empty it. Nobody else does.
-    pub(crate) fn journal_is_emptied(&mut self) {
+    /// Lets the journal be shorter at the next look: the caller is about to cut it. Nobody else does.
+    pub(crate) fn journal_is_cut(&mut self) {
+        self.journal().for_each(|held| held.length = 0);
+    }
+
+    /// Bytes of the journal at the last look.
+    pub(crate) fn journal_length(&mut self) -> u64 {
+        self.journal().map(|held| held.length).sum()
+    }
+
+    fn journal(&mut self) -> impl Iterator<Item = &mut Held> {
         let is_journal =
             |held: &&mut Held| held.path.as_os_str().as_encoded_bytes().ends_with(b"-wal");
-        self.0.iter_mut().filter(is_journal).for_each(|held| held.length = 0);
+        self.0.iter_mut().filter(is_journal)
     }
 
     /// What happened to one of them, if it is not as the ledger left it: for people.

@@ -1,7 +1,7 @@
 //! Moves the WAL into the database on a connection and thread of its own, so that no caller
 //! waits for it; and notices when a file under a running ledger is taken away.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
@@ -14,11 +14,18 @@ use crate::head_file::HeadFile;
 use crate::held_files::HeldFiles;
 use crate::queue::Shared;
 use crate::reserve::Reserve;
-use crate::store::{self, sqlite};
+use crate::store::sqlite;
 
-/// Above this many bytes the WAL is emptied, which holds the writer up for one sync of the rest.
-/// Below, passive checkpoints never hold it up, but also never shorten a WAL under steady load.
-const WAL_LIMIT: u64 = 32 * 1024 * 1024;
+/// Above this many pages (32 MiB) the WAL begins anew, which holds the writer up for one sync of the
+/// rest. Below, passive checkpoints never hold it up, but under steady load also never catch up.
+///
+/// It is written over instead of cut: a file that keeps its length is synced in one write to the
+/// disk, where one that grows has its inode written too. Only one that grew far beyond it, while
+/// somebody read for long, is cut, and any while the disk is full.
+const MOST_PAGES: i64 = 8192;
+
+/// Beyond so many bytes (four times the bound) the file is cut.
+const LONG: u64 = 4 * 32 * 1024 * 1024;
 
 /// How often the files are looked for when there is nothing to move.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,11 +51,19 @@ impl Checkpointing {
     }
 }
 
+/// What SQLite says of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+struct Checkpointed {
+    /// Somebody reads or writes, so that not everything was done.
+    busy: bool,
+    /// How many pages stand in the WAL.
+    pages: i64,
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     conn: Connection,
-    path: PathBuf,
     held: HeldFiles,
     head_file: HeadFile,
     reserve: Arc<Reserve>,
@@ -68,7 +83,7 @@ impl Checkpointer {
         let held = HeldFiles::of(path).map_err(|error| {
             OpenError::Storage(format!("a file of the ledger is gone: {error}"))
         })?;
-        Ok(Self { conn, path: path.to_owned(), held, head_file, reserve, shared })
+        Ok(Self { conn, held, head_file, reserve, shared })
     }
 
     /// Works until the writer lets go of its end.
@@ -76,6 +91,8 @@ impl Checkpointer {
         loop {
             match ticks.recv_timeout(LOOK) {
                 Ok(()) => self.checkpoint(),
+                // While the disk is full hardly anything is committed, and so no tick comes.
+                Err(RecvTimeoutError::Timeout) if self.shared.is_full() => self.checkpoint(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -85,41 +102,52 @@ impl Checkpointer {
                 self.shared.seal(format!("{harm}; restart to verify and go on"));
             }
         }
-        self.empty();
+        // Whoever copies the files finds everything in one.
+        if self.cut().busy {
+            tracing::warn!(
+                "somebody reads the ledger: its journal keeps its bytes until it is opened and closed again"
+            );
+        }
     }
 
     fn checkpoint(&mut self) {
-        self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
-        let wal = store::beside(&self.path, "-wal");
-        if std::fs::metadata(wal).is_ok_and(|meta| meta.len() > WAL_LIMIT) {
-            self.empty();
+        let pages = self.pragma("PRAGMA wal_checkpoint(PASSIVE)").pages;
+        if self.shared.is_full() || self.held.journal_length() > LONG {
+            self.cut();
+        } else if pages > MOST_PAGES {
+            self.pragma("PRAGMA wal_checkpoint(RESTART)");
         }
         if let Err(error) = self.head_file.sync() {
             self.shared.seal(format!("the head file cannot be synced ({error})"));
         }
     }
 
-    fn empty(&mut self) {
-        self.held.journal_is_emptied();
-        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
+    fn cut(&mut self) -> Checkpointed {
+        self.held.journal_is_cut();
+        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
-    /// A checkpoint that could not finish because somebody reads is tried again at the next tick;
-    /// one that failed to write or sync leaves the file in doubt.
-    fn pragma(&self, sql: &str) {
+    /// A checkpoint that could not finish because somebody
+    /// reads is tried again at the next tick; one that failed to write or sync leaves the file in doubt.
+    fn pragma(&self, sql: &str) -> Checkpointed {
         let busy = |error: &rusqlite::Error| {
             matches!(
                 error.sqlite_error_code(),
                 Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
             )
         };
-        match self.conn.query_row(sql, [], |_| Ok(())) {
+        let said = |row: &rusqlite::Row<'_>| {
+            Ok(Checkpointed { busy: row.get::<_, i64>(0)? != 0, pages: row.get(1)? })
+        };
+        match self.conn.query_row(sql, [], said) {
+            Ok(checkpointed) => return checkpointed,
             // What cannot be moved stays in the WAL; the writer notices by itself.
             Err(error) if crate::full::is_full(&error, &self.reserve) => {}
             Err(error) if !busy(&error) => {
                 self.shared.seal(format!("moving the WAL failed ({error})"));
             }
-            _ => {}
+            Err(_) => {}
         }
+        Checkpointed { busy: true, pages: 0 }
     }
 }

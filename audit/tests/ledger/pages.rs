@@ -40,7 +40,7 @@ fn torn(page: &[u8], old: Option<&[u8]>, second: bool) -> Vec<u8> {
     torn
 }
 
-fn copied(from: &House, names: &[&str]) -> House {
+pub(super) fn copied(from: &House, names: &[&str]) -> House {
     let copy = House::new();
     for name in names {
         std::fs::copy(from.path(name), copy.path(name)).unwrap();
