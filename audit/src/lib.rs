@@ -26,7 +26,7 @@
 //!
 //! 1. [`Ledger::intent`] renders the caller's share of the record and puts it into the bounded
 //!    queue ([`Unavailable::Full`] when that is at its bound).
-//! 2. The one writer takes what waits, up to 256 records of all tenants, without a timer.
+//! 2. The one writer takes what waits, up to 256 records of all tenants; a lone one waits for no timer.
 //! 3. It gives each its place: `seq` and `prev` of its log, from memory; with PostgreSQL from the
 //!    head row that it locks.
 //! 4. One `COMMIT`, one fsync for all of them.

@@ -203,6 +203,11 @@ impl Shared {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Jobs that wait for the writer.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn taken(&self, jobs: usize) {
         self.depth.fetch_sub(jobs, Ordering::Relaxed);
     }

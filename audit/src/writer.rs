@@ -1,9 +1,10 @@
 //! The one writer: takes what waits, writes it in one commit, and only then answers.
 //!
-//! No caller ever waits for a timer. While one commit is at the disk the next batch gathers in the
-//! queue, so a lone record waits for its own fsync only, and many share one. Only outcomes that
-//! nobody waits for let others join them for a moment ([`batch`]): a lone reader's outcome then
-//! rides on the commit of its next intent instead of standing in that intent's way.
+//! A lone caller never waits for a timer. While one commit is at the disk the next batch gathers in
+//! the queue, so a lone record waits for its own sync only, and many share one. Others are let in for
+//! a moment ([`batch`]) by outcomes that nobody waits for, so that a lone reader's outcome rides on
+//! the commit of its next intent instead of standing in that intent's way; and by a batch that comes
+//! after a large one, when there is company anyway.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -33,7 +34,7 @@ use crate::spool::Spooling;
 use crate::store::{LogRow, Mark, Row, Store, StoreError};
 use crate::wal::Checkpointing;
 pub(crate) use batch::{Batch, MAX_BATCH, refuse};
-use batch::{gather, next_job};
+use batch::{LULL, gather, next_job};
 pub(crate) use drain::{Closed, EarlierSpool, SpoolPlace};
 pub(crate) use publishing::ANCHOR_EVERY;
 use replicas::{Next, Undo};
@@ -161,11 +162,15 @@ impl Writer {
     }
 
     fn serve(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<oneshot::Sender<()>> {
+        let mut taken = 0;
         loop {
             let due = [self.wake_at(), self.room_at].into_iter().flatten().min();
+            let free = Instant::now();
             match next_job(jobs, due) {
                 Ok(first) => {
-                    let batch = gather(first, jobs, &self.shared);
+                    let before = if free.elapsed() < LULL { taken } else { 0 };
+                    let batch = gather(first, jobs, &self.shared, before);
+                    taken = batch.taken;
                     if let Some(close) = self.process(batch) {
                         return Some(close);
                     }

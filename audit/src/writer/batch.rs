@@ -15,6 +15,19 @@ pub(crate) const MAX_BATCH: usize = 256;
 /// How long a batch that nobody waits for lets others join.
 const COMPANY: Duration = Duration::from_millis(2);
 
+/// Jobs of one batch that make a crowd: the next waits until as many are there, at most [`GATHERING`].
+/// Every commit costs about as much as ten of its records, so that fewer and fuller ones leave more
+/// time for calls; but where nobody else is on the way there is nothing to wait for.
+const CROWD: usize = 8;
+
+/// How long a crowd is waited for (what the system's timers add to it aside), and how often it is
+/// looked for.
+const GATHERING: Duration = Duration::from_micros(500);
+const GLANCE: Duration = Duration::from_micros(250);
+
+/// After so long without a job there is no crowd any more.
+pub(super) const LULL: Duration = Duration::from_millis(2);
+
 /// What one commit will hold.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -25,10 +38,13 @@ pub(crate) struct Batch {
     pub(super) close: Option<oneshot::Sender<()>>,
     /// Somebody waits for this commit.
     awaited: bool,
+    /// Jobs that it was made of.
+    pub(super) taken: usize,
 }
 
 impl Batch {
     fn take(&mut self, job: Job) {
+        self.taken += 1;
         self.awaited |= !matches!(&job, Job::Record(record) if record.reply.is_none());
         match job {
             // An intent whose caller has gone must not become durable and look live.
@@ -57,22 +73,45 @@ impl Batch {
     }
 }
 
-/// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch.
-pub(super) fn gather(first: Job, jobs: &mpsc::Receiver<Job>, shared: &Shared) -> Batch {
+/// Takes what waits, up to [`MAX_BATCH`]; waits for more only while nobody waits for the batch, or in
+/// a crowd, which shows by how many were taken `before`.
+pub(super) fn gather(
+    first: Job,
+    jobs: &mpsc::Receiver<Job>,
+    shared: &Shared,
+    before: usize,
+) -> Batch {
+    if before >= CROWD && matches!(first, Job::Record(_)) {
+        await_crowd(before, shared);
+    }
     let until = Instant::now() + COMPANY;
     let mut batch = Batch::default();
-    let mut taken = 1;
     batch.take(first);
-    while taken < MAX_BATCH
+    while batch.taken < MAX_BATCH
         && batch.close.is_none()
         && batch.rotate.is_none()
         && let Some(job) = next(jobs, (!batch.awaited).then_some(until))
     {
         batch.take(job);
-        taken += 1;
     }
-    shared.taken(taken);
+    shared.taken(batch.taken);
     batch
+}
+
+/// Asleep and not at the queue: there each job that comes would wake this thread. Ends when a glance
+/// finds nobody new.
+fn await_crowd(as_many: usize, shared: &Shared) {
+    let until = Instant::now() + GATHERING;
+    let mut there = 0;
+    while shared.depth() > there && shared.depth() < as_many.min(MAX_BATCH) && !shared.is_closing()
+    {
+        there = shared.depth();
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        std::thread::sleep(left.min(GLANCE));
+    }
 }
 
 /// The next job: one that is there already, or one that comes in time.
