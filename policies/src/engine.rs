@@ -3,8 +3,11 @@
 //! Everything that touches the engine's own value types is here or in `question.rs`, because these move fast.
 //! Requests are built from typed values and never from text, so no name can be read as something else.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
@@ -16,6 +19,7 @@ use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 
+use crate::capsule::json_of;
 use crate::verdict::Confirmation;
 
 /// Cedar's name for the version of the language and engine, as it stands in capsules.
@@ -32,8 +36,21 @@ pub(crate) struct Engine {
     action: EntityType,
     ip: &'static ExtensionFunction,
     datetime: &'static ExtensionFunction,
-    /// What stands in the context of nearly every call.
+    /// What stands in the context of nearly every call, and so in its capsule.
     unconfirmed: Value,
+    unconfirmed_text: Option<String>,
+}
+
+/// A time as Cedar's `datetime`, and as it stands in capsules. Cedar reads a time from text, by a regular expression.
+pub(crate) struct Moment {
+    unix_ms: i64,
+    pub(crate) value: Value,
+    pub(crate) text: Option<String>,
+}
+
+thread_local! {
+    /// The newest: under load many calls come within one millisecond.
+    static NOW: RefCell<Option<Rc<Moment>>> = const { RefCell::new(None) };
 }
 
 /// What one set says about one request. The fields follow Cedar's response, ids sorted.
@@ -75,6 +92,7 @@ impl Engine {
             let name = name.parse::<Name>().map_err(|e| e.to_string())?;
             Extensions::all_available().func(&name).map_err(|e| e.to_string())
         };
+        let unconfirmed = confirmation_value(Confirmation::none());
         Ok(Self {
             authorizer: Authorizer::new(),
             user: entity_type("User")?,
@@ -85,7 +103,8 @@ impl Engine {
             action: entity_type("Action")?,
             ip: function("ip")?,
             datetime: function("datetime")?,
-            unconfirmed: confirmation_value(Confirmation::none()),
+            unconfirmed_text: json_of(&unconfirmed),
+            unconfirmed,
         })
     }
 
@@ -130,14 +149,29 @@ impl Engine {
         }
     }
 
+    /// The same as it stands in capsules.
+    pub(crate) fn confirmation_text(&self, confirmation: &Confirmation) -> Option<Cow<'_, str>> {
+        if confirmation == Confirmation::none() {
+            return self.unconfirmed_text.as_deref().map(Cow::Borrowed);
+        }
+        json_of(&confirmation_value(confirmation)).map(Cow::Owned)
+    }
+
     /// An address as Cedar's `ipaddr`.
     pub(crate) fn ip_value(&self, address: IpAddr) -> Result<Value, String> {
         extension_value(self.ip, address.to_string())
     }
 
     /// Unix milliseconds as Cedar's `datetime`; years 0 to 9999.
-    pub(crate) fn datetime_value(&self, unix_ms: i64) -> Result<Value, String> {
-        extension_value(self.datetime, iso_utc(unix_ms)?)
+    pub(crate) fn moment(&self, unix_ms: i64) -> Result<Rc<Moment>, String> {
+        let newest = NOW.with_borrow(Clone::clone);
+        if let Some(same) = newest.filter(|moment| moment.unix_ms == unix_ms) {
+            return Ok(same);
+        }
+        let value = extension_value(self.datetime, iso_utc(unix_ms)?)?;
+        let moment = Rc::new(Moment { unix_ms, text: json_of(&value), value });
+        NOW.set(Some(Rc::clone(&moment)));
+        Ok(moment)
     }
 
     /// Asks one set.
@@ -264,7 +298,7 @@ pub(crate) fn request(
     principal: &Arc<EntityUID>,
     action: &Arc<EntityUID>,
     resource: &Arc<EntityUID>,
-    context: BTreeMap<&'static str, Value>,
+    context: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Request {
     let known = |euid: &Arc<EntityUID>| EntityUIDEntry::Known { euid: Arc::clone(euid), loc: None };
     let context = context.into_iter().map(|(k, v)| (k.into(), v)).collect();
@@ -341,7 +375,7 @@ mod tests {
             ["a", "b"].map(|id| Arc::new(engine.principal_uid(crate::PrincipalKind::User, id)));
         let ask = |text: &str| {
             let set = parse_policyset(text).unwrap();
-            let of_the_call = || BTreeMap::from([("n", Value::from(1))]);
+            let of_the_call = || [("n", Value::from(1))];
             let request = || request(&one, &one, &other, of_the_call());
             let rules: Vec<Policy> = set.policies().cloned().collect();
             let halves = rules.split_at(rules.len() / 2);

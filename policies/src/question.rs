@@ -1,13 +1,13 @@
 //! From a question to what the engine takes: request, context and entities, built from typed values.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, Request, Value};
+use cedar_policy_core::ast::{EntityUID, Request, Value};
 use cedar_policy_core::entities::Entities;
 
-use crate::engine::{self, Engine};
-use crate::rulebook::{PreparedPrincipal, Rulebook, ToolFacts};
+use crate::engine::{self, Engine, Moment};
+use crate::rulebook::{PreparedPrincipal, Rulebook, Target, ToolFacts};
 use crate::verdict::{Confirmation, Question, RequestFacts};
 use crate::vocabulary::{TenantId, ToolName};
 
@@ -15,26 +15,41 @@ use crate::vocabulary::{TenantId, ToolName};
 pub(crate) struct Frame<'r> {
     pub(crate) tool: &'r ToolFacts,
     pub(crate) entities: Entities,
-    pub(crate) resource: Arc<EntityUID>,
-    pub(crate) target: Arc<Entity>,
+    pub(crate) target: Arc<Target>,
     principal: Arc<EntityUID>,
-    context: BTreeMap<&'static str, Value>,
+    call: Option<OfTheCall>,
+}
+
+/// What came with a call alone.
+pub(crate) struct OfTheCall {
+    pub(crate) input: Value,
+    /// The record `{time, source, channel, authAge}`.
+    pub(crate) request: Value,
+    pub(crate) moment: Rc<Moment>,
+}
+
+impl OfTheCall {
+    fn of(
+        engine: &Engine,
+        input: Value,
+        request: &RequestFacts,
+        age: Option<i64>,
+    ) -> Result<Self, String> {
+        let moment = engine.moment(request.time_ms)?;
+        Ok(Self { input, request: request_facts(engine, request, &moment, age)?, moment })
+    }
 }
 
 impl<'r> Frame<'r> {
     /// # Errors
     /// Why the question cannot be asked: an unknown tool, an argument that is not what its schema says, a time out of range.
     pub(crate) fn of(rulebook: &'r Rulebook, q: &Question<'_>) -> Result<Self, String> {
-        let mut frame = Self::outline(
-            rulebook,
-            q.principal,
-            q.tool,
-            (q.target_tenant, q.target_id, q.target_owner),
-        )?;
+        let target = (q.target_tenant, q.target_id, q.target_owner);
+        let frame = Self::outline(rulebook, q.principal, q.tool, target)?;
         let age = q.principal.principal().strength.age(q.request.time_ms);
-        frame.context.insert("request", request_facts(&rulebook.engine, &q.request, age)?);
-        frame.context.insert("input", frame.tool.input.value(q.input)?);
-        Ok(frame)
+        let input = frame.tool.input.value(q.input)?;
+        let call = OfTheCall::of(&rulebook.engine, input, &q.request, age)?;
+        Ok(Self { call: Some(call), ..frame })
     }
 
     /// The part of a question that is known before a call comes.
@@ -42,35 +57,25 @@ impl<'r> Frame<'r> {
         rulebook: &'r Rulebook,
         principal: &PreparedPrincipal,
         tool: &ToolName,
-        (target_tenant, target_id, target_owner): (&TenantId, Option<&str>, Option<&str>),
+        target: (&TenantId, Option<&str>, Option<&str>),
     ) -> Result<Self, String> {
         let engine = &rulebook.engine;
         let facts = rulebook.tool(tool).ok_or("the rules know no such tool")?;
-        let app = tool.app().as_str();
-        let resource = match target_id {
-            // The app holds no `/`, so the id of one target is never that of another.
-            Some(id) => engine.target_uid(&format!("{app}/{id}")),
-            None => engine.target_uid(app),
+        let target = match target {
+            (tenant, None, None) if *tenant == principal.principal().tenant => {
+                facts.targets.whole(engine, tool.app(), tenant)
+            }
+            one => Arc::new(Target::of(engine, tool.app(), one)),
         };
-        let tenant = [("tenant", Value::from(target_tenant.as_str()))];
-        let owner = target_owner.map(|owner| ("owner", Value::from(owner)));
-        let attributes = tenant.into_iter().chain(owner);
-        let target = engine::entity(resource.clone(), attributes, [engine.app_uid(app)].into());
-        let target = Arc::new(target);
-        let all = [&principal.entity, &facts.action_entity, &target].map(Arc::clone);
-        Ok(Self {
-            tool: facts,
-            entities: engine::entities(all)?,
-            principal: Arc::clone(&principal.uid),
-            resource: Arc::new(resource),
-            target,
-            context: BTreeMap::from([("tool", facts.facts.clone())]),
-        })
+        let all = [&principal.entity, &facts.action_entity, &target.entity].map(Arc::clone);
+        let entities = engine::entities(all)?;
+        let principal = Arc::clone(&principal.uid);
+        Ok(Self { tool: facts, entities, principal, target, call: None })
     }
 
-    /// What came with this call alone: the context without what is known of the tool.
-    pub(crate) fn of_the_call(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.context.iter().filter(|(name, _)| **name != "tool").map(|(name, value)| (*name, value))
+    /// What came with this call alone; nothing of an outline.
+    pub(crate) fn of_the_call(&self) -> Option<&OfTheCall> {
+        self.call.as_ref()
     }
 
     /// The same question as it would be with this sign-in, so many seconds ago.
@@ -81,17 +86,25 @@ impl<'r> Frame<'r> {
         stronger: &PreparedPrincipal,
         age: i64,
     ) -> Result<(), String> {
-        let all = [&stronger.entity, &self.tool.action_entity, &self.target].map(Arc::clone);
-        self.entities = engine::entities(all)?;
-        self.context.insert("request", request_facts(engine, &q.request, Some(age))?);
+        let all = [&stronger.entity, &self.tool.action_entity, &self.target.entity];
+        let entities = engine::entities(all.map(Arc::clone))?;
+        let call = self.call.as_ref().ok_or("an outline has no sign-in")?;
+        let call = OfTheCall::of(engine, call.input.clone(), &q.request, Some(age))?;
+        (self.entities, self.call) = (entities, Some(call));
         Ok(())
     }
 
     /// The request as it would be with this confirmation.
     pub(crate) fn request(&self, engine: &Engine, confirmation: &Confirmation) -> Request {
-        let mut context = self.context.clone();
-        context.insert("confirmation", engine.confirmation(confirmation));
-        engine::request(&self.principal, &self.tool.action, &self.resource, context)
+        let of_the_call = self.call.iter();
+        let of_the_call = of_the_call
+            .flat_map(|call| [("input", call.input.clone()), ("request", call.request.clone())]);
+        let context = [
+            ("confirmation", engine.confirmation(confirmation)),
+            ("tool", self.tool.facts.clone()),
+        ];
+        let context = context.into_iter().chain(of_the_call);
+        engine::request(&self.principal, &self.tool.action, &self.target.uid, context)
     }
 }
 
@@ -99,10 +112,11 @@ impl<'r> Frame<'r> {
 fn request_facts(
     engine: &Engine,
     request: &RequestFacts,
+    moment: &Moment,
     age: Option<i64>,
 ) -> Result<Value, String> {
     let facts = [
-        ("time", engine.datetime_value(request.time_ms)?),
+        ("time", moment.value.clone()),
         ("source", engine.ip_value(request.source)?),
         ("channel", Value::from(request.channel.as_str())),
     ];

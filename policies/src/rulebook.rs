@@ -5,6 +5,7 @@ mod index;
 mod parse;
 mod prepare;
 mod sources;
+mod targets;
 mod validate;
 
 use std::borrow::Cow;
@@ -21,13 +22,14 @@ use crate::own;
 use crate::schema::{Actions, InputType, schema_text};
 use crate::scope;
 use crate::verdict::PolicySetDigest;
-use crate::vocabulary::{ActionType, TenantId, ToolName, ToolSpec};
+use crate::vocabulary::{ActionType, AppId, TenantId, ToolName, ToolSpec};
 
 pub use error::{RuleError, RuleErrorKind, RuleErrors};
 pub(crate) use index::{LayerIndex, Slice, set_of};
 pub(crate) use parse::{Rule, parse};
 pub use prepare::PreparedPrincipal;
 pub use sources::{RuleFile, RuleSources};
+pub(crate) use targets::{Target, Targets};
 pub(crate) use validate::{Reach, representatives};
 
 /// A policy set that was checked as a whole: immutable, shared in an `Arc`, swapped whole.
@@ -59,6 +61,8 @@ pub(crate) struct ToolFacts {
     /// The action and the record as they stand in capsules.
     pub(crate) action_text: Option<EntityText>,
     pub(crate) facts_text: Option<String>,
+    /// Shared by the tools of an app.
+    pub(crate) targets: Arc<Targets>,
 }
 
 /// An argument that Cedar cannot type, so that no rule can see it.
@@ -287,6 +291,7 @@ fn tool_facts(
     tools: &[ToolSpec],
     actions: &Actions,
 ) -> HashMap<ToolName, ToolFacts> {
+    let mut targets: HashMap<AppId, Arc<Targets>> = HashMap::new();
     let facts = |spec: &ToolSpec| {
         let id = spec.name.to_string();
         let action = engine.action_uid(&id);
@@ -310,6 +315,7 @@ fn tool_facts(
             group: spec.action_type,
             input,
             facts: record,
+            targets: Arc::clone(targets.entry(spec.name.app().clone()).or_default()),
         };
         (spec.name.clone(), facts)
     };

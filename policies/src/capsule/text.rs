@@ -2,31 +2,24 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, Value};
+use cedar_policy_core::ast::{Entity, Value, ValueKind};
 use cedar_policy_core::entities::json::{CedarValueJson, EntityJson};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use crate::engine::ENGINE;
-use crate::question::Frame;
+use crate::question::{Frame, OfTheCall};
 use crate::rulebook::Rulebook;
 use crate::verdict::Question;
 
-/// The JSON text of a [`super::Capsule`], cheap to clone. It holds the arguments: seal it.
+/// The JSON text of a [`super::Capsule`]. It holds the arguments: seal it.
 #[derive(Clone)]
-pub struct CapsuleText(Arc<RawValue>);
+pub struct CapsuleText(Arc<str>);
 
 impl CapsuleText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-}
-
-impl Serialize for CapsuleText {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        &self.0
     }
 }
 
@@ -60,13 +53,15 @@ pub(crate) fn json_of(value: &Value) -> Option<String> {
 }
 
 impl Rulebook {
-    /// The capsule of a question as it stands.
+    /// The capsule of a question as it stands; none of an outline.
+    ///
+    /// INVARIANT: it is JSON and says what [`Rulebook::capsule`] says (`capsule_text_says_what_the_capsule_says`).
     pub(crate) fn capsule_text(&self, q: &Question<'_>, frame: &Frame<'_>) -> Option<CapsuleText> {
         let principal = q.principal.text.as_deref()?;
         let action = frame.tool.action_text.as_ref()?;
-        let target = EntityText::of(&frame.target)?;
-        let mut text = String::with_capacity(2048);
-        let head = [
+        let target = frame.target.text.as_ref()?;
+        let call = frame.of_the_call()?;
+        let parts = [
             ("{\"version\":1,\"engine\":\"", ENGINE),
             ("\",\"policySet\":\"", &self.digest().to_string()),
             ("\",\"principal\":", &principal.uid),
@@ -76,17 +71,33 @@ impl Rulebook {
             (",", &action.entity),
             (",", &target.entity),
             ("],\"context\":{\"tool\":", frame.tool.facts_text.as_deref()?),
+            (",\"input\":", &json_of(&call.input)?),
+            (",\"confirmation\":", &*self.engine.confirmation_text(q.confirmation)?),
+            (",\"request\":", &request_text(call)?),
+            ("}}", ""),
         ];
-        let confirmation = self.engine.confirmation(q.confirmation);
-        let context = frame.of_the_call().chain([("confirmation", &confirmation)]);
-        for (before, part) in head {
+        let length = parts.iter().map(|(before, part)| before.len() + part.len()).sum();
+        let mut text = String::with_capacity(length);
+        for (before, part) in parts {
             text.extend([before, part]);
         }
-        for (name, value) in context {
-            text.extend([",\"", name, "\":", &json_of(value)?]);
-        }
-        text.push_str("}}");
-        // Reads the whole text once more: what is sealed is JSON, whatever is wrong above.
-        RawValue::from_string(text).ok().map(|raw| CapsuleText(raw.into()))
+        debug_assert!(serde_json::from_str::<IgnoredAny>(&text).is_ok(), "no JSON");
+        Some(CapsuleText(text.into()))
     }
+}
+
+/// Cedar's JSON form of the record that says when, from where and by which door.
+fn request_text(call: &OfTheCall) -> Option<String> {
+    let ValueKind::Record(facts) = call.request.value_kind() else { return None };
+    let mut text = String::with_capacity(256);
+    for (name, value) in facts.iter() {
+        // None of these names needs to be escaped.
+        text.extend([if text.is_empty() { "{\"" } else { ",\"" }, name, "\":"]);
+        match name.as_str() {
+            "time" => text.push_str(call.moment.text.as_deref()?),
+            _ => text.push_str(&json_of(value)?),
+        }
+    }
+    text.push('}');
+    Some(text)
 }
