@@ -1,10 +1,12 @@
 //! The sealed body beside a record: the capsule of its decision and the keys of its commitments.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_audit::disclose::CAPSULE;
 use portcullis_audit::{Body, CallFields, Commitment};
 use portcullis_policies::{Capsule, CapsuleText};
 use portcullis_secrets::{Context, Purpose, Scope};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -13,15 +15,6 @@ use super::Trail;
 use crate::gateway::Gateway;
 use crate::refusal::Refusal;
 use crate::secrets::Vault;
-
-#[derive(Serialize)]
-struct Plain<'a> {
-    /// Everything needed to run the decision again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capsule: Option<&'a CapsuleText>,
-    /// Field name and key (hex): who has the key can check the payload, who has not learns nothing.
-    keys: Vec<(&'a str, String)>,
-}
 
 /// Seals what belongs beside a record, and commits to the capsule in its fields; nothing when there is
 /// nothing to keep. `keys` are those of the record's other commitments, and of what its outcome will commit to.
@@ -43,17 +36,45 @@ pub(super) async fn seal(
     let committed = committed.transpose().map_err(unavailable)?;
     let own = committed.as_ref().map(|capsule| (CAPSULE, capsule.key()));
     let keys = keys.iter().copied().chain(own);
-    let keys = keys.map(|(name, key)| (name, hex::encode(key))).collect();
-    let plain = serde_json::to_vec(&Plain { capsule, keys });
-    let plain = Zeroizing::new(plain.map_err(unavailable)?);
+    let plain = plain(capsule.map(CapsuleText::as_str), keys);
     let scope = Scope::new(tenant, user, app).map_err(unavailable)?;
     let context = Context::new(scope, &trail.op().to_string(), Purpose::Capsule);
     let context = context.map_err(unavailable)?;
-    let blob = gateway.vault.seal(&context, &plain).await.map_err(unavailable)?;
+    let blob = gateway.vault.seal(&context, plain.as_bytes()).await.map_err(unavailable)?;
     if let Some(capsule) = committed {
         fields.note.insert(CAPSULE.to_owned(), hex::encode(capsule.digest()));
     }
     Ok(Some(Body(blob)))
+}
+
+/// What is sealed, the JSON text of [`Opened`]: everything needed to run the decision again, and field names and keys
+/// (base64url): who has the key can check the payload, who has not learns nothing. Names need no escapes.
+///
+/// It is written into room for all of it: a buffer that grows leaves copies behind that nobody wipes.
+fn plain<'a>(
+    capsule: Option<&str>,
+    keys: impl Iterator<Item = (&'a str, &'a [u8; 32])> + Clone,
+) -> Zeroizing<String> {
+    let room = keys.clone().map(|(name, _)| name.len() + 64).sum::<usize>();
+    let room = room + capsule.map_or(0, str::len) + 32;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    text.push('{');
+    if let Some(capsule) = capsule {
+        text.extend(["\"capsule\":", capsule, ","]);
+    }
+    text.push_str("\"keys\":[");
+    for (at, (name, key)) in keys.enumerate() {
+        text.extend([if at == 0 { "[\"" } else { ",[\"" }, name, "\",\""]);
+        let mut digits = Zeroizing::new([0_u8; 43]);
+        // 32 bytes are 43 digits.
+        let _ = URL_SAFE_NO_PAD.encode_slice(key, digits.as_mut_slice());
+        text.extend(digits.iter().copied().map(char::from));
+        text.push_str("\"]");
+    }
+    text.push_str("]}");
+    debug_assert!(serde_json::from_str::<Opened>(&text).is_ok(), "no JSON");
+    debug_assert!(text.len() <= room, "it grew");
+    text
 }
 
 /// Opens what [`seal`] kept beside the record of this operation: the text of the capsule, and the keys.
@@ -109,12 +130,51 @@ impl Opened {
     pub fn key(&self, field: &str) -> Option<Zeroizing<[u8; 32]>> {
         let (_, text) = self.keys.iter().find(|(name, _)| name == field)?;
         let mut key = Zeroizing::new([0_u8; 32]);
-        hex::decode_to_slice(text, key.as_mut_slice()).ok()?;
-        Some(key)
+        if text.len() == 2 * key.len() {
+            // As earlier versions wrote them.
+            hex::decode_to_slice(text, key.as_mut_slice()).ok()?;
+            return Some(key);
+        }
+        let length = URL_SAFE_NO_PAD.decode_slice(text, key.as_mut_slice()).ok()?;
+        (length == key.len()).then_some(key)
     }
 }
 
 pub(super) fn unavailable(fault: impl std::fmt::Display) -> Refusal {
     tracing::error!(%fault, "a record's body could not be sealed");
     Refusal::Unavailable("vault".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_is_read_again() {
+        let keys = [("in", [1_u8; 32]), ("out", [255; 32]), (CAPSULE, [0; 32])];
+        for capsule in [None, Some("{\"version\":1,\"context\":{\"a\":\"\\u0000\"}}")] {
+            for some in 0..=keys.len() {
+                let keys = || keys.iter().take(some).map(|(name, key)| (*name, key));
+                let opened: Opened = serde_json::from_str(&plain(capsule, keys())).unwrap();
+                assert_eq!(opened.capsule.as_ref().map(|text| text.get()), capsule);
+                assert_eq!(opened.keys.len(), some);
+                for (name, key) in keys() {
+                    assert_eq!(*opened.key(name).unwrap(), *key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_as_earlier_versions_wrote_them_are_read_and_no_others() {
+        let opened = |digits: &str| -> Opened {
+            serde_json::from_str(&format!("{{\"keys\":[[\"in\",\"{digits}\"]]}}")).unwrap()
+        };
+        assert_eq!(*opened(&"ab".repeat(32)).key("in").unwrap(), [0xab; 32]);
+        assert!(opened(&"ab".repeat(32)).key("out").is_none());
+        for wrong in ["", "ab", &"zz".repeat(32), &"!".repeat(43), &"A".repeat(44), &"A".repeat(42)]
+        {
+            assert!(opened(wrong).key("in").is_none(), "{wrong}");
+        }
+    }
 }
