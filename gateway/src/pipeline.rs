@@ -40,7 +40,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
     let op = Uuid::now_v7();
     let tasks = gateway.tasks.clone();
-    let steps = tasks.spawn(async move {
+    // Boxed at once: a task is handed on by value several times before it runs, and this one is large.
+    let steps = tasks.spawn(Box::pin(async move {
         let mut trail = Trail::begin(op, &knock);
         let mut told = steps(&gateway, knock, &mut trail).await;
         trail.ended(&gateway.turns, &mut told);
@@ -50,7 +51,7 @@ pub async fn run(gateway: Arc<Gateway>, knock: Knock) -> Answer {
             Ok(told) => trail.answer(&gateway.ledger, told),
             Err(refusal) => record::refusal(&gateway, trail, refusal).await,
         }
-    });
+    }));
     steps.await.unwrap_or_else(|fault| {
         // A bug of ours: the intent, if there was one, is closed as unknown at the next start.
         tracing::error!(%op, %fault, "a call's task ended abnormally");
