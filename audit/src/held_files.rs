@@ -37,9 +37,9 @@ impl HeldFiles {
         SUFFIXES.into_iter().map(held).collect::<std::io::Result<_>>().map(Self)
     }
 
-    /// Lets the journal be shorter at the next look: the caller is about to cut it. Nobody else does.
-    pub(crate) fn journal_is_cut(&mut self) {
-        self.journal().for_each(|held| held.length = 0);
+    /// Lets the journal be as short as this at the next look: the caller may cut it, and nobody else.
+    pub(crate) fn expect_journal(&mut self, length: u64) {
+        self.journal().for_each(|held| held.length = length);
     }
 
     /// Bytes of the journal at the last look.

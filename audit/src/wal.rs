@@ -21,7 +21,7 @@ use crate::store::sqlite;
 ///
 /// It is written over instead of cut: a file that keeps its length is synced in one write to the
 /// disk, where one that grows has its inode written too. Only one that grew far beyond it, while
-/// somebody read for long, is cut, and any while the disk is full.
+/// somebody read for long, is cut.
 const MOST_PAGES: i64 = 8192;
 
 /// Beyond so many bytes (four times the bound) the file is cut.
@@ -91,8 +91,6 @@ impl Checkpointer {
         loop {
             match ticks.recv_timeout(LOOK) {
                 Ok(()) => self.checkpoint(),
-                // While the disk is full hardly anything is committed, and so no tick comes.
-                Err(RecvTimeoutError::Timeout) if self.shared.is_full() => self.checkpoint(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -103,33 +101,46 @@ impl Checkpointer {
             }
         }
         // Whoever copies the files finds everything in one.
-        if self.cut().busy {
+        if self.cut().is_some_and(|cut| cut.busy) {
             tracing::warn!(
-                "somebody reads the ledger: its journal keeps its bytes until it is opened and closed again"
+                "somebody reads the ledger: its newest records stay in the journal beside it until \
+                 it is opened and closed again"
             );
         }
     }
 
     fn checkpoint(&mut self) {
-        let pages = self.pragma("PRAGMA wal_checkpoint(PASSIVE)").pages;
-        if self.shared.is_full() || self.held.journal_length() > LONG {
-            self.cut();
-        } else if pages > MOST_PAGES {
-            self.pragma("PRAGMA wal_checkpoint(RESTART)");
+        // On a full disk the database would grow into the room that is kept for outcomes.
+        if !self.shared.is_full() {
+            self.move_pages();
         }
         if let Err(error) = self.head_file.sync() {
             self.shared.seal(format!("the head file cannot be synced ({error})"));
         }
     }
 
-    fn cut(&mut self) -> Checkpointed {
-        self.held.journal_is_cut();
-        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)")
+    fn move_pages(&mut self) {
+        let moved = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
+        if self.held.journal_length() > LONG {
+            self.cut();
+        } else if moved.is_some_and(|moved| moved.pages > MOST_PAGES) {
+            self.pragma("PRAGMA wal_checkpoint(RESTART)");
+        }
     }
 
-    /// A checkpoint that could not finish because somebody
-    /// reads is tried again at the next tick; one that failed to write or sync leaves the file in doubt.
-    fn pragma(&self, sql: &str) -> Checkpointed {
+    fn cut(&mut self) -> Option<Checkpointed> {
+        let length = self.held.journal_length();
+        self.held.expect_journal(0);
+        let cut = self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
+        if cut.is_none_or(|cut| cut.busy) {
+            self.held.expect_journal(length);
+        }
+        cut
+    }
+
+    /// Nothing when it failed. A checkpoint that could not finish because somebody reads is tried again
+    /// at the next tick; one that failed to write or sync leaves the file in doubt.
+    fn pragma(&self, sql: &str) -> Option<Checkpointed> {
         let busy = |error: &rusqlite::Error| {
             matches!(
                 error.sqlite_error_code(),
@@ -140,7 +151,7 @@ impl Checkpointer {
             Ok(Checkpointed { busy: row.get::<_, i64>(0)? != 0, pages: row.get(1)? })
         };
         match self.conn.query_row(sql, [], said) {
-            Ok(checkpointed) => return checkpointed,
+            Ok(checkpointed) => return Some(checkpointed),
             // What cannot be moved stays in the WAL; the writer notices by itself.
             Err(error) if crate::full::is_full(&error, &self.reserve) => {}
             Err(error) if !busy(&error) => {
@@ -148,6 +159,6 @@ impl Checkpointer {
             }
             Err(_) => {}
         }
-        Checkpointed { busy: true, pages: 0 }
+        None
     }
 }

@@ -175,7 +175,7 @@ impl Writer {
                         return Some(close);
                     }
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => taken = 0,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
             self.go_on_when_there_is_room();

@@ -98,11 +98,15 @@ async fn what_was_acknowledged_before_its_journal_was_removed_is_there_after_a_r
 /// behind its new end is taken for no record, by a ledger that was killed either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_at_its_bound_is_written_over() {
+    /// Beyond this it would be cut.
+    const LONG: u64 = 128 << 20;
     let house = House::new();
-    let (ledger, _) = house.open();
+    // A disk that others write to may be slow when megabytes are moved.
+    let options = LedgerOptions { deadline: Duration::from_secs(60), ..house.options() };
+    let (ledger, _) = Ledger::open(options).unwrap();
     let length = || std::fs::metadata(house.path("ledger.db-wal")).unwrap().len();
-    let mut grown = (0, 0);
-    for round in 0..200 {
+    let mut longest = 0;
+    for _ in 0..150 {
         let many = (0..16).map(|_| {
             let mut entry = refusal("default");
             entry.fields.note.insert("why".into(), "x".repeat(60_000));
@@ -111,19 +115,18 @@ async fn a_journal_at_its_bound_is_written_over() {
         for appended in futures_util::future::join_all(many).await {
             appended.unwrap();
         }
-        if length() > grown.1 {
-            grown = (round, length());
-        }
+        longest = length().max(longest);
     }
-    assert!(grown.0 < 150, "after 200 MB the journal still grows: {grown:?}");
-    assert_eq!(length(), grown.1, "it was cut");
+    // More than 144 MB were written.
+    assert!(longest < LONG, "{longest}");
+    assert_eq!(length(), longest, "it was cut");
     let killed = copied(&house, &["ledger.db", "ledger.db-wal", "ledger.db.head", "log.key"]);
     // Longer than it takes to look again.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(ledger.status().sealed, None);
     ledger.close().await.unwrap();
     let (again, opened) = killed.open();
-    assert_eq!(opened.records, 3_200);
+    assert_eq!(opened.records, 2_400);
     again.close().await.unwrap();
     assert_eq!(verify_ledger(&killed.reader()).verdict, Verdict::Whole);
 }
