@@ -34,6 +34,18 @@ async fn until(gate: &Deployment, version: u64, state: &str, env: &[(&str, &str)
     }
 }
 
+/// A step is noted after it was taken, by way of the directory's outbox.
+async fn noted(gate: &Deployment, step: &str) {
+    let is_it = |record: &Value| record["note"]["action"] == step;
+    for _ in 0..200 {
+        if gate.records().iter().any(is_it) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{step} is not in the ledger");
+}
+
 /// Whether the keys of a record's fields can still be had.
 fn discloses(gate: &Deployment, op: &str, to: &str) -> bool {
     let args =
@@ -82,13 +94,16 @@ async fn undone_by_no_restored_backup_and_final_by_the_time_that_its_certificate
     assert!(discloses(&gate, &of_ben, "restored-other"));
 
     // One term later the next version wraps and the one before is retired; one more, and it is gone.
-    for (by, version, state) in [("+14d", 1, "retired"), ("+28d", 1, "destroyed")] {
+    let steps =
+        [("+14d", "retired", "vault.retire"), ("+28d", "destroyed", "vault.destroy_version")];
+    for (by, state, step) in steps {
         let env = moved(by);
         for (name, value) in env {
             gate.set_env(name, value);
         }
         gate.restart().await;
-        until(&gate, version, state, &env).await;
+        until(&gate, 1, state, &env).await;
+        noted(&gate, step).await;
         assert!(gate.stop().success());
     }
     assert!(!keys.join("kek").exists(), "the key that opens the backup is nowhere");
