@@ -34,18 +34,6 @@ async fn until(gate: &Deployment, version: u64, state: &str, env: &[(&str, &str)
     }
 }
 
-/// A step is noted after it was taken, by way of the directory's outbox.
-async fn noted(gate: &Deployment, step: &str) {
-    let is_it = |record: &Value| record["note"]["action"] == step;
-    for _ in 0..200 {
-        if gate.records().iter().any(is_it) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{step} is not in the ledger");
-}
-
 /// Whether the keys of a record's fields can still be had.
 fn discloses(gate: &Deployment, op: &str, to: &str) -> bool {
     let args =
@@ -94,23 +82,26 @@ async fn undone_by_no_restored_backup_and_final_by_the_time_that_its_certificate
     assert!(discloses(&gate, &of_ben, "restored-other"));
 
     // One term later the next version wraps and the one before is retired; one more, and it is gone.
-    let steps =
-        [("+14d", "retired", "vault.retire"), ("+28d", "destroyed", "vault.destroy_version")];
-    for (by, state, step) in steps {
+    // Each stop comes between a step and its note, and waits for the note.
+    gate.set_env("FAILPOINTS", "vault_epoch_before_note=sleep(2000)");
+    for (by, state) in [("+14d", "retired"), ("+28d", "destroyed")] {
         let env = moved(by);
         for (name, value) in env {
             gate.set_env(name, value);
         }
         gate.restart().await;
         until(&gate, 1, state, &env).await;
-        noted(&gate, step).await;
         assert!(gate.stop().success());
     }
     assert!(!keys.join("kek").exists(), "the key that opens the backup is nowhere");
     assert!(discloses(&gate, &of_ben, "later"), "what is left opens");
     let done = gate.records();
-    for (action, target) in [("vault.rotate", "version 2"), ("vault.destroy_version", "version 1")]
-    {
+    let steps = [
+        ("vault.rotate", "version 2"),
+        ("vault.retire", "version 1"),
+        ("vault.destroy_version", "version 1"),
+    ];
+    for (action, target) in steps {
         let found = done.iter().find(|record| record["note"]["action"] == action);
         let found = found.unwrap_or_else(|| panic!("{action} is in the ledger"));
         assert!(text(found, "/note/target").ends_with(target), "{found}");
@@ -148,4 +139,25 @@ async fn refused_and_written_down_while_somebody_wants_it_kept() {
     gate.must(&["vault", "lift", "--tenant", tenant]);
     gate.must(&["vault", "erase", "--yes", "--user", &ana]);
     assert!(!discloses(&gate, &op, "erased"));
+}
+
+#[tokio::test]
+async fn done_is_not_called_refused_for_a_hold_that_came_too_late() {
+    let (gate, _upstream) = start().await;
+    let op = list(&gate, "ana").await;
+    let ana = gate.user_id("ana");
+    let erase = ["vault", "erase", "--yes", "--user", &ana];
+    let pause = [("FAILPOINTS", "vault_erase_destroyed=sleep(8000)")];
+    std::thread::scope(|scope| {
+        let erasing = scope.spawn(|| gate.portcullis_with_env(&erase, &pause));
+        let gone = (0..100).any(|try_| !discloses(&gate, &op, &format!("gone-{try_}")));
+        assert!(gone, "the key is destroyed");
+        assert!(!erasing.is_finished(), "values are not forgotten for the second time yet");
+        gate.must(&["vault", "hold", "--user", &ana, "--reason", "too late"]);
+        let done = erasing.join().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    });
+    gate.wait_for_admin("vault.erase", &ana).await;
+    let refused = |record: &Value| record["note"]["action"] == "vault.erase_refused";
+    assert!(!gate.records().iter().any(refused), "what was done was not refused");
 }
