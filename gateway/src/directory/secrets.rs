@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use super::change::Note;
+use super::change::{Note, Writing};
 use super::holds::{Hold, in_the_way};
 use super::row::{Columns, base64_encode};
 use super::{Actor, Directory, DirectoryError, now_ms};
@@ -260,6 +260,27 @@ impl Directory {
             writing.finish(self, note.with("held_by", &hold.by)).await?;
             return Ok(Err(hold));
         }
+        Ok(Ok(self.forget(writing, (tenant, user), by).await?))
+    }
+
+    /// Forgets, once more, what was set while the keys were destroyed, and gives how many values that were. No
+    /// hold stands in the way: what it would keep opens no more.
+    pub async fn forget_secrets_set_meanwhile(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        by: &Actor,
+    ) -> Result<u64, DirectoryError> {
+        let writing = self.write().await?;
+        self.forget(writing, (tenant, user), by).await
+    }
+
+    async fn forget(
+        &self,
+        mut writing: Writing,
+        (tenant, user): (&str, Option<&str>),
+        by: &Actor,
+    ) -> Result<u64, DirectoryError> {
         let done = sqlx::query(
             "UPDATE secrets SET sealed = NULL, set_ms = $1, set_by = $2 \
              WHERE tenant_id = $3 AND ($4 = '' OR owner = $4) AND sealed IS NOT NULL",
@@ -272,7 +293,7 @@ impl Directory {
         .await?;
         let note = Note::new(by, "secret.destroy", tenant).on(user.unwrap_or(tenant));
         writing.finish(self, note.with("secrets", done.rows_affected())).await?;
-        Ok(Ok(done.rows_affected()))
+        Ok(done.rows_affected())
     }
 
     /// Notes uses beside their values, in one transaction; the ledger has each of them anyway.

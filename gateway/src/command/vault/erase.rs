@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
+use portcullis_audit::crash_point;
 use portcullis_policies::TenantId;
-use portcullis_secrets::{DEADLINE, Destroyed, DestroyedKey, Erasure, KekVersion, KeyState};
+use portcullis_secrets::{
+    DEADLINE, Destroyed, DestroyedKey, Epochs, Erasure, KekVersion, KeyState,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -119,11 +122,14 @@ pub(super) async fn run(
         CommandError::Held(hold)
     })?;
     let destroyed = opened.vault.destroy(&what).await?;
+    crash_point!("vault_erase_destroyed");
     // What was set in between is sealed under a key that is gone; a hold that came in between came too late.
-    let late = directory.forget_secrets_of(&tenant, user.as_deref(), by).await?.unwrap_or_default();
+    let late = directory.forget_secrets_set_meanwhile(&tenant, user.as_deref(), by).await?;
     let known = opened.vault.store().kek_versions().await?;
-    let final_by = final_by(settings, opened, &destroyed).await?;
-    let certificate = certificate(shown, (&destroyed, &known), forgotten + late, by).effective(
+    let epochs = opened.vault.epochs(settings.final_erasure.unwrap_or_default());
+    let final_by = settings.final_erasure.and_then(|_| final_by(epochs, &known, &destroyed));
+    let left = left_of(&known, &destroyed, epochs.delay);
+    let certificate = certificate(shown, (&destroyed, left), forgotten + late, by).effective(
         destroyed.at_ms,
         settings.key_cache,
         final_by,
@@ -152,26 +158,30 @@ pub(super) async fn run(
 }
 
 /// When the last version that wrapped one of these keys is gone, if versions change by themselves.
-async fn final_by(
-    settings: &Settings,
-    opened: &OpenedVault,
-    destroyed: &Destroyed,
-) -> Result<Option<i64>, CommandError> {
-    let Some(bound) = settings.final_erasure else { return Ok(None) };
-    let epochs = opened.vault.epochs(bound);
-    let known = opened.vault.store().kek_versions().await?;
-    let left = left_of(&known, destroyed);
-    Ok(left.map(|version| epochs.final_at(version, destroyed.at_ms)).max())
+fn final_by(epochs: Epochs, known: &[KekVersion], destroyed: &Destroyed) -> Option<i64> {
+    let noted = left_of(known, destroyed, epochs.delay)
+        .map(|version| epochs.final_at(version, destroyed.at_ms));
+    // Its term begins when a gateway notes it.
+    let unnoted = |key: &DestroyedKey| known.iter().all(|version| version.key != key.kek);
+    let whole = i64::try_from(epochs.final_within.as_millis()).unwrap_or(i64::MAX);
+    let from_now = destroyed.keys.iter().any(unnoted);
+    noted.chain(from_now.then(|| destroyed.at_ms.saturating_add(whole))).max()
 }
 
 /// Versions under which a copy of these keys may be wrapped: not only those of today, for a key is wrapped again
-/// under each new one, and copies of the days before stay as they are.
+/// under each new one, and copies of the days before stay as they are. One that was told to go is left for as
+/// long as the provider can bring it back.
 fn left_of<'a>(
     known: &'a [KekVersion],
     destroyed: &Destroyed,
+    delay: Duration,
 ) -> impl Iterator<Item = &'a KekVersion> + use<'a> {
-    let none = destroyed.keys.is_empty();
-    known.iter().filter(move |version| !none && version.state != KeyState::Destroyed)
+    let (none, at_ms) = (destroyed.keys.is_empty(), destroyed.at_ms);
+    let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    let gone = move |version: &KekVersion| {
+        version.state == KeyState::Destroyed && version.changed_ms.saturating_add(delay) <= at_ms
+    };
+    known.iter().filter(move |version| !none && !gone(version))
 }
 
 impl Certificate {
@@ -204,14 +214,14 @@ fn open_new(path: Option<&Path>) -> Result<Option<File>, CommandError> {
     File::create_new(path).map(Some).map_err(CommandError::NoCertificate)
 }
 
-fn certificate(
+fn certificate<'a>(
     whose: String,
-    (destroyed, known): (&Destroyed, &[KekVersion]),
+    (destroyed, left): (&Destroyed, impl Iterator<Item = &'a KekVersion>),
     forgotten: u64,
     by: &Actor,
 ) -> Certificate {
     let mut wrapped: Vec<u32> = destroyed.keys.iter().map(|key| key.kek.kek_ver).collect();
-    wrapped.extend(left_of(known, destroyed).map(|version| version.key.kek_ver));
+    wrapped.extend(left.map(|version| version.key.kek_ver));
     wrapped.sort_unstable();
     wrapped.dedup();
     Certificate {
@@ -235,5 +245,59 @@ fn key(key: &DestroyedKey) -> Key {
         app: key.scope.extension().to_owned(),
         version: key.sk_ver,
         wrapped_under: key.kek.kek_ver,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_secrets::{KeyRef, Scope, ScopeKeyId};
+
+    use super::*;
+
+    const DAY_MS: i64 = 86_400_000;
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+    fn key_ref(kek_ver: u32) -> KeyRef {
+        KeyRef { kek_id: "kek".to_owned(), kek_ver }
+    }
+
+    fn noted(kek_ver: u32, state: KeyState, on_day: i64) -> KekVersion {
+        let (kek_provider, key) = ("test".to_owned(), key_ref(kek_ver));
+        KekVersion { kek_provider, key, state, changed_ms: on_day * DAY_MS }
+    }
+
+    /// One key, destroyed on day 20.
+    fn destroyed(kek_ver: u32) -> Destroyed {
+        let (sk_id, scope) =
+            (ScopeKeyId::from_bytes([7; 16]), Scope::new("imp_t_acme", "ana", "notes").unwrap());
+        let key = DestroyedKey { sk_id, scope, sk_ver: 1, kek: key_ref(kek_ver) };
+        Destroyed { keys: vec![key], at_ms: 20 * DAY_MS }
+    }
+
+    fn left(known: &[KekVersion], delay: Duration) -> Vec<u32> {
+        left_of(known, &destroyed(2), delay).map(|version| version.key.kek_ver).collect()
+    }
+
+    #[test]
+    fn a_version_that_can_still_be_brought_back_is_left() {
+        let known = [noted(1, KeyState::Destroyed, 18), noted(2, KeyState::Active, 18)];
+        assert_eq!(left(&known, Duration::ZERO), [2]);
+        assert_eq!(left(&known, WEEK), [1, 2]);
+        let known = [noted(1, KeyState::Destroyed, 13), noted(2, KeyState::Active, 18)];
+        assert_eq!(left(&known, WEEK), [2], "its week is over");
+    }
+
+    #[test]
+    fn a_bound_is_stated_for_a_version_that_no_gateway_has_noted_yet() {
+        let final_within = Duration::from_secs(30 * 86_400);
+        let epochs = Epochs { final_within, live_within: WEEK, delay: Duration::ZERO };
+        let days = |known: &[KekVersion], kek_ver| {
+            final_by(epochs, known, &destroyed(kek_ver)).map(|at_ms| at_ms / DAY_MS)
+        };
+        assert_eq!(days(&[], 1), Some(50));
+        assert_eq!(days(&[noted(1, KeyState::Active, 15)], 1), Some(45), "its term runs");
+        assert_eq!(days(&[noted(1, KeyState::Active, 15)], 2), Some(50));
+        let none = Destroyed { keys: Vec::new(), at_ms: 0 };
+        assert_eq!(final_by(epochs, &[], &none), None, "there is nothing to wait for");
     }
 }
