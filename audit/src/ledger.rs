@@ -39,6 +39,9 @@ pub struct LedgerOptions {
     pub deadline: Duration,
     /// Bytes that are kept on the disk for the outcomes of admitted calls, should it become full.
     pub reserve: u64,
+    /// Bytes of SQLite's journal (`-wal`) above which it is written over from its beginning; it is cut where
+    /// it grew beyond four times as many.
+    pub journal: u64,
     /// How soon a record is under a signed checkpoint that is shown.
     pub publish_every: Duration,
 }
@@ -106,6 +109,7 @@ impl LedgerOptions {
             queue: 4096,
             deadline: Duration::from_secs(2),
             reserve: 16 * 1024 * 1024,
+            journal: 32 * 1024 * 1024,
             publish_every: Duration::from_secs(1),
         }
     }

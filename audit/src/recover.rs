@@ -64,7 +64,7 @@ pub(crate) fn start(
     shared.set_records(head.records);
     let identity = identify(&options, Arc::clone(&key), store.next_epoch()?)?;
     let spooling = start_spool(&options, &identity, &shared, Some(&reserve))?;
-    let checkpointing = start_checkpointer(&options.path, &head_file, &reserve, &shared)?;
+    let checkpointing = start_checkpointer(&options, &head_file, &reserve, &shared)?;
     let (heads, new_heads) = mpsc::sync_channel(1);
     let now = Instant::now();
     let mut writer = Writer {
@@ -346,14 +346,15 @@ fn start_spool(
 }
 
 fn start_checkpointer(
-    path: &Path,
+    options: &LedgerOptions,
     head_file: &HeadFile,
     reserve: &Arc<Reserve>,
     shared: &Arc<Shared>,
 ) -> Result<Checkpointing, OpenError> {
     let head_file = head_file.try_clone().map_err(storage)?;
+    let place = (options.path.as_path(), options.journal);
     let checkpointer =
-        Checkpointer::open(path, head_file, Arc::clone(reserve), Arc::clone(shared))?;
+        Checkpointer::open(place, head_file, Arc::clone(reserve), Arc::clone(shared))?;
     let (ticks, received) = mpsc::sync_channel(1);
     let thread = spawn("ledger-wal", move || checkpointer.run(&received))?;
     Ok(Checkpointing { ticks, thread })

@@ -1,5 +1,11 @@
 //! Moves the WAL into the database on a connection and thread of its own, so that no caller
 //! waits for it; and notices when a file under a running ledger is taken away.
+//!
+//! Above its bound ([`LedgerOptions::journal`](crate::LedgerOptions::journal)) the WAL begins anew, which holds
+//! the writer up for one sync of the rest. Below, passive checkpoints never hold it up, but under steady load
+//! also never catch up. It is written over instead of cut: a file that keeps its length is synced in one write
+//! to the disk, where one that grows has its inode written too. Only one that grew far beyond its bound, while
+//! somebody read for long, is cut.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +22,8 @@ use crate::queue::Shared;
 use crate::reserve::Reserve;
 use crate::store::sqlite;
 
-/// Above this many pages (32 MiB) the WAL begins anew, which holds the writer up for one sync of the
-/// rest. Below, passive checkpoints never hold it up, but under steady load also never catch up.
-///
-/// It is written over instead of cut: a file that keeps its length is synced in one write to the
-/// disk, where one that grows has its inode written too. Only one that grew far beyond it, while
-/// somebody read for long, is cut.
-const MOST_PAGES: i64 = 8192;
-
-/// Beyond so many bytes (four times the bound) the file is cut.
-const LONG: u64 = 4 * 32 * 1024 * 1024;
+/// How many times its bound the WAL may grow before it is cut.
+const LONG: u64 = 4;
 
 /// How often the files are looked for when there is nothing to move.
 const LOOK: Duration = Duration::from_secs(1);
@@ -60,6 +58,12 @@ struct Checkpointed {
     pages: i64,
 }
 
+impl Checkpointed {
+    fn bytes(self) -> u64 {
+        u64::try_from(self.pages).unwrap_or_default().saturating_mul(sqlite::PAGE.into())
+    }
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
@@ -68,11 +72,13 @@ pub(crate) struct Checkpointer {
     head_file: HeadFile,
     reserve: Arc<Reserve>,
     shared: Arc<Shared>,
+    /// Bytes above which the WAL begins anew.
+    bound: u64,
 }
 
 impl Checkpointer {
     pub(crate) fn open(
-        path: &Path,
+        (path, bound): (&Path, u64),
         head_file: HeadFile,
         reserve: Arc<Reserve>,
         shared: Arc<Shared>,
@@ -83,7 +89,7 @@ impl Checkpointer {
         let held = HeldFiles::of(path).map_err(|error| {
             OpenError::Storage(format!("a file of the ledger is gone: {error}"))
         })?;
-        Ok(Self { conn, held, head_file, reserve, shared })
+        Ok(Self { conn, held, head_file, reserve, shared, bound })
     }
 
     /// Works until the writer lets go of its end.
@@ -121,9 +127,9 @@ impl Checkpointer {
 
     fn move_pages(&mut self) {
         let moved = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
-        if self.held.journal_length() > LONG {
+        if self.held.journal_length() > self.bound.saturating_mul(LONG) {
             self.cut();
-        } else if moved.is_some_and(|moved| moved.pages > MOST_PAGES) {
+        } else if moved.is_some_and(|moved| moved.bytes() > self.bound) {
             self.pragma("PRAGMA wal_checkpoint(RESTART)");
         }
     }

@@ -16,6 +16,9 @@ const APPLICATION_ID: i64 = 0x5043_4c67;
 
 const SCHEMA: &str = include_str!("sqlite.sql");
 
+/// Bytes of a page.
+pub(crate) const PAGE: u32 = 4096;
+
 /// The writer's connection.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
@@ -26,7 +29,7 @@ impl SqliteStore {
     /// Opens or creates the file, and refuses a storage that does not keep its promises.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let conn = connect(path)?;
-        conn.pragma_update(None, "page_size", 4096)?;
+        conn.pragma_update(None, "page_size", PAGE)?;
         let mode: String =
             conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         require("journal_mode", &mode, "wal")?;

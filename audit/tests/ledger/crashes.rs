@@ -8,6 +8,7 @@ use super::*;
 use portcullis_audit::verify::{Verdict, verify_ledger};
 
 const FOLDER: &str = "PORTCULLIS_TEST_CHILD_FOLDER";
+const JOURNAL: &str = "PORTCULLIS_TEST_CHILD_JOURNAL";
 
 /// Not a test of its own: what the child of the tests below runs until it is killed. It prints
 /// the place of every record that it was promised.
@@ -17,7 +18,10 @@ fn child_appends_until_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = PathBuf::from(folder);
     let options = LedgerOptions::new(folder.join("ledger.db"), "test", folder.join("log.key"));
-    let options = LedgerOptions { publish_every: Duration::from_millis(20), ..options };
+    let mut options = LedgerOptions { publish_every: Duration::from_millis(20), ..options };
+    if let Ok(bytes) = std::env::var(JOURNAL) {
+        options.journal = bytes.parse().unwrap();
+    }
     let (ledger, _) = Ledger::open(options).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -62,8 +66,10 @@ pub(super) struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    pub(super) fn spawn(&self, house: &House) -> Child {
+    /// Its ledger's journal begins anew beyond so many bytes, if any are said.
+    pub(super) fn spawn(&self, house: &House, begins_anew: Option<u64>) -> Child {
         let mut child = child(house);
+        child.envs(begins_anew.map(|bytes| (JOURNAL, bytes.to_string())));
         child.env("LD_PRELOAD", self.library).env("SHIM_ROOT", self.root);
         child.env("SHIM_JOURNAL", self.journal).spawn().unwrap()
     }

@@ -1,5 +1,6 @@
 //! A disk that is really full: a file system in memory of a few MiB, for which the tests must be root.
 
+use super::restarted::{SHORT, of_journal};
 use super::*;
 use portcullis_audit::Unavailable;
 use portcullis_audit::verify::{Verdict, verify_ledger};
@@ -55,8 +56,26 @@ fn options(disk: &Path) -> LedgerOptions {
 #[tokio::test]
 async fn a_full_disk_refuses_intents_takes_outcomes_and_goes_on_when_there_is_room() {
     let disk = SmallDisk::mount(16 * MIB);
-    let (ledger, _) = Ledger::open(options(disk.0.path())).unwrap();
-    fill(&ledger, "default", 20).await;
+    becomes_full(&disk, options(disk.0.path()), 20).await;
+}
+
+/// The journal has room in itself, that of its longest day, while the database can't grow.
+#[tokio::test]
+async fn so_does_one_whose_journal_began_anew() {
+    let disk = SmallDisk::mount(16 * MIB);
+    let options = LedgerOptions { journal: SHORT, ..options(disk.0.path()) };
+    becomes_full(&disk, options, 200).await;
+    let mut header = [0; 32];
+    let mut journal = std::fs::File::open(disk.path("ledger.db-wal.kept")).unwrap();
+    std::io::Read::read_exact(&mut journal, &mut header).unwrap();
+    assert!(of_journal(&header).0 > 1, "it never began anew");
+}
+
+/// A ledger with so many calls on a disk that is then filled.
+async fn becomes_full(disk: &SmallDisk, options: LedgerOptions, calls: usize) {
+    let (ledger, _) = Ledger::open(options).unwrap();
+    fill(&ledger, "default", calls).await;
+    std::fs::copy(disk.path("ledger.db-wal"), disk.path("ledger.db-wal.kept")).unwrap();
     let admitted: Vec<_> = {
         let mut admitted = Vec::new();
         for _ in 0..50 {
@@ -95,7 +114,7 @@ async fn a_full_disk_refuses_intents_takes_outcomes_and_goes_on_when_there_is_ro
     let report = verify_ledger(&reader);
     assert_eq!(report.verdict, Verdict::Whole, "{}", report.to_text());
     let default = report.logs.iter().find(|log| log.origin == "test/t/default").unwrap();
-    assert_eq!(default.records, 2 * 20 + 2 * 50 + taken + 2 * 5, "nothing lost, no gap");
+    assert_eq!(default.records, 2 * calls as u64 + 2 * 50 + taken + 2 * 5, "nothing lost, no gap");
     let query = Query { log: Some("deployment".into()), ..everything() };
     let said: Vec<(Kind, String)> = reader
         .rows(&query)

@@ -25,6 +25,7 @@ mod power;
 mod prunes;
 mod publishes;
 mod refuses;
+mod restarted;
 mod sessions;
 mod spool;
 mod tampering;

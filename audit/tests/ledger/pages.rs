@@ -15,9 +15,9 @@ const FRAME: usize = 24 + PAGE;
 
 /// Everything that a reader gets to see: each record; each body, policy set, and record by operation,
 /// which is another way to it.
-type Content = (Vec<RecordRow>, Vec<Option<Vec<u8>>>);
+pub(super) type Content = (Vec<RecordRow>, Vec<Option<Vec<u8>>>);
 
-fn content(house: &House) -> Result<Content, ReadError> {
+pub(super) fn content(house: &House) -> Result<Content, ReadError> {
     let reader = house.reader();
     let rows = reader.rows(&everything())?;
     let mut bodies = vec![reader.policy_set(&[9; 32])?];
@@ -88,7 +88,7 @@ async fn no_torn_page_of_the_database_loses_anything_silently() {
     );
 }
 
-async fn what_came_of(copy: &House, before: &Content, said: &str) -> &'static str {
+pub(super) async fn what_came_of(copy: &House, before: &Content, said: &str) -> &'static str {
     let named = match Reader::open(&copy.path("ledger.db")) {
         Ok(reader) => verify_ledger(&reader).verdict != Verdict::Whole,
         Err(_) => true,
@@ -138,7 +138,7 @@ fn left_with(house: &House, journal: &[u8], head: &[u8]) -> House {
     copy
 }
 
-async fn opens_with(house: &House, said: &str) -> u64 {
+pub(super) async fn opens_with(house: &House, said: &str) -> u64 {
     let opened = Ledger::open(house.options());
     let (ledger, opened) = opened.unwrap_or_else(|error| panic!("{said}: {error}"));
     ledger.close().await.unwrap();

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use super::crashes::{Watched, nothing_promised_is_lost, promises_until_a_random_moment};
+use super::restarted::{SHORT, of_journal};
 use super::*;
 
 /// What a disk writes in one piece.
@@ -131,18 +132,21 @@ fn lose_power(journal: &Path, mut survives: impl FnMut() -> bool) -> usize {
 fn a_power_loss_at_random_moments_loses_nothing_acknowledged() {
     let rounds = std::env::var("PORTCULLIS_LEDGER_ROUNDS").ok().and_then(|n| n.parse().ok());
     let rounds: u64 = rounds.unwrap_or(15);
-    let (mut lost, mut kept) = (0, 0);
+    let (mut lost, mut kept, mut anew) = (0, 0, 0);
     for round in 0..rounds {
         let house = House::new();
+        let short = (round % 2 == 0).then_some(SHORT);
         // Twice in the same folder: the second finds what recovery made of the first.
         for _ in 0..2 {
             let journal = house.path("journal");
             let _ = std::fs::remove_file(&journal);
             let watched =
                 Watched { library: library(), root: house.folder.path(), journal: &journal };
-            let child = watched.spawn(&house);
+            let child = watched.spawn(&house, short);
             let promised = promises_until_a_random_moment(child);
             kept += promised.len();
+            let wal = std::fs::read(house.path("ledger.db-wal")).unwrap_or_default();
+            anew += usize::from(of_journal(&wal).0 > 0);
             // Nothing unsynced survives; all of it; or some of it.
             let mut random = 0x9e37_79b9_u64.wrapping_mul(round + 1);
             lost += lose_power(&journal, || {
@@ -157,8 +161,12 @@ fn a_power_loss_at_random_moments_loses_nothing_acknowledged() {
             nothing_promised_is_lost(&house, &promised);
         }
     }
-    println!("{rounds} rounds: {lost} sectors lost, {kept} records promised and there");
-    assert!(lost > 0 && kept > 0, "{lost} {kept}: it tried nothing");
+    println!(
+        "{rounds} rounds: {lost} sectors lost, {kept} records promised and there; {anew} times of {} the \
+         journal had begun anew",
+        2 * rounds
+    );
+    assert!(lost > 0 && kept > 0 && anew > 0, "{lost} {kept} {anew}: it tried nothing");
 }
 
 /// A test of the test: were a write promised before it is synced, this would find it.
