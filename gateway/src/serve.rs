@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use portcullis_audit::{CallFields, DEPLOYMENT, Entry, Kind, Ledger, ResultRef};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
@@ -217,15 +219,24 @@ fn malformed_entry(seen: &Malformed) -> Entry {
     }
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        tokio::signal::ctrl_c().await.ok();
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
+/// Ctrl-C and SIGTERM, which no longer end the process by themselves once this is there.
+#[derive(Debug)]
+pub struct StopSignal(Vec<Signal>);
+
+impl StopSignal {
+    /// Listens from now on: whoever reads that the gateway listens may stop it at once. A signal that the
+    /// system gives no handler for ends the process as before.
+    #[must_use]
+    pub fn listen() -> Self {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        Self(kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect())
+    }
+
+    /// Resolves at the first of them.
+    pub async fn asked(mut self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(self.0.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     }
 }

@@ -171,6 +171,16 @@ async fn no_ledger_whose_guards_are_gone() {
     assert!(gate.log().contains("was changed or removed"), "{}", gate.log());
 }
 
+#[tokio::test]
+async fn a_stop_that_is_asked_for_with_its_first_word() {
+    let mut gate = stopped_after_one_call().await;
+    for _ in 0..5 {
+        assert_eq!(gate.start_and_stop_at_once().code(), Some(0), "{}", gate.log());
+    }
+    let verified = gate.verify();
+    assert!(verified.whole, "{}", verified.said);
+}
+
 async fn stopped_after_one_call() -> Deployment {
     let upstream = Upstream::start();
     let mut gate = Deployment::builder().notes(&upstream).start().await;

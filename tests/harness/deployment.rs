@@ -134,6 +134,12 @@ impl Deployment {
         self.process.wait()
     }
 
+    /// Starts it again, and sends SIGTERM with its first word.
+    pub fn start_and_stop_at_once(&mut self) -> ExitStatus {
+        self.process = serve(self.dir.path(), &self.env);
+        self.stop()
+    }
+
     /// Sends SIGTERM only.
     pub fn terminate(&self) {
         self.process.terminate();

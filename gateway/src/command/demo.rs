@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::print;
 use crate::demo::{Demo, DemoError, Ledgers, Line};
+use crate::serve::StopSignal;
 
 /// Arguments of `portcullis demo`.
 #[derive(Debug, Args)]
@@ -54,8 +55,9 @@ async fn show(args: &DemoArgs) -> Result<bool, DemoError> {
         print::json(&json!({ "kind": "end", "as_expected": as_expected }));
     }
     if !args.exit {
+        let stop = StopSignal::listen();
         say(args, || demo.invitation());
-        tokio::signal::ctrl_c().await.ok();
+        stop.asked().await;
     }
     demo.stop().await;
     Ok(as_expected)

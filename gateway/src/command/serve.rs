@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Deployment, print};
 use crate::open::OpenError;
-use crate::serve::{Running, stop_signal};
+use crate::serve::{Running, StopSignal};
 
 /// Arguments of `portcullis serve`.
 #[derive(Debug, Args)]
@@ -33,8 +33,9 @@ pub fn run(args: ServeArgs) -> ExitCode {
 
 async fn serve(settings: crate::config::Settings) -> Result<(), OpenError> {
     let running = Running::start(settings).await?;
+    let stop = StopSignal::listen();
     print::line(format_args!("portcullis listens on {}", running.url()));
-    stop_signal().await;
+    stop.asked().await;
     running.stop().await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::{block_on, log_to_stderr, print};
-use crate::serve::stop_signal;
+use crate::serve::StopSignal;
 use crate::witness::{Listening, Trust, TrustError, Witness, WitnessError, cosigner};
 
 pub(super) const EXAMPLES: &str = "\
@@ -102,6 +102,7 @@ async fn serve(args: WitnessArgs, trust: Trust, as_json: bool) -> Result<(), Wit
     let (key, logs) = (witness.key(), witness.logs());
     let listening = Listening::bind(args.listen, witness).await?;
     let url = format!("http://{}", listening.address);
+    let stop = StopSignal::listen();
     if as_json {
         print::json(&json!({ "url": url, "vkey": key.to_string(), "logs": logs }));
     } else {
@@ -109,6 +110,6 @@ async fn serve(args: WitnessArgs, trust: Trust, as_json: bool) -> Result<(), Wit
         print::line(format_args!("its key: {key}"));
         print::line(format_args!("logs that it has cosigned so far: {logs}"));
     }
-    listening.serve(stop_signal()).await;
+    listening.serve(stop.asked()).await;
     Ok(())
 }
