@@ -110,7 +110,10 @@ impl Running {
         let gateway = self.gateway;
         let patience = gateway.settings.server.limits.drain_timeout;
         if tokio::time::timeout(patience, gateway.tasks.wait()).await.is_err() {
-            tracing::warn!(left = gateway.tasks.len(), "calls are left; they end as unknown");
+            tracing::warn!(
+                left = gateway.tasks.len(),
+                "calls or other work are left; such calls end as unknown"
+            );
         }
         drop(self.asking);
         gateway.secret_uses.write(&gateway.directory).await.ok();

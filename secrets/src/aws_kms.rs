@@ -184,7 +184,8 @@ impl KeyProvider for AwsKms {
     }
 
     fn destruction_delay(&self) -> Duration {
-        Duration::from_secs(u64::from(DELETION_DAYS.unsigned_abs()) * 86_400)
+        // KMS may take up to a day longer than it was told.
+        Duration::from_secs(u64::from(DELETION_DAYS.unsigned_abs() + 1) * 86_400)
     }
 
     /// KMS deletes a key seven days after it was asked to, and refuses to use it at once.

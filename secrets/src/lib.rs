@@ -103,7 +103,7 @@ pub use provider::{
     DEADLINE, KeyProvider, KeyRef, ProviderError, ProviderFault, WrapDigest, WrapText, Wrapped,
 };
 pub use rotation::{
-    Epochs, Guards, KekRotation, Pace, Progress, RotateError, ScopeRotation, Turned,
+    Epochs, Guards, KekRotation, Pace, Progress, RotateError, ScopeRotation, Stepped,
 };
 pub use scope_key::{KeyState, ScopeKeyId, WrappedScopeKey};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -8,7 +8,7 @@
 //!    it wraps with another one.
 //! 3. [`Vault::destroy_kek_version`] once no backup of the rows needs it.
 //!
-//! [`Vault::turn_epoch`] does all of it when its time has come.
+//! [`Vault::begin_epoch`] and [`Vault::step_version`] do it when its time has come.
 //!
 //! Nothing that was sealed is touched: blobs name their scope key, not the key-encryption key.
 
@@ -16,7 +16,7 @@ mod epoch;
 mod errors;
 mod scope;
 
-pub use epoch::{Epochs, Turned};
+pub use epoch::{Epochs, Stepped};
 pub use errors::RotateError;
 pub use scope::ScopeRotation;
 

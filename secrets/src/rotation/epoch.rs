@@ -15,7 +15,7 @@
 //! ([`Epochs::final_within`]): NIST SP 800-57 part 1 calls the first the originator-usage period, and both the
 //! cryptoperiod.
 
-use super::{Guards, Pace, RotateError};
+use super::{Guards, RotateError};
 use crate::crash;
 use crate::keys::KeyError;
 use crate::provider::KeyRef;
@@ -35,19 +35,15 @@ pub struct Epochs {
     pub delay: Duration,
 }
 
-/// What one turn did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Turned {
-    /// The version that was made, if the one before had had its term.
-    pub made: Option<KeyRef>,
-    /// Scope keys that were wrapped again.
-    pub moved: u64,
-    /// Versions that were retired.
-    pub retired: Vec<KeyRef>,
-    /// Versions that were destroyed for good.
-    pub destroyed: Vec<KeyRef>,
-    /// Versions that could not go on yet, and why.
-    pub waits: Vec<(KeyRef, String)>,
+/// What a step did to a version that wraps no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// It was retired.
+    Retired,
+    /// It was destroyed for good.
+    Destroyed,
+    /// Nothing: its time has not come.
+    NotYet,
 }
 
 impl Epochs {
@@ -84,32 +80,20 @@ impl<I: ?Sized> Vault<I> {
         Epochs { final_within, live_within: Guards::default().live_within, delay }
     }
 
-    /// Takes each version one step further, as far as its time has come. Any number of replicas may do it at
-    /// once, each as often as it likes; killed at any point it leaves every row readable, and the next turn goes
-    /// on. A version that cannot go on keeps no other one.
+    /// Makes the next version once the current one has had its term; `None` before, and where another replica
+    /// did. Then [`Vault::resume_kek_rotation`] moves what is left, and [`Vault::step_version`] takes each of
+    /// [`Vault::old_versions`] one step further.
+    ///
+    /// Any number of replicas may do all of this at once, each as often as it likes; killed at any point it
+    /// leaves every row readable, and the next look goes on.
     ///
     /// # Errors
-    /// [`RotateError::Key`] when provider or store fail before anything was done. What was done, and what has to
-    /// wait or failed behind that, is in [`Turned`].
-    pub async fn turn_epoch(&self, epochs: Epochs, pace: Pace) -> Result<Turned, RotateError> {
+    /// [`RotateError::Key`] when provider or store fail.
+    pub async fn begin_epoch(&self, epochs: Epochs) -> Result<Option<KeyRef>, RotateError> {
         let current = self.keys.current_kek().await.map_err(KeyError::from)?;
         let since_ms = self.began(&current).await?;
         let due = since_ms.saturating_add(millis(epochs.term())) <= now_ms();
-        let made = if due { self.make_after(&current).await? } else { None };
-        let mut turned = Turned { made, ..Turned::default() };
-        match self.resume_kek_rotation(pace, &mut |_| ()).await {
-            Ok(done) => turned.moved = done.moved,
-            Err(fault) => turned.waits.push((current.clone(), fault.to_string())),
-        }
-        match self.old_versions().await {
-            Ok(versions) => {
-                for version in versions {
-                    self.step(version, epochs, &mut turned).await;
-                }
-            }
-            Err(fault) => turned.waits.push((current, fault.to_string())),
-        }
-        Ok(turned)
+        if due { self.make_after(&current).await } else { Ok(None) }
     }
 
     /// When the current version began to wrap; noted now when nobody did before.
@@ -131,7 +115,10 @@ impl<I: ?Sized> Vault<I> {
     /// Versions of this provider that wrap no more and are not destroyed. One that wrapped nothing when the
     /// next one took over was never noted as such: it is now. The current version is asked for anew: another
     /// replica may have made the next one meanwhile, and a version never goes back in the list.
-    async fn old_versions(&self) -> Result<Vec<KekVersion>, RotateError> {
+    ///
+    /// # Errors
+    /// [`RotateError::Key`] when provider or store fail.
+    pub async fn old_versions(&self) -> Result<Vec<KekVersion>, RotateError> {
         let current = self.keys.current_kek().await.map_err(KeyError::from)?;
         let read = async || self.keys.store.kek_versions().await.map_err(KeyError::from);
         let kind = self.keys.provider.kind();
@@ -149,20 +136,25 @@ impl<I: ?Sized> Vault<I> {
         Ok(versions.filter(|known| known.state != KeyState::Destroyed).collect())
     }
 
-    /// Retires a version that nobody needs, or destroys one that was retired a term ago.
-    async fn step(&self, version: KekVersion, epochs: Epochs, turned: &mut Turned) {
+    /// Retires a version that nobody needs, or destroys one that was retired a term ago. A version that cannot
+    /// go on keeps no other one.
+    ///
+    /// # Errors
+    /// Why it has to wait, as [`Vault::retire_kek`] and [`Vault::destroy_kek_version`].
+    pub async fn step_version(
+        &self,
+        version: &KekVersion,
+        epochs: Epochs,
+    ) -> Result<Stepped, RotateError> {
         let guards = Guards { live_within: epochs.live_within, backups_kept: epochs.term() };
-        let key = version.key;
-        let (done, list) = if version.state == KeyState::Retired {
-            (self.destroy_kek_version(&key, guards).await, &mut turned.destroyed)
-        } else {
-            (self.retire_kek(&key, guards).await, &mut turned.retired)
-        };
-        match done {
-            Ok(()) => list.push(key),
-            // Its time has not come.
-            Err(RotateError::Backups { .. }) => {}
-            Err(fault) => turned.waits.push((key, fault.to_string())),
+        if version.state != KeyState::Retired {
+            self.retire_kek(&version.key, guards).await?;
+            return Ok(Stepped::Retired);
+        }
+        match self.destroy_kek_version(&version.key, guards).await {
+            Ok(()) => Ok(Stepped::Destroyed),
+            Err(RotateError::Backups { .. }) => Ok(Stepped::NotYet),
+            Err(fault) => Err(fault),
         }
     }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::context::{Context, Purpose, Scope};
 use crate::key_file::KeyFile;
+use crate::rotation::Pace;
 use crate::store::{Erasure, ScopeKeyStore as _, SqlStore};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,36 @@ const AT_ONCE: Epochs = Epochs {
     delay: Duration::ZERO,
 };
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// What one look did.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Turned {
+    made: Option<KeyRef>,
+    moved: u64,
+    retired: Vec<KeyRef>,
+    destroyed: Vec<KeyRef>,
+    waits: Vec<(KeyRef, String)>,
+}
+
+/// Looks once, as a gateway does.
+async fn turn(vault: &Vault, epochs: Epochs) -> Turned {
+    let mut turned = Turned { made: vault.begin_epoch(epochs).await.unwrap(), ..Turned::default() };
+    match vault.resume_kek_rotation(FAST, &mut |_| ()).await {
+        Ok(done) => turned.moved = done.moved,
+        Err(fault) => {
+            turned.waits.push((vault.current_kek().await.unwrap(), fault.to_string()));
+        }
+    }
+    for version in vault.old_versions().await.unwrap() {
+        match vault.step_version(&version, epochs).await {
+            Ok(Stepped::Retired) => turned.retired.push(version.key),
+            Ok(Stepped::Destroyed) => turned.destroyed.push(version.key),
+            Ok(Stepped::NotYet) => {}
+            Err(fault) => turned.waits.push((version.key, fault.to_string())),
+        }
+    }
+    turned
+}
 
 fn bound(final_within: Duration) -> Epochs {
     Epochs { final_within, ..AT_ONCE }
@@ -58,23 +89,19 @@ async fn a_version_wraps_for_one_term_and_is_destroyed_one_term_later() {
     let vault = vault(folder.path()).await;
     let blob = vault.seal(&context("ann"), b"hunter2").await.unwrap();
     let long = bound(30 * DAY);
-    assert_eq!(
-        vault.turn_epoch(long, FAST).await.unwrap(),
-        Turned::default(),
-        "its term is not over"
-    );
+    assert_eq!(turn(&vault, long).await, Turned::default(), "its term is not over");
     let first = vault.current_kek().await.unwrap();
 
-    let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    let turned = turn(&vault, AT_ONCE).await;
     assert_eq!(turned.made.as_ref().map(|key| key.kek_ver), Some(2));
     assert_eq!((turned.moved, turned.retired.as_slice()), (1, [first.clone()].as_slice()));
-    assert_eq!(vault.turn_epoch(long, FAST).await.unwrap(), Turned::default(), "backups need it");
+    assert_eq!(turn(&vault, long).await, Turned::default(), "backups need it");
 
-    let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    let turned = turn(&vault, AT_ONCE).await;
     assert_eq!(turned.destroyed, std::slice::from_ref(&first));
     assert!(!folder.path().join("kek").exists(), "version 1 is gone from the disk");
     assert!(opens(&vault, "ann", &blob).await, "what is left was wrapped again");
-    let third = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    let third = turn(&vault, AT_ONCE).await;
     assert!(third.destroyed.iter().all(|key| *key != first), "once is enough: {third:?}");
 }
 
@@ -99,10 +126,10 @@ async fn replicas_that_turn_at_once_make_one_version() {
     one.store().set_kek_state(&began).await.unwrap();
     let turns = [&one, &two, &one, &two].map(|vault| {
         let vault = Arc::clone(vault);
-        tokio::spawn(async move { vault.turn_epoch(long, FAST).await })
+        tokio::spawn(async move { turn(&vault, long).await })
     });
     for turn in turns {
-        turn.await.unwrap().unwrap();
+        turn.await.unwrap();
     }
     assert_eq!(two.current_kek().await.unwrap().kek_ver, 2);
     let states = two.store().kek_versions().await.unwrap();
@@ -150,8 +177,8 @@ async fn what_was_erased_opens_from_no_restored_table_and_from_no_copy_once_its_
     };
     let today = with_provider();
     assert!(opens(&vault(today.path()).await, "ann", &erased).await, "not final yet");
-    restored.turn_epoch(AT_ONCE, FAST).await.unwrap();
-    let gone = restored.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    turn(&restored, AT_ONCE).await;
+    let gone = turn(&restored, AT_ONCE).await;
     assert_eq!(gone.destroyed.first().map(|key| key.kek_ver), Some(1));
     let later = with_provider();
     let file = Arc::new(KeyFile::open(&later.path().join("kek")).unwrap());
@@ -196,7 +223,7 @@ async fn what_is_final_when_is_told_from_each_state() {
 async fn one_row_that_cannot_be_moved_stops_no_other_version() {
     let folder = tempfile::tempdir().unwrap();
     let vault = vault(folder.path()).await;
-    vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    turn(&vault, AT_ONCE).await;
     vault.seal(&context("ann"), b"hunter2").await.unwrap();
     let row = vault.store().sample().await.unwrap().unwrap();
     let bad = crate::store::Rewrapped {
@@ -205,7 +232,7 @@ async fn one_row_that_cannot_be_moved_stops_no_other_version() {
         wrapped: vec![1; 9],
     };
     assert!(vault.store().replace(&row, &bad).await.unwrap());
-    let turned = vault.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    let turned = turn(&vault, AT_ONCE).await;
     assert_eq!(turned.destroyed.iter().map(|key| key.kek_ver).collect::<Vec<_>>(), [1]);
     assert!(!turned.waits.is_empty(), "and somebody hears of it: {turned:?}");
 }
@@ -218,7 +245,7 @@ async fn a_version_that_another_process_destroyed_is_wiped_from_memory() {
     let before = one.store().sample().await.unwrap().unwrap();
     assert!(two.keys.unwrap(&before).await.is_ok(), "it is in memory");
     for _ in 0..2 {
-        one.turn_epoch(AT_ONCE, FAST).await.unwrap();
+        turn(&one, AT_ONCE).await;
     }
     two.current_kek().await.unwrap();
     assert!(two.keys.unwrap(&before).await.is_err());
@@ -229,10 +256,10 @@ fn zeros_are_no_key_and_a_destruction_that_was_broken_off_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let first = vault(folder.path()).await;
-        first.turn_epoch(AT_ONCE, FAST).await.unwrap();
+        turn(&first, AT_ONCE).await;
         std::fs::write(folder.path().join("kek"), [0; 32]).unwrap();
         let again = vault(folder.path()).await;
-        let turned = again.turn_epoch(AT_ONCE, FAST).await.unwrap();
+        let turned = turn(&again, AT_ONCE).await;
         assert_eq!(turned.destroyed.first().map(|key| key.kek_ver), Some(1), "{turned:?}");
         assert!(!folder.path().join("kek").exists());
     });
@@ -262,7 +289,7 @@ async fn a_restored_table_forgets_no_step_of_a_version_and_a_torn_line_is_none()
     let before = vault(folder).await;
     before.seal(&context("ann"), b"hunter2").await.unwrap();
     let table = copy(folder, &["keys.db"]);
-    before.turn_epoch(AT_ONCE, FAST).await.unwrap();
+    turn(&before, AT_ONCE).await;
     let known = before.store().kek_versions().await.unwrap();
     drop(before);
     for name in ["keys.db", "keys.db-wal", "keys.db-shm"] {
