@@ -83,16 +83,21 @@ async fn undone_by_no_restored_backup_and_final_by_the_time_that_its_certificate
 
     // One term later the next version wraps and the one before is retired; one more, and it is gone.
     // Each stop comes between a step and its note, and waits for the note.
-    gate.set_env("FAILPOINTS", "vault_epoch_before_note=sleep(2000)");
-    for (by, state) in [("+14d", "retired"), ("+28d", "destroyed")] {
+    gate.set_env("FAILPOINTS", "vault_epoch_before_note=sleep(3000)");
+    let (mut before, steps) =
+        (0, [("+14d", "retired", "vault.retire"), ("+28d", "destroyed", "vault.destroy_version")]);
+    for (by, state, step) in steps {
         let env = moved(by);
         for (name, value) in env {
             gate.set_env(name, value);
         }
         gate.restart().await;
         until(&gate, 1, state, &env).await;
+        before +=
+            usize::from(!gate.records().iter().any(|record| record["note"]["action"] == step));
         assert!(gate.stop().success());
     }
+    assert!(before > 0, "no stop came between a step and its note");
     assert!(!keys.join("kek").exists(), "the key that opens the backup is nowhere");
     assert!(discloses(&gate, &of_ben, "later"), "what is left opens");
     let done = gate.records();
@@ -154,10 +159,12 @@ async fn done_is_not_called_refused_for_a_hold_that_came_too_late() {
         assert!(gone, "the key is destroyed");
         assert!(!erasing.is_finished(), "values are not forgotten for the second time yet");
         gate.must(&["vault", "hold", "--user", &ana, "--reason", "too late"]);
+        assert!(!erasing.is_finished(), "the hold came in between");
         let done = erasing.join().unwrap();
         assert!(done.status.success(), "{done:?}");
     });
-    gate.wait_for_admin("vault.erase", &ana).await;
+    let erased = gate.wait_for_admin("vault.erase", &ana).await;
+    assert!(!text(&erased, "/note/field_held_too_late_by").is_empty(), "{erased}");
     let refused = |record: &Value| record["note"]["action"] == "vault.erase_refused";
     assert!(!gate.records().iter().any(refused), "what was done was not refused");
 }

@@ -11,6 +11,7 @@ use std::fmt;
 
 use sqlx::{Any, AnyConnection, Transaction};
 
+use super::holds::Hold;
 use super::row::{Columns, json_text};
 use super::{Directory, DirectoryError, now_ms};
 
@@ -219,17 +220,20 @@ impl Directory {
         writing.finish(self, note.with("fields", fields).with("export", export)).await
     }
 
-    /// Notes that keys were destroyed: whose, how many, the SHA-256 (hex) of the certificate, and by when no
-    /// copy of them opens any more.
+    /// Notes that keys were destroyed: whose, how many, the SHA-256 (hex) of the certificate, by when no copy of
+    /// them opens any more, and the hold that came too late for them, if one did.
     pub async fn note_erasure(
         &self,
         (tenant, whose): (&str, &str),
         (certificate, keys): (&str, usize),
-        final_by: &str,
+        (final_by, held): (&str, Option<Hold>),
         by: &Actor,
     ) -> Result<(), DirectoryError> {
         let writing = self.write().await?;
-        let note = Note::new(by, ERASED, tenant).on(whose).with("final_by", final_by);
+        let mut note = Note::new(by, ERASED, tenant).on(whose).with("final_by", final_by);
+        if let Some(hold) = held {
+            note = note.with("held_too_late_by", hold.by);
+        }
         writing.finish(self, note.with("certificate", certificate).with("keys", keys)).await
     }
 

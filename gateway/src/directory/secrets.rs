@@ -263,16 +263,19 @@ impl Directory {
         Ok(Ok(self.forget(writing, (tenant, user), by).await?))
     }
 
-    /// Forgets, once more, what was set while the keys were destroyed, and gives how many values that were. No
-    /// hold stands in the way: what it would keep opens no more.
+    /// Forgets, once more, what was set while the keys were destroyed, and gives how many values that were. A
+    /// hold that came meanwhile keeps them: then nothing is forgotten, and nobody was refused.
     pub async fn forget_secrets_set_meanwhile(
         &self,
         tenant: &str,
         user: Option<&str>,
         by: &Actor,
-    ) -> Result<u64, DirectoryError> {
-        let writing = self.write().await?;
-        self.forget(writing, (tenant, user), by).await
+    ) -> Result<Result<u64, Hold>, DirectoryError> {
+        let mut writing = self.write().await?;
+        match in_the_way(writing.connection(), tenant, user).await? {
+            Some(hold) => Ok(Err(hold)),
+            None => Ok(Ok(self.forget(writing, (tenant, user), by).await?)),
+        }
     }
 
     async fn forget(

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args};
 use portcullis_audit::crash_point;
 use portcullis_policies::TenantId;
 use portcullis_secrets::{
-    DEADLINE, Destroyed, DestroyedKey, Epochs, Erasure, KekVersion, KeyState,
+    DEADLINE, Destroyed, DestroyedKey, Epochs, Erasure, KekVersion, KeyRef, KeyState,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -123,12 +123,13 @@ pub(super) async fn run(
     })?;
     let destroyed = opened.vault.destroy(&what).await?;
     crash_point!("vault_erase_destroyed");
-    // What was set in between is sealed under a key that is gone; a hold that came in between came too late.
-    let late = directory.forget_secrets_set_meanwhile(&tenant, user.as_deref(), by).await?;
+    // What was set in between; a hold that came in between keeps that, and came too late for the keys.
+    let meanwhile = directory.forget_secrets_set_meanwhile(&tenant, user.as_deref(), by).await?;
+    let (late, held) = meanwhile.map_or_else(|hold| (0, Some(hold)), |count| (count, None));
     let known = opened.vault.store().kek_versions().await?;
     let epochs = opened.vault.epochs(settings.final_erasure.unwrap_or_default());
     let final_by = settings.final_erasure.and_then(|_| final_by(epochs, &known, &destroyed));
-    let left = left_of(&known, &destroyed, epochs.delay);
+    let left = left_under(&known, &destroyed, epochs.delay);
     let certificate = certificate(shown, (&destroyed, left), forgotten + late, by).effective(
         destroyed.at_ms,
         settings.key_cache,
@@ -136,24 +137,15 @@ pub(super) async fn run(
     );
     let text = serde_json::to_string_pretty(&certificate).map_err(CommandError::Json)? + "\n";
     let digest = hex::encode(Sha256::digest(text.as_bytes()));
-    let (count, whose_keys) = (destroyed.keys.len(), certificate.whose.as_str());
-    let final_words = certificate.final_words();
-    directory.note_erasure((&tenant, whose_keys), (&digest, count), &final_words, by).await?;
+    let whose_keys = (tenant.as_str(), certificate.whose.as_str());
+    let (count, final_words) = (destroyed.keys.len(), certificate.final_words());
+    directory.note_erasure(whose_keys, (&digest, count), (&final_words, held), by).await?;
     if let Some(file) = &mut file {
         let kept = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         // Its digest is in the ledger: the text must not be lost.
         kept.inspect_err(|_| print::line(&text)).map_err(CommandError::Certificate)?;
     }
-    let said = match &whose.certificate {
-        Some(file) => format!("{count} keys are destroyed; the certificate is {}", file.display()),
-        None => {
-            format!("{text}\n{count} keys are destroyed; SHA-256 of this certificate: {digest}")
-        }
-    };
-    let live_by = &certificate.live_by;
-    let words = format!(
-        "{said}\nunreadable here now, and in every replica by {live_by} UTC\nin old copies: {final_words}"
-    );
+    let words = certificate.words(whose.certificate.as_deref(), &text, &digest);
     Shown::line(words, &serde_json::json!({ "sha256": digest, "certificate": certificate }))
 }
 
@@ -169,19 +161,35 @@ fn final_by(epochs: Epochs, known: &[KekVersion], destroyed: &Destroyed) -> Opti
 }
 
 /// Versions under which a copy of these keys may be wrapped: not only those of today, for a key is wrapped again
-/// under each new one, and copies of the days before stay as they are. One that was told to go is left for as
-/// long as the provider can bring it back.
+/// under each new one, and copies of the days before stay as they are.
 fn left_of<'a>(
     known: &'a [KekVersion],
     destroyed: &Destroyed,
     delay: Duration,
 ) -> impl Iterator<Item = &'a KekVersion> + use<'a> {
     let (none, at_ms) = (destroyed.keys.is_empty(), destroyed.at_ms);
+    known.iter().filter(move |version| !none && !is_gone(version, delay, at_ms))
+}
+
+/// One that was told to go is left for as long as the provider can bring it back. Nobody asks the provider
+/// whether somebody did.
+fn is_gone(version: &KekVersion, delay: Duration, at_ms: i64) -> bool {
     let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let gone = move |version: &KekVersion| {
-        version.state == KeyState::Destroyed && version.changed_ms.saturating_add(delay) <= at_ms
+    version.state == KeyState::Destroyed && version.changed_ms.saturating_add(delay) <= at_ms
+}
+
+/// Numbers of the versions that are left, and of those that wrapped one of these keys and are not known to be gone.
+fn left_under(known: &[KekVersion], destroyed: &Destroyed, delay: Duration) -> Vec<u32> {
+    let gone = |key: &KeyRef| {
+        let mut known = known.iter().filter(|version| version.key == *key);
+        known.any(|version| is_gone(version, delay, destroyed.at_ms))
     };
-    known.iter().filter(move |version| !none && !gone(version))
+    let own = destroyed.keys.iter().map(|key| &key.kek).filter(|key| !gone(key));
+    let left = left_of(known, destroyed, delay).map(|version| &version.key);
+    let mut numbers: Vec<u32> = own.chain(left).map(|key| key.kek_ver).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }
 
 impl Certificate {
@@ -193,12 +201,29 @@ impl Certificate {
         Self { live_by, final_by: final_by.map(time), ..self }
     }
 
+    /// What was done, for people; the certificate itself where it has no file.
+    fn words(&self, file: Option<&Path>, text: &str, digest: &str) -> String {
+        let (count, live_by, final_words) = (self.keys.len(), &self.live_by, self.final_words());
+        let said = match file {
+            Some(file) => {
+                format!("{count} keys are destroyed; the certificate is {}", file.display())
+            }
+            None => {
+                format!("{text}\n{count} keys are destroyed; SHA-256 of this certificate: {digest}")
+            }
+        };
+        format!(
+            "{said}\nunreadable here now, and in every replica by {live_by} UTC\nin old copies: {final_words}"
+        )
+    }
+
     /// When copies are unreadable, too.
     fn final_words(&self) -> String {
         let versions: Vec<String> =
             self.final_once_destroyed.iter().map(ToString::to_string).collect();
         match (&self.final_by, versions.is_empty()) {
-            (_, true) => "there were no keys".to_owned(),
+            (_, true) if self.keys.is_empty() => "there were no keys".to_owned(),
+            (_, true) => "unreadable already".to_owned(),
             (Some(at), _) => format!("unreadable by {at} UTC"),
             (None, _) => format!(
                 "readable until somebody destroys key-encryption key version {}; \
@@ -214,16 +239,12 @@ fn open_new(path: Option<&Path>) -> Result<Option<File>, CommandError> {
     File::create_new(path).map(Some).map_err(CommandError::NoCertificate)
 }
 
-fn certificate<'a>(
+fn certificate(
     whose: String,
-    (destroyed, left): (&Destroyed, impl Iterator<Item = &'a KekVersion>),
+    (destroyed, final_once_destroyed): (&Destroyed, Vec<u32>),
     forgotten: u64,
     by: &Actor,
 ) -> Certificate {
-    let mut wrapped: Vec<u32> = destroyed.keys.iter().map(|key| key.kek.kek_ver).collect();
-    wrapped.extend(left.map(|version| version.key.kek_ver));
-    wrapped.sort_unstable();
-    wrapped.dedup();
     Certificate {
         certificate: "portcullis key destruction, version 1",
         whose,
@@ -233,7 +254,7 @@ fn certificate<'a>(
         by: by.to_string(),
         secrets_forgotten: forgotten,
         keys: destroyed.keys.iter().map(key).collect(),
-        final_once_destroyed: wrapped,
+        final_once_destroyed,
     }
 }
 
@@ -250,7 +271,7 @@ fn key(key: &DestroyedKey) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_secrets::{KeyRef, Scope, ScopeKeyId};
+    use portcullis_secrets::{Scope, ScopeKeyId};
 
     use super::*;
 
@@ -275,7 +296,7 @@ mod tests {
     }
 
     fn left(known: &[KekVersion], delay: Duration) -> Vec<u32> {
-        left_of(known, &destroyed(2), delay).map(|version| version.key.kek_ver).collect()
+        left_under(known, &destroyed(1), delay)
     }
 
     #[test]
@@ -285,6 +306,14 @@ mod tests {
         assert_eq!(left(&known, WEEK), [1, 2]);
         let known = [noted(1, KeyState::Destroyed, 13), noted(2, KeyState::Active, 18)];
         assert_eq!(left(&known, WEEK), [2], "its week is over");
+        assert_eq!(left(&known[1..], WEEK), [1, 2], "nobody noted what became of it");
+        let words = |left| {
+            let by = Actor::gateway();
+            certificate("ana".to_owned(), (&destroyed(1), left), 0, &by).final_words()
+        };
+        let gone = [noted(1, KeyState::Destroyed, 1), noted(2, KeyState::Destroyed, 2)];
+        assert_eq!(words(left(&gone, WEEK)), "unreadable already");
+        assert!(words(vec![1, 2]).contains("version 1, 2"), "{}", words(vec![1, 2]));
     }
 
     #[test]
