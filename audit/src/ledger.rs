@@ -40,7 +40,7 @@ pub struct LedgerOptions {
     /// Bytes that are kept on the disk for the outcomes of admitted calls, should it become full.
     pub reserve: u64,
     /// Bytes of SQLite's journal (`-wal`) above which it is written over from its beginning; it is cut where
-    /// it grew beyond four times as many.
+    /// it grew beyond four times as many. It is looked at every 32 commits.
     pub journal: u64,
     /// How soon a record is under a signed checkpoint that is shown.
     pub publish_every: Duration,
