@@ -56,11 +56,25 @@ async fn show(args: &DemoArgs) -> Result<bool, DemoError> {
     }
     if !args.exit {
         let stop = StopSignal::listen();
-        say(args, || demo.invitation());
+        invite(args, &demo);
         stop.asked().await;
     }
     demo.stop().await;
     Ok(as_expected)
+}
+
+fn invite(args: &DemoArgs, demo: &Demo) {
+    let lines = demo.invitation();
+    if args.json {
+        for (shows, line) in lines {
+            print::json(&json!({ "kind": "curl", "shows": shows, "line": line }));
+        }
+        return;
+    }
+    print::line("\nServing until Ctrl-C. As ana, for the next 24 hours:");
+    for (shows, line) in lines {
+        print::line(format_args!("\n# {shows}\n{line}"));
+    }
 }
 
 fn print_calls(args: &DemoArgs, lines: &[Line]) {

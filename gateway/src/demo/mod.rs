@@ -9,6 +9,7 @@ mod tamper;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use portcullis_policies::TenantId;
@@ -59,6 +60,9 @@ pub struct Demo {
     people: People,
 }
 
+/// How long the people stay signed in, so that what the demo prints works until it is ended.
+const SERVES: Duration = Duration::from_secs(24 * 60 * 60);
+
 const OWNER: &str = "imp_t_acme";
 const OTHER: &str = "imp_t_globex";
 
@@ -71,6 +75,7 @@ impl Demo {
         let dir = tempfile::Builder::new().prefix("portcullis-demo-").tempdir()?;
         let mut settings = Settings::demo(dir.path());
         settings.server.listen.set_port(port);
+        settings.identity.token_lifetime = SERVES;
         for app in settings.apps.values_mut() {
             app.tenant = OWNER.parse().ok();
         }
@@ -108,9 +113,9 @@ impl Demo {
         tamper::show(self.running.gateway(), self.dir.path()).await
     }
 
-    /// Three `curl` lines that work as they stand.
+    /// Three `curl` lines that work as they stand, each with what it shows.
     #[must_use]
-    pub fn invitation(&self) -> String {
+    pub fn invitation(&self) -> [(&'static str, String); 3] {
         let url = self.url();
         let Person { token, user_id } = &self.people.ana;
         let call = |params: &str| {
@@ -119,13 +124,18 @@ impl Demo {
                  -H 'Content-Type: application/json' -d '{{\"user_id\":\"{user_id}\",{params}}}'"
             )
         };
-        format!(
-            "\nServing until Ctrl-C. As ana, for the next 15 minutes:\n\n\
-             # an allowed write\n{}\n\n# a destructive call, which asks first\n{}\n\n\
-             # who am I\ncurl -s {url}/v1/auth/me -H 'Authorization: Bearer {token}'\n",
-            call(r#""function":"create_note","params":{"title":"from curl"}"#),
-            call(r#""function":"delete_note","params":{"note_id":"note-2"}"#),
-        )
+        let whoami = format!("curl -s {url}/v1/auth/me -H 'Authorization: Bearer {token}'");
+        [
+            (
+                "an allowed write",
+                call(r#""function":"create_note","params":{"title":"from curl"}"#),
+            ),
+            (
+                "a destructive call, which asks first",
+                call(r#""function":"delete_note","params":{"note_id":"note-2"}"#),
+            ),
+            ("who am I", whoami),
+        ]
     }
 
     /// Stops the gateway in order.

@@ -10,7 +10,7 @@ use super::client::{Client, ClientError};
 pub struct Person {
     /// The directory's id, `imp_u_...`.
     pub user_id: String,
-    /// An access token, good for 15 minutes.
+    /// An access token, good for a day.
     pub token: String,
 }
 
