@@ -13,7 +13,7 @@ const TABLE: &str = include_str!("../../../gateway/src/refusal.rs");
 const NOT_HERE: &[(&str, &str)] = &[
     (
         "ToolQuarantined",
-        "needs an MCP server whose tools change; kernel-adapter's `quarantine` tests hold it",
+        "needs an MCP server whose tools change; the tests of `quarantine` hold it",
     ),
     (
         "ForeignForm",
@@ -90,7 +90,7 @@ async fn asked_wrongly() -> Vec<Produced> {
         (
             "MalformedRequest",
             "MALFORMED_REQUEST",
-            gate.get_as("ana", "/proxy/bank//invoices").await,
+            gate.get_as("ada", "/v1/users?limit=1&limit=2").await,
         ),
         ("MalformedBody", "MALFORMED_BODY", gate.call_with_body("ana", "notes", "{").await),
         ("BodyTooLarge", "BODY_TOO_LARGE", gate.call_with_body("ana", "notes", long).await),
