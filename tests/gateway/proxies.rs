@@ -1,7 +1,11 @@
 //! The gateway proxies ...
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
 use bytes::Bytes;
-use harness::{Deployment, Upstream, text};
+use harness::{Deployment, Upstream, Value, text};
 use reqwest::Method;
 use tokio::sync::mpsc;
 
@@ -104,4 +108,55 @@ async fn bodies_that_stream_both_ways_piece_by_piece() {
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "two");
     drop(send);
     assert_eq!(answer.chunk().await.unwrap(), None);
+}
+
+/// A stream is not held back until its end is known: what was sound has gone on by then. It ends there as a
+/// request that was broken off, which no HTTP server takes for a whole one.
+#[tokio::test]
+async fn a_body_that_turns_out_malformed_in_part_and_never_to_its_end() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let raw = format!(
+        "[apps.raw.proxy]\nurl = \"http://{address}\"\nroutes = [\n  \
+         {{ name = \"put\", method = \"POST\", path = \"/put\", action = \"write\" }},\n]"
+    );
+    let gate = Deployment::builder().app(&raw).start().await;
+    let token = gate.token("ada").await;
+    for wrong in ["z\r\n\r\n", "5\r\nhelloworld\r\n0\r\n\r\n", "0\r\nTransfer-Encoding: x\r\n", ""]
+    {
+        let mut caller = TcpStream::connect(gate.url().trim_start_matches("http://")).unwrap();
+        let head = format!(
+            "POST /proxy/raw/put HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer {token}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nsound\r\n"
+        );
+        caller.write_all(head.as_bytes()).unwrap();
+        let (mut seen, _) = upstream.accept().unwrap();
+        seen.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"sound\r\n") {
+            let mut some = [0; 1024];
+            let count = seen.read(&mut some).unwrap();
+            assert!(count > 0, "{wrong:?}: it ended before the sound part");
+            bytes.extend_from_slice(&some[..count]);
+        }
+        caller.write_all(wrong.as_bytes()).unwrap();
+        caller.shutdown(Shutdown::Write).unwrap();
+        // A reset is an end, too.
+        seen.read_to_end(&mut bytes).ok();
+        let all = String::from_utf8_lossy(&bytes);
+        assert!(all.starts_with("POST /put ") && !all.ends_with("0\r\n\r\n"), "{wrong:?}: {all}");
+    }
+    let outcomes = || -> Vec<Value> {
+        let of_kind = |record: &Value| record["kind"] == "outcome";
+        gate.records().into_iter().filter(of_kind).collect()
+    };
+    for _ in 0..100 {
+        if outcomes().len() == 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let said: Vec<String> =
+        outcomes().iter().map(|record| text(record, "/res/status").to_owned()).collect();
+    assert_eq!(said, ["unknown"; 4], "nobody knows what the upstream made of it");
 }
