@@ -215,10 +215,11 @@ impl Rules {
 
 /// An argument that has no Cedar type is there for the tool but not for the rules.
 fn tell_what_rules_cannot_see(rulebook: &Rulebook) {
-    let unseen = rulebook.untypable();
-    if let Some(first) = unseen.first() {
+    // That a schema is open is so common that a warning of it would be read by nobody.
+    let named = rulebook.untypable().iter().filter(|argument| !argument.path.ends_with(".*"));
+    if let Some(first) = named.clone().next() {
         tracing::warn!(
-            arguments = unseen.len(),
+            arguments = named.count(),
             tool = %first.tool,
             path = %first.path,
             "rules cannot see some arguments; `portcullis policy check` names all of them"

@@ -1,6 +1,7 @@
 //! The Cedar schema, made from the catalogue: one action a tool, in one of three groups.
 
 mod input;
+mod open;
 mod typing;
 
 use std::collections::BTreeMap;

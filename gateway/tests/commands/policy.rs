@@ -83,6 +83,49 @@ fn an_argument_that_rules_cannot_see_is_named() {
     assert!(line.contains("$.rate"), "{said}");
 }
 
+#[test]
+fn an_open_schema_is_a_line_for_people_and_every_place_for_scripts() {
+    let dir = folder("");
+    let inner = json!({ "type": "object", "properties": { "x": { "type": "string" } } });
+    let tool = json!([
+        { "name": "bank/open", "action_type": "read", "input_schema": {
+            "type": "object", "properties": { "of": inner } } },
+        { "name": "bank/either", "action_type": "read", "input_schema": {
+            "type": "object", "oneOf": [{ "properties": { "iban": { "type": "string" } } }] } },
+        { "name": "bank/closed", "action_type": "read", "input_schema": {
+            "type": "object", "additionalProperties": false } },
+    ]);
+    std::fs::write(dir.path().join("tools/more.json"), tool.to_string()).unwrap();
+    let said = run(dir.path(), &["policy", "check", "--dir", "."]).well();
+    let about = |tool: &str| said.lines().filter(|line| line.starts_with(tool)).collect::<Vec<_>>();
+    let open = "bank/open: any argument that its schema does not name, at $.of.* and 1 more";
+    assert_eq!(about("bank/open"), [open], "{said}");
+    let [named, open] = about("bank/either")[..] else { panic!("{said}") };
+    assert!(named.contains("$.iban"), "{said}");
+    assert_eq!(open, "bank/either: any argument that its schema does not name");
+    assert!(about("bank/closed").is_empty(), "{said}");
+
+    let listed = json(dir.path(), &["policy", "check", "--dir", "."]);
+    let unseen = listed["unseen"].as_array().unwrap().iter();
+    let paths = unseen.filter(|of| of["tool"].as_str().unwrap().starts_with("bank/open"));
+    let paths: Vec<_> = paths.map(|of| of["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["$.of.*", "$.*"]);
+}
+
+#[test]
+fn the_body_of_a_proxied_request_is_named_among_what_rules_cannot_see() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[data]\ndir = \"data\"\n[apps.bank.proxy]\nurl = \"http://127.0.0.1:9\"\n\
+                  routes = [{ name = \"pay\", method = \"POST\", path = \"/pay\" }]\n";
+    std::fs::write(dir.path().join("p.toml"), config).unwrap();
+    let listed = json(dir.path(), &["policy", "check", "--config", "p.toml"]);
+    let unseen = listed["unseen"].as_array().unwrap_or_else(|| panic!("{listed}"));
+    let paths: Vec<_> = unseen.iter().map(|of| (&of["tool"], &of["path"])).collect();
+    let pay = &json!("bank/pay");
+    // A query that is not declared is a map, which has no Cedar type either.
+    assert_eq!(paths, [(pay, &json!("$.query")), (pay, &json!("$.body"))]);
+}
+
 const TRAP: &str = "@id(\"mine/product-cap\") @reason(\"over 10000 in all\")
 forbid (principal, action == Portcullis::Action::\"bank/pay_invoice\", resource)
 when { context.input.amount * context.input.count > 10000 };";

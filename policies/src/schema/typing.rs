@@ -12,9 +12,10 @@ use mcp_tools_sdk::description::{Parameters, Property, PropertyType, ToolDescrip
 use serde_json::{Value as Json, json};
 
 use super::input::{InputAttribute, InputType};
+use super::open::open_ends;
 
 /// How deep arguments may nest before rules stop seeing them; also the bound on `$ref` chains.
-const DEPTH_MAX: usize = 8;
+pub(super) const DEPTH_MAX: usize = 8;
 
 const STUB: &str = r#"namespace Portcullis {
     @mcp_principal("User") entity User;
@@ -57,7 +58,7 @@ impl Typist {
             Ok(tool) => tool,
             Err(e) => return (InputType::empty(), vec![("$".to_owned(), e.to_string())]),
         };
-        let mut cut = Cut { tool: &tool, untyped: open_ends(input_schema) };
+        let mut cut = Cut { tool: &tool, untyped: Vec::new() };
         let properties = cut.properties(tool.inputs().properties(), "$", 0);
         let mut attributes = Vec::new();
         for property in properties {
@@ -71,7 +72,10 @@ impl Typist {
             }
         }
         attributes.sort();
-        (InputType::Record(attributes), cut.untyped)
+        let ty = InputType::Record(attributes);
+        let open = open_ends(input_schema, &ty, &cut.untyped);
+        cut.untyped.extend(open);
+        (ty, cut.untyped)
     }
 
     /// Runs the generator on one argument and reads the type off the schema that it makes.
@@ -88,17 +92,6 @@ impl Typist {
             .and_then(|a| read_type(&schema, "Portcullis::tool::Input", a, 0))
             .ok_or_else(|| "the schema generator gave it a type that rules cannot use".to_owned())
     }
-}
-
-/// A schema that lets in arguments it does not name.
-fn open_ends(schema: &Json) -> Vec<Untyped> {
-    let open = |key: &str| schema.get(key).is_some_and(|v| v != &Json::Bool(false));
-    let why = "arguments that the schema does not name are not typed";
-    [("additionalProperties", "$.*"), ("patternProperties", "$.*"), ("allOf", "$")]
-        .iter()
-        .filter(|(key, _)| open(key))
-        .map(|(key, path)| ((*path).to_owned(), format!("{why} (`{key}`)")))
-        .collect()
 }
 
 /// Cuts out what Cedar cannot type and notes where it was.
@@ -242,7 +235,9 @@ mod tests {
     use super::*;
 
     fn typed(properties: Json) -> (String, Vec<String>) {
-        let schema = json!({"type": "object", "properties": properties, "required": ["a"]});
+        // Closed, so that only what a test is about is reported; open ends have tests of their own.
+        let schema = json!({"type": "object", "properties": properties, "required": ["a"],
+            "additionalProperties": false});
         let (ty, untyped) = Typist::new().unwrap().type_of(&schema);
         (ty.to_cedar(), untyped.into_iter().map(|(path, _)| path).collect())
     }
@@ -259,8 +254,10 @@ mod tests {
 
     #[test]
     fn nested_objects_become_records() {
-        let inner = json!({"type": "object", "properties": {"x": {"type": "string"}, "y": {"type": "number"},
-            "z": {"type": "object", "properties": {"deep": {"type": "integer"}}, "required": ["deep"]}}});
+        let inner = json!({"type": "object", "additionalProperties": false,
+            "properties": {"x": {"type": "string"}, "y": {"type": "number"},
+                "z": {"type": "object", "properties": {"deep": {"type": "integer"}}, "required": ["deep"],
+                    "additionalProperties": false}}});
         let (ty, untyped) = typed(json!({"a": inner}));
         assert_eq!(ty, r#"{ "a": { "x"?: String, "z"?: { "deep": Long, }, }, }"#);
         assert_eq!(untyped, ["$.a.y"]);

@@ -1,10 +1,13 @@
 //! `portcullis policy check`: whether the rules can be used, and what they cannot see.
 
+use std::collections::BTreeMap;
+
+use portcullis_policies::{ToolName, UntypableArgument};
 use serde_json::json;
 
 use super::super::{catalogue, print};
 use super::error::PolicyError;
-use super::subject::{Place, Subject};
+use super::subject::{Place, Subject, Tools};
 
 /// Always true: mistakes are an error.
 pub(super) async fn run(place: &Place) -> Result<bool, PolicyError> {
@@ -28,7 +31,7 @@ fn print_json(place: &Place, subject: &Subject) {
         "invariants": book.invariant_count(),
         "tools": book.tool_count(),
         "tools_from": subject.tools.from,
-        "unseen": book.untypable(),
+        "unseen": unseen(subject),
         "problems": subject.tools.problems,
     }));
 }
@@ -52,15 +55,57 @@ fn print_text(place: &Place, subject: &Subject) {
     catalogue::print_problems(&subject.tools.problems);
 }
 
-fn print_unseen(subject: &Subject) {
-    let unseen = subject.rulebook.untypable();
-    if unseen.is_empty() {
-        return;
-    }
-    let row = |of: &portcullis_policies::UntypableArgument| {
-        vec![of.tool.to_string(), of.path.clone(), of.why.clone()]
+/// What reaches a tool and no rule: the arguments without a type, and the bodies of proxied requests.
+fn unseen(subject: &Subject) -> Vec<UntypableArgument> {
+    let arguments = subject.rulebook.untypable().iter().cloned();
+    arguments.chain(bodies(&subject.tools)).collect()
+}
+
+/// The proxy passes on a body with every method and reads none.
+fn bodies(tools: &Tools) -> impl Iterator<Item = UntypableArgument> {
+    let proxied = |tool: &ToolName| {
+        let app = tools.catalogue.as_ref().and_then(|catalogue| catalogue.app(tool.app()));
+        app.is_some_and(|app| app.upstream.as_proxy().is_some())
     };
-    let rows: Vec<Vec<String>> = unseen.iter().map(row).collect();
-    print::line("\nRules cannot see these arguments:");
-    print::line(print::table(&["TOOL", "ARGUMENT", "WHY"], &rows));
+    let routes = tools.specs.iter().map(|spec| &spec.name).filter(move |tool| proxied(tool));
+    routes.map(|tool| UntypableArgument {
+        tool: tool.clone(),
+        path: "$.body".to_owned(),
+        why: "of a proxied request rules see the path and the query, never the body".to_owned(),
+    })
+}
+
+/// Most schemas are open, so an open end gets no row of its own: a line a tool, after what has a name.
+fn print_unseen(subject: &Subject) {
+    let (open, named): (Vec<_>, Vec<_>) =
+        unseen(subject).into_iter().partition(|of| of.path.ends_with(".*"));
+    if !named.is_empty() {
+        let rows: Vec<_> =
+            named.into_iter().map(|of| vec![of.tool.to_string(), of.path, of.why]).collect();
+        print::line("\nRules cannot see these arguments:");
+        print::line(print::table(&["TOOL", "ARGUMENT", "WHY"], &rows));
+    }
+    if !open.is_empty() {
+        print::line(
+            "\nRules cannot see what an open schema lets in \
+             (`additionalProperties: false` closes it; --json says why):",
+        );
+        print_open(&open);
+    }
+}
+
+fn print_open(open: &[UntypableArgument]) {
+    let mut places: BTreeMap<&ToolName, Vec<&str>> = BTreeMap::new();
+    for of in open {
+        places.entry(&of.tool).or_default().push(&of.path);
+    }
+    for (tool, places) in places {
+        let at = match places.as_slice() {
+            ["$.*"] => String::new(),
+            [first] => format!(", at {first}"),
+            [first, others @ ..] => format!(", at {first} and {} more", others.len()),
+            [] => continue,
+        };
+        print::line(format_args!("{tool}: any argument that its schema does not name{at}"));
+    }
 }
