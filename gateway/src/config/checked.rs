@@ -1,12 +1,15 @@
 //! From what was written to what is used: every section of the file, each value with its place.
 
 mod apps;
+mod files;
 mod issuers;
 mod keys;
 mod postgres;
 mod proxies;
 mod rates;
 mod redis;
+mod routes;
+mod tls;
 mod witness;
 
 use super::checker::Checker;
@@ -14,14 +17,13 @@ use super::document::At;
 use super::mistakes::Kind;
 use super::settings::{
     Confirmation, Data, Directory, Elicitation, Identity, Ledger, Limits, MAX_TIMEOUT, Policies,
-    Server, Settings, Tls,
+    Server, Settings,
 };
 use super::units::{Bytes, TimeSpan};
 use super::written::{self, Written};
 use portcullis_policies::TenantId;
 use portcullis_secrets::{Purpose, SecretRef};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,7 +76,7 @@ fn server(c: &mut Checker<'_>, at: &At, written: written::Server) -> Option<Serv
     let public_url = written.public_url.map(|text| c.origin(&at.key("public_url"), &text));
     let trusted_proxies = proxies::proxies(c, &at.key("trusted_proxies"), &written.trusted_proxies);
     let replica = name(c, &at.key("replica"), written.replica, Server::default().replica);
-    let tls = written.tls.map(|files| tls(c, &at.key("tls"), files));
+    let tls = written.tls.map(|files| tls::tls(c, &at.key("tls"), files));
     let limits = limits(c, &at.key("limits"), &written.limits);
     let server = Server {
         listen: listen?,
@@ -97,22 +99,6 @@ fn listen(c: &mut Checker<'_>, at: &At, written: Option<String>) -> Option<Socke
         None => Some(Server::default().listen),
         Some(text) => c.parsed(at, &text, "write `address:port`, such as `127.0.0.1:8080`"),
     }
-}
-
-fn tls(c: &mut Checker<'_>, at: &At, written: written::Tls) -> Option<Tls> {
-    let cert = pem(c, &at.key("cert"), written.cert);
-    let at_key = at.key("key");
-    let key = pem(c, &at_key, written.key);
-    if let Some(file) = key.clone().map(SecretRef::File).filter(SecretRef::is_world_readable) {
-        let message = format!("everybody on this machine can read {file}");
-        c.warn(&at_key, message, "run `chmod 600` on it");
-    }
-    Some(Tls { cert: cert?, key: key? })
-}
-
-fn pem(c: &mut Checker<'_>, at: &At, written: Option<String>) -> Option<PathBuf> {
-    let file = c.required(at, written, "TLS takes both `cert` and `key`, each a PEM file")?;
-    c.file(at, &file)
 }
 
 fn limits(c: &mut Checker<'_>, at: &At, written: &written::Limits) -> Option<Limits> {

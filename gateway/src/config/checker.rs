@@ -201,6 +201,35 @@ impl<'a> Checker<'a> {
         None
     }
 
+    /// The path and the bytes of a file that is there and can be read.
+    pub(super) fn read(&mut self, at: &At, text: &str) -> Option<(PathBuf, Vec<u8>)> {
+        let path = self.file(at, text)?;
+        match std::fs::read(&path) {
+            Ok(bytes) => Some((path, bytes)),
+            Err(why) => {
+                self.not_there(at, &path, &why.to_string());
+                None
+            }
+        }
+    }
+
+    /// The file, unless what it holds has faults: each of them is a mistake.
+    pub(super) fn faultless(
+        &mut self,
+        at: &At,
+        path: PathBuf,
+        faults: impl IntoIterator<Item = impl Display>,
+        help: &str,
+    ) -> Option<PathBuf> {
+        let mut faults = faults.into_iter().peekable();
+        let sound = faults.peek().is_none();
+        for fault in faults {
+            let message = format!("`{at}` names `{}`: {fault}", path.display());
+            self.wrong(Kind::Value, at, message, help);
+        }
+        sound.then_some(path)
+    }
+
     /// A folder that is there and can be listed.
     pub(super) fn folder(&mut self, at: &At, text: &str) -> Option<PathBuf> {
         let path = self.path(text);

@@ -100,7 +100,7 @@ pub struct Limits {
     pub connections: usize,
     /// Calls of one tenant in flight at most.
     pub calls_per_tenant: usize,
-    /// Calls of one tenant that may wait for a place; over it 429.
+    /// Calls of one tenant that may wait for a place; over it 503.
     pub queue_per_tenant: usize,
     /// Time to receive a whole request head.
     pub header_timeout: Duration,

@@ -1,7 +1,8 @@
+mod files;
+
 use super::*;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const EXAMPLE: &str = include_str!("../../portcullis.example.toml");
@@ -423,40 +424,6 @@ fn defaults_as_toml(schema: &serde_json::Value, path: &str, text: &mut String) {
 fn the_example_is_accepted_as_it_stands() {
     let loaded = parse("portcullis.example.toml", EXAMPLE, Path::new("/x")).unwrap();
     assert!(loaded.warnings.all().is_empty(), "{:?}", loaded.warnings);
-}
-
-/// In the example `# ` begins prose and `#` alone a setting that is turned off.
-#[test]
-fn every_setting_that_the_example_turns_off_is_accepted_when_turned_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let text: String = EXAMPLE
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(setting) if !setting.starts_with([' ', ':']) => format!("{setting}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    for file in files_named_in(&text) {
-        let path = folder.path().join(file);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let is_address = path.to_string_lossy().ends_with("-address");
-        let far = "postgres://u:p@db.example.org/l?sslmode=verify-full";
-        std::fs::write(&path, if is_address { far } else { "x" }).unwrap();
-    }
-    std::fs::write(folder.path().join("corp.toml"), "").unwrap();
-    for dir in ["policies", "candidate", "repositories"] {
-        std::fs::create_dir_all(folder.path().join(dir)).unwrap();
-    }
-    let loaded = parse("portcullis.example.toml", &text, folder.path());
-    let loaded = loaded.unwrap_or_else(|mistakes| panic!("{}", rendered(&mistakes)));
-    assert!(loaded.settings.apps.len() >= 5);
-    assert!(loaded.settings.server.tls.is_some());
-}
-
-fn files_named_in(text: &str) -> Vec<PathBuf> {
-    let ends = [".pem", ".json", ".yaml", "-token", "-address", "/cvc5"];
-    let quoted = text.split('"').skip(1).step_by(2);
-    quoted.filter(|word| ends.iter().any(|end| word.ends_with(end))).map(PathBuf::from).collect()
 }
 
 #[test]

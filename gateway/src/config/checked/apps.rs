@@ -1,16 +1,16 @@
 //! The `[apps.<id>]` tables.
 
-use super::all_or_none;
+use super::{all_or_none, files, routes};
 use crate::config::checker::{BY_REFERENCE, Checker};
 use crate::config::document::At;
 use crate::config::mistakes::Kind;
 use crate::config::settings::{
-    App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Route, Routes, ToolOverride, Upstream,
+    App, Credential, EnvValue, MAX_TIMEOUT, NewTools, Routes, ToolOverride, Upstream,
 };
 use crate::config::written;
-use http::{HeaderName, Method};
+use http::HeaderName;
 use portcullis_policies::{AppId, OWN_APPS, ToolName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const KINDS: &str = "give exactly one of `manifest`, `mcp`, `proxy` and `demo = true`";
@@ -111,7 +111,7 @@ fn demo(c: &mut Checker<'_>, at: &At, written: Option<bool>) -> Option<Upstream>
 }
 
 fn manifest(c: &mut Checker<'_>, at: &At, file: &str, url: Option<String>) -> Option<Upstream> {
-    let file = c.file(&at.key("manifest"), file);
+    let file = files::manifest(c, &at.key("manifest"), file);
     let at = at.key("url");
     let url = c.required(&at, url, "give the base address of the app's functions");
     let url = url.and_then(|url| c.url(&at, &url));
@@ -206,10 +206,11 @@ fn proxy(c: &mut Checker<'_>, at: &At, written: written::Proxy) -> Option<Upstre
     let help = "list the requests in `routes`, or name an OpenAPI file in `openapi`";
     let routes = match (c.is_written(&at_routes), c.is_written(&at_openapi)) {
         (true, false) => {
-            written.routes.and_then(|forms| routes(c, &at_routes, forms)).map(Routes::Table)
+            written.routes.and_then(|forms| routes::routes(c, &at_routes, forms)).map(Routes::Table)
         }
         (false, true) => {
-            written.openapi.and_then(|file| c.file(&at_openapi, &file)).map(Routes::OpenApi)
+            let file = written.openapi.and_then(|file| files::openapi(c, &at_openapi, &file));
+            file.map(Routes::OpenApi)
         }
         (true, true) => {
             let message = format!("`{at}` has both `routes` and `openapi`");
@@ -223,60 +224,6 @@ fn proxy(c: &mut Checker<'_>, at: &At, written: written::Proxy) -> Option<Upstre
         }
     };
     Some(Upstream::Proxy { url: url?, routes: routes? })
-}
-
-fn routes(c: &mut Checker<'_>, at: &At, forms: Vec<written::RouteForm>) -> Option<Vec<Route>> {
-    let (mut names, mut requests) = (BTreeSet::new(), BTreeSet::new());
-    for (index, form) in forms.iter().enumerate() {
-        let at = at.item(index);
-        if !names.insert(form.name.clone()) {
-            let message = format!("there is another route with the name `{}`", form.name);
-            c.wrong(Kind::Conflict, &at.key("name"), message, "every tool needs a name of its own");
-        }
-        if !requests.insert((form.method as u8, form.path.clone())) {
-            let message = "there is another route with this method and path".to_owned();
-            c.wrong(Kind::Conflict, &at.key("path"), message, "remove one of them");
-        }
-    }
-    let routes: Vec<_> = forms
-        .into_iter()
-        .enumerate()
-        .map(|(index, form)| route(c, &at.item(index), form))
-        .collect();
-    routes.into_iter().collect()
-}
-
-fn route(c: &mut Checker<'_>, at: &At, form: written::RouteForm) -> Option<Route> {
-    let help = "a path has no query, no `//` and no `.` or `..` between slashes";
-    let odd = |segment: &str| matches!(segment, "." | "..");
-    if form.path.contains("//") || form.path.contains(['?', '#']) || form.path.split('/').any(odd) {
-        let message = format!("`{at}.path` is not a plain path");
-        c.wrong(Kind::Value, &at.key("path"), message, help);
-        return None;
-    }
-    if !is_function(&form.name) {
-        c.wrong(Kind::Value, &at.key("name"), format!("`{at}.name` cannot name a tool"), FUNCTION);
-        return None;
-    }
-    Some(Route {
-        name: form.name,
-        method: method(form.method),
-        path: form.path,
-        action: form.action.map(Into::into),
-        scopes: form.scopes,
-    })
-}
-
-fn method(form: written::MethodForm) -> Method {
-    match form {
-        written::MethodForm::Get => Method::GET,
-        written::MethodForm::Head => Method::HEAD,
-        written::MethodForm::Post => Method::POST,
-        written::MethodForm::Put => Method::PUT,
-        written::MethodForm::Patch => Method::PATCH,
-        written::MethodForm::Delete => Method::DELETE,
-        written::MethodForm::Options => Method::OPTIONS,
-    }
 }
 
 fn credential(c: &mut Checker<'_>, at: &At, form: written::Credential) -> Option<Credential> {
@@ -316,7 +263,7 @@ fn header(c: &mut Checker<'_>, at: &At, name: &str) -> Option<HeaderName> {
     Some(header)
 }
 
-const FUNCTION: &str = "use 1 to 128 of A-Z, a-z, 0-9, `_`, `.`, `:`, `-` and `/`";
+pub(super) const FUNCTION: &str = "use 1 to 128 of A-Z, a-z, 0-9, `_`, `.`, `:`, `-` and `/`";
 
 fn tools(
     c: &mut Checker<'_>,
@@ -339,6 +286,6 @@ fn tools(
 }
 
 /// Asks the vocabulary of the rules, so that there is one definition of a tool's name.
-fn is_function(name: &str) -> bool {
+pub(super) fn is_function(name: &str) -> bool {
     "app".parse().is_ok_and(|app| ToolName::new(app, name).is_ok())
 }
