@@ -3,12 +3,13 @@
 
 mod accepted;
 mod asker;
+mod lists;
 mod upstream;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::catalogue::mcp::McpTool;
 use portcullis_kernel_adapter::catalogue::overrides::{Overrides, ToolOverride};
 use portcullis_kernel_adapter::catalogue::quarantine::{AcceptedTools, NewTools};
@@ -16,7 +17,7 @@ use portcullis_kernel_adapter::manifest::{Manifest, Profile};
 use portcullis_kernel_adapter::{
     App, Built, Catalogue, CatalogueBuilder, DiscoverError, Dispatcher, NoLender, SecretDeclaration,
 };
-use portcullis_policies::{AppId, ToolName};
+use portcullis_policies::ToolName;
 use tokio::time::Instant;
 
 use crate::config::{self, Settings};
@@ -27,6 +28,7 @@ use crate::secrets::Upstreams;
 use asker::Asker;
 
 pub use accepted::{accept, load as accepted_tools};
+pub use lists::Lists;
 
 /// How long an MCP server may take to list its tools at start.
 const DISCOVERY: Duration = Duration::from_secs(30);
@@ -76,44 +78,12 @@ pub enum AppsError {
     Ledger(String),
 }
 
-/// What each MCP server listed last, so that one that is away for a moment keeps its tools: each
-/// call still compares the tool with what its server lists on the connection that it takes.
-#[derive(Debug, Default)]
-pub struct Lists(Mutex<HashMap<AppId, Listed>>);
-
-#[derive(Debug, Default, Clone)]
-struct Listed {
-    tools: Option<Vec<McpTool>>,
-    away: bool,
-}
-
-impl Lists {
-    /// Whether a server could not be reached when it was asked last.
-    #[must_use]
-    pub fn is_somebody_away(&self) -> bool {
-        self.0.lock().is_ok_and(|lists| lists.values().any(|list| list.away))
-    }
-
-    fn came(&self, app: &AppId, tools: &[McpTool]) {
-        if let Ok(mut lists) = self.0.lock() {
-            lists.insert(app.clone(), Listed { tools: Some(tools.to_vec()), away: false });
-        }
-    }
-
-    fn stayed_away(&self, app: &AppId) -> Option<Vec<McpTool>> {
-        let mut lists = self.0.lock().ok()?;
-        let listed = lists.entry(app.clone()).or_default();
-        listed.away = true;
-        listed.tools.clone()
-    }
-}
-
 /// Builds the first catalogue of all configured apps; overrides and quarantined tools are in the
 /// ledger when this returns.
 ///
 /// # Errors
 /// When an app's own files are wrong. An MCP server that can't be reached is no error: its app is
-/// there without tools, and the log says why.
+/// there with the tools that were accepted before, and the log says why.
 pub async fn catalogue(
     settings: &Settings,
     dispatcher: &Dispatcher,
@@ -124,9 +94,7 @@ pub async fn catalogue(
     let before = accepted::load(directory).await?;
     let asker = Asker { dispatcher, upstreams: Some(upstreams), lists };
     let built = build_with(settings, before.clone(), &asker).await?;
-    record::catalogue(ledger, &built.catalogue, &built.overridden)
-        .await
-        .map_err(AppsError::Ledger)?;
+    write_down(ledger, lists, &built).await?;
     store(directory, &before, built).await
 }
 
@@ -141,14 +109,23 @@ pub async fn rebuild(gateway: &Gateway) -> Result<Built, AppsError> {
     build_with(&gateway.settings, accepted, &asker).await
 }
 
-/// Writes down what [`rebuild`] found. The operator's overrides are those of the start.
+/// Writes down what [`rebuild`] found, as far as the ledger does not have it yet.
 ///
 /// # Errors
 /// When ledger or directory can't.
 pub async fn keep(gateway: &Gateway, built: Built) -> Result<Arc<Catalogue>, AppsError> {
     let before = accepted::load(&gateway.directory).await?;
-    record::catalogue(&gateway.ledger, &built.catalogue, &[]).await.map_err(AppsError::Ledger)?;
+    write_down(&gateway.ledger, &gateway.freshness.lists, &built).await?;
     store(&gateway.directory, &before, built).await
+}
+
+async fn write_down(ledger: &Ledger, lists: &Lists, built: &Built) -> Result<(), AppsError> {
+    let new = lists.unrecorded(built);
+    record::catalogue(ledger, &new.overridden, &new.quarantined)
+        .await
+        .map_err(AppsError::Ledger)?;
+    lists.recorded(built);
+    Ok(())
 }
 
 async fn store(
@@ -164,7 +141,7 @@ async fn store(
 }
 
 /// Reads and asks all configured apps; writes nothing down, so it borrows nothing from the vault: an app
-/// that needs it is there without tools.
+/// that needs it is there with the tools that were accepted before.
 ///
 /// # Errors
 /// When an app's own files are wrong.

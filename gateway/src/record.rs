@@ -78,7 +78,7 @@ pub async fn outcome(
 ) -> Told {
     match dispatched {
         Dispatched::Ended(outcome) => match written(gateway, trail, &outcome).await {
-            Ok(()) => told(outcome),
+            Ok(()) => told(trail, outcome),
             Err(unrecorded) => Told::Refused(unrecorded),
         },
         Dispatched::Lent(value) => {
@@ -140,7 +140,7 @@ fn outcome_of_stream(
     }
 }
 
-fn told(outcome: Outcome) -> Told {
+fn told(trail: &Trail, outcome: Outcome) -> Told {
     match outcome {
         Outcome::Done { value } => Told::Done(value),
         // The app's own words about its failure are an answer like any other.
@@ -158,6 +158,12 @@ fn told(outcome: Outcome) -> Told {
         }
         Outcome::Refused { class: Class::Invalid, message, .. } => {
             Told::Refused(Refusal::InvalidValue(message))
+        }
+        // The tool changed, and its server was quicker than the catalogue.
+        Outcome::Failed { class: Class::Quarantined, .. } => {
+            let tool = trail.fields().tool;
+            let name = tool.map(|tool| format!("{}/{}", tool.server, tool.name));
+            Told::Refused(Refusal::ToolQuarantined(name.unwrap_or_default()))
         }
         Outcome::Failed { class: Class::Vault, .. } => Told::Refused(Refusal::VaultUnavailable),
         Outcome::Failed { class: Class::Storage, .. } => {

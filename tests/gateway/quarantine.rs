@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use harness::{Builder, Deployment, Value, json, text};
+use harness::{Builder, Deployment, Upstream, Value, json, text};
 
-use crate::parts::part;
+use crate::parts::{part, policies_with};
 
-/// An MCP server of PyPI `mcp` whose one tool is described by a file, and which can grow another.
+/// An MCP server of PyPI `mcp` whose one tool is described by a file, and which can grow another, give
+/// the first another type of argument, or leave it out.
 const SERVER: &str = r#"
 import pathlib, sys
 from mcp.server.fastmcp import Context, FastMCP
@@ -29,7 +30,30 @@ async def grow(ctx: Context) -> str:
     await ctx.session.send_tool_list_changed()
     return "grown"
 
+def by_number(city: int) -> str:
+    return f"sun over {city}"
+
+@server.tool(description="Retypes a tool.", annotations=hints)
+async def retype(ctx: Context) -> str:
+    server.remove_tool("forecast")
+    server.add_tool(by_number, name="forecast", description=words, annotations=hints)
+    await ctx.session.send_tool_list_changed()
+    return "retyped"
+
+@server.tool(description="Removes a tool.", annotations=hints)
+async def remove(ctx: Context) -> str:
+    server.remove_tool("forecast")
+    await ctx.session.send_tool_list_changed()
+    return "removed"
+
 server.run()
+"#;
+
+/// A rule that is valid only as long as the tool takes a text.
+const BY_CITY: &str = r#"@id("test/no-atlantis")
+@reason("it sank")
+forbid (principal, action == Portcullis::Action::"weather/forecast", resource)
+when { context.input.city == "Atlantis" };
 "#;
 
 #[tokio::test]
@@ -79,9 +103,88 @@ async fn is_called_at_once_where_the_operator_wants_it_so() {
     assert!(storm, "the new tool is called without a restart:\n{}", gate.log());
 }
 
+#[tokio::test]
+async fn does_not_make_rules_invalid_when_its_argument_is_retyped_and_others_go_on() {
+    goes_on_after("retype").await;
+}
+
+#[tokio::test]
+async fn does_not_make_rules_invalid_when_it_is_gone_and_others_go_on() {
+    goes_on_after("remove").await;
+}
+
+#[tokio::test]
+async fn keeps_its_rules_while_its_server_is_away_at_the_start() {
+    let upstream = Upstream::start();
+    let mut gate = weather_in(policies_with(&upstream, BY_CITY), "").start().await;
+    gate.stop();
+    let server = gate.dir().join("server.py");
+    std::fs::remove_file(&server).unwrap();
+    gate.restart().await;
+    let ask = json!({ "city": "Oslo" });
+    let away = gate.call("ada", "weather", "forecast", ask.clone()).await;
+    assert_eq!((away.status, away.code()), (502, "BACKEND_UNREACHABLE"), "{away:?}");
+    let sunk = gate.call("ada", "weather", "forecast", json!({ "city": "Atlantis" })).await;
+    assert_eq!((sunk.status, sunk.rules()), (403, vec!["test/no-atlantis"]), "{sunk:?}");
+    let notes = gate.call("ana", "notes", "list_notes", json!({})).await;
+    assert_eq!(notes.status, 200, "{notes:?}");
+    std::fs::write(&server, SERVER).unwrap();
+    let sun = until_called(&gate, "forecast", &ask, "sun over Oslo").await;
+    assert!(sun, "the server is called once it is there:\n{}", gate.log());
+}
+
+#[tokio::test]
+async fn is_recorded_with_the_operators_word_when_it_appears_later() {
+    let more = "new_tools = \"accept\"\n[apps.weather.tools.storm]\naction = \"write\"";
+    let gate = weather(more).start().await;
+    gate.call("ada", "weather", "grow", json!({})).await;
+    let storm = until_called(&gate, "storm", &json!({ "city": "Oslo" }), "storm over Oslo").await;
+    assert!(storm, "the new tool is called:\n{}", gate.log());
+    let records = gate.records().into_iter();
+    let said: Vec<Value> =
+        records.filter(|r| text(r, "/note/action") == "tool_overridden").collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(text(&said[0], "/note/subject"), "weather/storm");
+    assert_eq!((text(&said[0], "/note/from"), text(&said[0], "/note/to")), ("read", "write"));
+}
+
+/// Has the server change the tool that a rule reads: the new catalogue comes into force with that
+/// tool quarantined, and the other tools and apps are called as before.
+async fn goes_on_after(change: &str) {
+    let upstream = Upstream::start();
+    let gate = weather_in(policies_with(&upstream, BY_CITY), "").start().await;
+    let ask = json!({ "city": "Oslo" });
+    let sun = gate.call("ada", "weather", "forecast", ask.clone()).await;
+    assert!(sun.text().contains("sun over Oslo"), "{sun:?}");
+    let loaded = noted(&gate, "policies_loaded");
+    gate.call("ada", "weather", change, json!({})).await;
+    for _ in 0..100 {
+        if noted(&gate, "policies_loaded") > loaded {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(noted(&gate, "policies_loaded") > loaded, "no new set:\n{}", gate.log());
+    assert_eq!(noted(&gate, "policies_refused"), 0, "{}", gate.log());
+
+    let refused = gate.call("ada", "weather", "forecast", ask).await;
+    assert_eq!((refused.status, refused.code()), (403, "TOOL_QUARANTINED"), "{refused:?}");
+    let grown = gate.call("ada", "weather", "grow", json!({})).await;
+    assert!(grown.text().contains("grown"), "{grown:?}");
+    let notes = gate.call("ana", "notes", "list_notes", json!({})).await;
+    assert_eq!(notes.status, 200, "{notes:?}");
+}
+
+fn noted(gate: &Deployment, action: &str) -> usize {
+    gate.records().iter().filter(|record| text(record, "/note/action") == action).count()
+}
+
 fn weather(more: &str) -> Builder {
-    let builder =
-        Deployment::builder().file("server.py", SERVER).file("words", "Tells the weather.");
+    weather_in(Deployment::builder(), more)
+}
+
+fn weather_in(builder: Builder, more: &str) -> Builder {
+    let builder = builder.file("server.py", SERVER).file("words", "Tells the weather.");
     let at = |name: &str| builder.dir().join(name).display().to_string();
     let (server, words) = (at("server.py"), at("words"));
     let command = json!([part("venv/bin/python"), server, words]);

@@ -168,6 +168,22 @@ async fn a_proxied_service_takes_requests_by_their_routes_and_no_calls() {
 }
 
 #[tokio::test]
+async fn a_route_that_is_said_to_do_less_than_its_method_is_on_record() {
+    let routes = r#"routes = [
+  { name = "find", method = "POST", path = "/find", action = "read" },
+  { name = "add", method = "POST", path = "/add", action = "write" },
+]"#;
+    let shop = format!("[apps.shop.proxy]\nurl = \"http://127.0.0.1:{}\"\n{routes}", free_port());
+    let gate = Deployment::builder().app(&shop).start().await;
+    let records = gate.records();
+    let is_override = |r: &&Value| text(r, "/note/action") == "tool_overridden";
+    let said: Vec<&Value> = records.iter().filter(is_override).collect();
+    assert_eq!(said.len(), 1, "a write by method and by word is no override: {said:?}");
+    assert_eq!(text(said[0], "/note/subject"), "shop/find");
+    assert_eq!((text(said[0], "/note/from"), text(said[0], "/note/to")), ("write", "read"));
+}
+
+#[tokio::test]
 async fn a_killed_stdio_server_is_started_anew_and_its_group_ends_with_the_gateway() {
     let builder = Deployment::builder();
     let app = git_app(builder.dir());

@@ -2,18 +2,19 @@
 
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::catalogue::overrides::Overridden;
-use portcullis_kernel_adapter::{Catalogue, ToolState};
+use portcullis_policies::ToolName;
 
 use super::policies::admin;
 
-/// Records every override and every quarantined tool; durable when it returns.
+/// Records these overrides, and these quarantined tools with their differences; durable when it
+/// returns.
 ///
 /// # Errors
 /// What the ledger said.
 pub async fn catalogue(
     ledger: &Ledger,
-    catalogue: &Catalogue,
     overridden: &[Overridden],
+    quarantined: &[(ToolName, String)],
 ) -> Result<(), String> {
     for word in overridden {
         let note = [
@@ -25,13 +26,12 @@ pub async fn catalogue(
         ];
         admin(ledger, None, note).await?;
     }
-    for tool in catalogue.tools() {
-        let ToolState::Quarantined { difference } = &tool.state else { continue };
-        let name = tool.spec.name.to_string();
+    for (name, difference) in quarantined {
+        let name = name.to_string();
         let note = [
             ("action", "tool_quarantined"),
             ("subject", name.as_str()),
-            ("difference", difference),
+            ("difference", difference.as_str()),
         ];
         admin(ledger, None, note).await?;
     }

@@ -1,5 +1,6 @@
 //! From what the sources say to one [`Catalogue`].
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::Catalogue;
 use super::mcp::McpTool;
-use super::overrides::{Overridden, Overrides};
+use super::overrides::{Overridden, Overrides, overridden};
 use super::quarantine::{AcceptedTools, NewTools, Sight};
 use crate::app::{App, Upstream};
 use crate::manifest::Manifest;
@@ -41,10 +42,41 @@ pub struct Built {
 #[derive(Debug, Default)]
 pub struct CatalogueBuilder {
     apps: BTreeMap<AppId, Arc<App>>,
-    drafts: Vec<(AppId, ToolDraft, ToolState)>,
+    found: Vec<Found>,
+    /// Accepted tools, for those that no source describes so that they can be served.
+    remembered: Vec<Found>,
     accepted: AcceptedTools,
     new_tools: NewTools,
+    overridden: Vec<Overridden>,
     problems: Vec<Problem>,
+}
+
+/// One tool before its name is checked and its schema compiled.
+#[derive(Debug)]
+struct Found {
+    app: AppId,
+    draft: ToolDraft,
+    /// [`ToolDraft::digest`] of what the source says.
+    digest: [u8; 32],
+    state: ToolState,
+}
+
+impl Found {
+    fn new(app: &AppId, draft: ToolDraft, state: ToolState) -> Self {
+        Found { app: app.clone(), digest: draft.digest(), draft, state }
+    }
+
+    fn subject(&self) -> String {
+        format!("{}/{}", self.app, self.draft.function)
+    }
+
+    /// The tool, with the words of the operator that took effect on it.
+    fn into_tool(mut self, overrides: &Overrides) -> Result<(Tool, Vec<Overridden>), String> {
+        let name = ToolName::new(self.app, &self.draft.function).map_err(|e| e.to_string())?;
+        let overridden = overrides.apply_to_tool(&name, &mut self.draft);
+        let tool = Tool::new(name, self.digest, self.draft, self.state);
+        Ok((tool.map_err(|e| e.to_string())?, overridden))
+    }
 }
 
 impl CatalogueBuilder {
@@ -81,15 +113,18 @@ impl CatalogueBuilder {
     }
 
     /// Adds an app whose tools an MCP server lists. What changed since the operator accepted is
-    /// quarantined.
+    /// quarantined; so is what was accepted and is not listed, so that a server cannot make the
+    /// rules about its tools invalid by leaving one out.
     pub fn add_mcp_app(&mut self, app: App, tools: &[McpTool]) {
         let Some(id) = self.add_app(app) else { return };
         let first_sight = !self.accepted.knows(&id);
         self.accepted.note_app(&id);
+        let difference = "its server does not list it, or lists it more than once";
+        let gone = ToolState::Quarantined { difference: difference.to_owned() };
+        self.remember(&id, &gone);
         for tool in tools {
-            let draft = tool.draft();
-            let state = self.judge(&id, &draft, first_sight);
-            self.drafts.push((id.clone(), draft, state));
+            let found = self.judge(&id, tool.draft(), first_sight);
+            self.found.push(found);
         }
     }
 
@@ -99,40 +134,55 @@ impl CatalogueBuilder {
             let message = "it has no route table".to_owned();
             return self.problem(&app.id, message);
         };
-        let drafts = proxy.routes.drafts();
-        self.add_trusted(app, drafts);
+        let (drafts, redefined) = (proxy.routes.drafts(), proxy.routes.redefined());
+        if let Some(id) = self.add_trusted(app, drafts) {
+            self.overridden.extend(redefined.into_iter().map(|(function, from, to)| {
+                let subject = format!("{id}/{function}");
+                overridden(&subject, "action_type", from.to_string(), to.to_string())
+            }));
+        }
     }
 
-    /// Adds an app that cannot be reached now: known, without tools.
+    /// Adds an app that cannot be reached now, with the tools that were accepted before. They are
+    /// active: each call is compared with what the server lists on the connection that it takes,
+    /// and without a connection it fails as unreachable.
     pub fn add_unreachable_app(&mut self, app: App, why: &str) {
-        let message = format!("its tools are not known: {why}");
+        let message = match self.accepted.knows(&app.id) {
+            true => format!("its tools are those that were accepted before: {why}"),
+            false => format!("its tools are not known: {why}"),
+        };
         self.problem(&app.id, message);
-        self.add_app(app);
+        if let Some(id) = self.add_app(app) {
+            self.remember(&id, &ToolState::Active);
+        }
     }
 
     /// Checks names, applies the operator's overrides, compiles schemas.
     pub fn build(mut self, overrides: &Overrides) -> Built {
-        let mut overridden = overrides.apply_to_apps(&mut self.apps);
+        let mut overridden = std::mem::take(&mut self.overridden);
+        overridden.extend(overrides.apply_to_apps(&mut self.apps));
         let mut tools = BTreeMap::new();
-        let repeated = repeated(&self.drafts);
-        for (app, mut draft, state) in std::mem::take(&mut self.drafts) {
-            let subject = format!("{app}/{}", draft.function);
-            if repeated.contains_key(&(app.clone(), draft.function.clone())) {
+        let repeated = repeated(&self.found);
+        for found in std::mem::take(&mut self.found) {
+            let subject = found.subject();
+            if repeated.contains_key(&subject) {
                 self.problem(&subject, "its app lists this name twice: none is served".to_owned());
                 continue;
             }
-            let name = match ToolName::new(app, &draft.function) {
-                Ok(name) => name,
-                Err(e) => {
-                    self.problem(&subject, e.to_string());
-                    continue;
+            match found.into_tool(overrides) {
+                Ok((tool, words)) => {
+                    tools.insert(tool.name().clone(), Arc::new(tool));
+                    overridden.extend(words);
                 }
-            };
-            let digest = draft.digest();
-            overridden.extend(overrides.apply_to_tool(&name, &mut draft));
-            match Tool::new(name.clone(), digest, draft, state) {
-                Ok(tool) => drop(tools.insert(name, Arc::new(tool))),
-                Err(e) => self.problem(&subject, e.to_string()),
+                Err(why) => self.problem(&subject, why),
+            }
+        }
+        for found in std::mem::take(&mut self.remembered) {
+            // One that cannot be made was never served, and was named when its server listed it.
+            let Ok((tool, words)) = found.into_tool(overrides) else { continue };
+            if let Entry::Vacant(place) = tools.entry(tool.name().clone()) {
+                place.insert(Arc::new(tool));
+                overridden.extend(words);
             }
         }
         let apps = std::mem::take(&mut self.apps);
@@ -154,27 +204,36 @@ impl CatalogueBuilder {
     }
 
     /// Tools from files that the operator wrote: the file is the acceptance.
-    fn add_trusted(&mut self, app: App, drafts: Vec<ToolDraft>) {
-        if let Some(id) = self.add_app(app) {
-            self.drafts.extend(drafts.into_iter().map(|d| (id.clone(), d, ToolState::Active)));
-        }
+    fn add_trusted(&mut self, app: App, drafts: Vec<ToolDraft>) -> Option<AppId> {
+        let id = self.add_app(app)?;
+        self.found.extend(drafts.into_iter().map(|d| Found::new(&id, d, ToolState::Active)));
+        Some(id)
     }
 
-    fn judge(&mut self, app: &AppId, draft: &ToolDraft, first_sight: bool) -> ToolState {
-        match self.accepted.sight(app, draft) {
-            Sight::Same => ToolState::Active,
-            Sight::Changed(difference) => ToolState::Quarantined { difference },
-            Sight::New if first_sight || self.new_tools == NewTools::Accept => {
-                self.accepted.accept(app, draft);
-                ToolState::Active
+    fn remember(&mut self, app: &AppId, state: &ToolState) {
+        let drafts = self.accepted.drafts(app);
+        self.remembered.extend(drafts.map(|draft| Found::new(app, draft, state.clone())));
+    }
+
+    fn judge(&mut self, app: &AppId, draft: ToolDraft, first_sight: bool) -> Found {
+        match self.accepted.sight(app, &draft) {
+            Sight::Same => Found::new(app, draft, ToolState::Active),
+            Sight::Changed(difference) => {
+                let mut found = Found::new(app, draft, ToolState::Quarantined { difference });
+                // What a server says before the operator accepts it must not reach the rules: with
+                // another type, those that read the argument would no longer be valid.
+                self.accepted.type_as_accepted(app, &mut found.draft);
+                found
             }
-            Sight::New => ToolState::Quarantined {
-                difference: format!(
-                    "new tool ({}): {}",
-                    draft.action_type,
-                    super::quarantine::excerpt(&draft.description)
-                ),
-            },
+            Sight::New if first_sight || self.new_tools == NewTools::Accept => {
+                self.accepted.accept(app, &draft);
+                Found::new(app, draft, ToolState::Active)
+            }
+            Sight::New => {
+                let description = super::quarantine::excerpt(&draft.description);
+                let difference = format!("new tool ({}): {description}", draft.action_type);
+                Found::new(app, draft, ToolState::Quarantined { difference })
+            }
         }
     }
 
@@ -191,10 +250,10 @@ fn action_type(word: &str) -> ActionType {
     }
 }
 
-fn repeated(drafts: &[(AppId, ToolDraft, ToolState)]) -> HashMap<(AppId, String), usize> {
+fn repeated(found: &[Found]) -> HashMap<String, usize> {
     let mut count = HashMap::new();
-    for (app, draft, _) in drafts {
-        *count.entry((app.clone(), draft.function.clone())).or_insert(0) += 1;
+    for one in found {
+        *count.entry(one.subject()).or_insert(0) += 1;
     }
     count.retain(|_, n| *n > 1);
     count

@@ -87,7 +87,7 @@ impl Overrides {
     }
 }
 
-fn overridden(
+pub(super) fn overridden(
     subject: &impl ToString,
     field: &'static str,
     from: String,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::schema;
-use crate::tool::ToolDraft;
+use crate::tool::{ActionSource, ToolDraft};
 
 /// Most single differences that one explanation lists.
 const MAX_LISTED: usize = 8;
@@ -78,6 +78,30 @@ impl AcceptedTools {
 
     pub(super) fn note_app(&mut self, app: &AppId) {
         self.apps.insert(app.clone());
+    }
+
+    /// The accepted tools of one app, as they were accepted.
+    pub(super) fn drafts(&self, app: &AppId) -> impl Iterator<Item = ToolDraft> {
+        let of_app = self.tools.iter().filter(move |(name, _)| name.app() == app);
+        of_app.map(|(name, was)| ToolDraft {
+            function: name.function().to_owned(),
+            description: was.description.clone(),
+            action_type: was.action_type,
+            source: ActionSource::McpHints,
+            scopes: Vec::new(),
+            input_schema: was.input_schema.clone(),
+            long_running: false,
+        })
+    }
+
+    /// Gives a changed tool the schema and the action type that were accepted; its description
+    /// stays, for the operator to read.
+    pub(super) fn type_as_accepted(&self, app: &AppId, draft: &mut ToolDraft) {
+        let name = ToolName::new(app.clone(), &draft.function).ok();
+        if let Some(was) = name.and_then(|name| self.tools.get(&name)) {
+            draft.input_schema.clone_from(&was.input_schema);
+            draft.action_type = was.action_type;
+        }
     }
 
     pub(super) fn sight(&self, app: &AppId, draft: &ToolDraft) -> Sight {

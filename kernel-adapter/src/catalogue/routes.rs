@@ -190,6 +190,16 @@ impl RouteTable {
         self.routes.iter().map(Route::draft).collect()
     }
 
+    /// The routes that the operator gave another action type than their method has: function name,
+    /// action type of the method, action type by the operator.
+    pub(super) fn redefined(&self) -> Vec<(Arc<str>, ActionType, ActionType)> {
+        let redefined = |route: &Route| {
+            let (from, to) = (route.action_by_method(), route.spec.action_type?);
+            (from != to).then(|| (Arc::clone(&route.function), from, to))
+        };
+        self.routes.iter().filter_map(redefined).collect()
+    }
+
     fn insert(&mut self, spec: RouteSpec) -> Result<(), String> {
         const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
         if !METHODS.contains(&spec.method.as_str()) {
@@ -228,16 +238,19 @@ fn check_params(spec: &RouteSpec, segments: &[Segment]) -> Result<(), String> {
 }
 
 impl Route {
-    fn draft(&self) -> ToolDraft {
-        let by_method = match self.spec.method.as_str() {
+    fn action_by_method(&self) -> ActionType {
+        match self.spec.method.as_str() {
             "GET" => ActionType::Read,
             "DELETE" => ActionType::Destructive,
             _ => ActionType::Write,
-        };
+        }
+    }
+
+    fn draft(&self) -> ToolDraft {
         ToolDraft {
             function: self.function.to_string(),
             description: self.spec.description.clone(),
-            action_type: self.spec.action_type.unwrap_or(by_method),
+            action_type: self.spec.action_type.unwrap_or_else(|| self.action_by_method()),
             source: match self.spec.action_type {
                 Some(_) => ActionSource::Operator,
                 None => ActionSource::RouteMethod,

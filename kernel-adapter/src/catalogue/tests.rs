@@ -94,6 +94,36 @@ fn a_changed_tool_is_quarantined_with_the_difference() {
     assert!(tool(&same, "files/read").is_active());
 }
 
+/// The properties of arguments as the rules are typed for them.
+fn typed(built: &Built, name: &str) -> Value {
+    tool(built, name).spec.input_schema["properties"].clone()
+}
+
+#[test]
+fn a_tool_is_typed_as_it_was_accepted_when_it_is_changed_gone_repeated_or_away() {
+    let was = mcp("read", Some(true), None);
+    let first = build(AcceptedTools::default(), std::slice::from_ref(&was));
+    let as_accepted = typed(&first, "files/read");
+
+    let mut changed = mcp("read", None, None);
+    changed.input_schema["properties"]["path"] = json!({"$ref": "http://x/y"});
+    for listed in [vec![changed], vec![], vec![was.clone(), was.clone()]] {
+        let built = build(first.accepted.clone(), &listed);
+        assert!(!tool(&built, "files/read").is_active(), "{listed:?}");
+        assert_eq!(typed(&built, "files/read"), as_accepted, "{listed:?}");
+        assert_eq!(tool(&built, "files/read").spec.action_type, ActionType::Read, "{listed:?}");
+        assert_eq!(built.accepted, first.accepted, "nothing else is accepted: {listed:?}");
+    }
+
+    let mut builder = CatalogueBuilder::new(first.accepted, NewTools::Quarantine);
+    builder.add_unreachable_app(app("files"), "it is away");
+    let away = builder.build(&Overrides::default());
+    assert!(tool(&away, "files/read").is_active());
+    assert_eq!(typed(&away, "files/read"), as_accepted);
+    // What each call is compared with on its own connection.
+    assert_eq!(tool(&away, "files/read").schema_digest, was.digest());
+}
+
 #[test]
 fn a_tool_that_turns_read_by_its_own_word_is_quarantined() {
     let first = build(AcceptedTools::default(), &[mcp("rm", None, None)]);
