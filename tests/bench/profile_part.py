@@ -16,9 +16,9 @@ PARTS = (
     ("who asks", r"pipeline::identified|portcullis::identify"),
     ("what is asked for", r"portcullis::resolve"),
     ("intent and outcome queued, waited for", r"ledger::Ledger::|portcullis::record"),
-    ("upstream: request, connection, answer", r"portcullis::dispatch|kernel_adapter|hyper::client|hyper_util::client"),
+    # One part: the compiler folds what tells the two connections apart into what they share.
+    ("caller's and upstream's connections", r"hyper|edge::|axum|tower|portcullis::dispatch|kernel_adapter"),
     ("the rest of the seven steps", r"pipeline::"),
-    ("caller: connection, framing, router", r"edge::|hyper::proto::h1|hyper::server|axum|tower"),
     ("threads woken, put to sleep, switched", r"scheduler|park|epoll|futex|schedule"),
 )
 OTHER = "none of these"
