@@ -12,7 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use portcullis_audit::Ledger;
 use portcullis_kernel_adapter::Catalogue;
-use portcullis_policies::{ProofReceipt, RuleErrors, RuleSources, Rulebook, Solver, prove};
+use portcullis_policies::{
+    ProofReceipt, RuleErrors, RuleSources, Rulebook, Solver, UntypableArgument, prove,
+};
 use tokio::sync::Mutex;
 
 use crate::in_force::{InForce, Proof};
@@ -215,8 +217,7 @@ impl Rules {
 
 /// An argument that has no Cedar type is there for the tool but not for the rules.
 fn tell_what_rules_cannot_see(rulebook: &Rulebook) {
-    // That a schema is open is so common that a warning of it would be read by nobody.
-    let named = rulebook.untypable().iter().filter(|argument| !argument.path.ends_with(".*"));
+    let named = named(rulebook.untypable());
     if let Some(first) = named.clone().next() {
         tracing::warn!(
             arguments = named.count(),
@@ -227,9 +228,32 @@ fn tell_what_rules_cannot_see(rulebook: &Rulebook) {
     }
 }
 
+/// That a schema is open is so common that a warning of it would be read by nobody.
+fn named(unseen: &[UntypableArgument]) -> impl Iterator<Item = &UntypableArgument> + Clone {
+    unseen.iter().filter(|argument| !argument.open)
+}
+
 fn read_dir(dir: &Path) -> Result<RuleSources, RulesError> {
     RuleSources::read_dir(dir).map_err(|source| RulesError::Read { dir: dir.to_owned(), source })
 }
 
 /// How long files must be quiet before a changed set is loaded: editors write in several steps.
 pub const QUIET: Duration = Duration::from_millis(150);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_named_as_an_open_end_is_still_warned_of() {
+        let unseen = |path: &str, open| UntypableArgument {
+            tool: "app/tool".parse().unwrap(),
+            path: path.to_owned(),
+            why: String::new(),
+            open,
+        };
+        let unseen = [unseen("$.*", true), unseen("$.x.*", false), unseen("$.*", false)];
+        let told: Vec<_> = named(&unseen).map(|of| of.path.as_str()).collect();
+        assert_eq!(told, ["$.x.*", "$.*"]);
+    }
+}

@@ -74,6 +74,9 @@ pub struct UntypableArgument {
     pub path: String,
     /// Why, in words for the tool's author.
     pub why: String,
+    /// Whether `path` ends in a `.*` that stands for all that a schema lets in without naming it. Only this tells:
+    /// servers choose names, and one may name an argument `*`.
+    pub open: bool,
 }
 
 impl Rulebook {
@@ -102,10 +105,11 @@ impl Rulebook {
     ) -> Result<Self, String> {
         let engine = Engine::new()?;
         let texts = policy_texts(sources)?;
-        let untypable = actions.untyped.iter().map(|(tool, (path, why))| UntypableArgument {
+        let untypable = actions.untyped.iter().map(|(tool, of)| UntypableArgument {
             tool: tool.clone(),
-            path: path.clone(),
-            why: why.clone(),
+            path: of.path.clone(),
+            why: of.why.clone(),
+            open: of.open,
         });
         Ok(Self {
             platform: LayerIndex::build(&layer(&rules, None), &actions)?,

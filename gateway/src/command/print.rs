@@ -53,11 +53,32 @@ pub fn is_terminal() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// A table: columns as wide as their widest cell, two spaces apart, the last one not padded.
+/// A text of somebody else's for one line: a character that a terminal obeys, hides or turns the text around with
+/// becomes its number, `\u{1b}`.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+        match c.is_control() || is_hidden(c) {
+            true => plain.extend(c.escape_unicode()),
+            false => plain.push(c),
+        }
+        plain
+    })
+}
+
+/// Marks of direction, separators of lines, and characters without width.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A table: columns as wide as their widest cell, two spaces apart, the last one not padded. Cells are made [`plain`],
+/// because names in them may come from servers.
 #[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -89,5 +110,11 @@ mod tests {
     fn a_table_aligns_its_columns_and_leaves_no_trailing_blanks() {
         let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(table(&["X", "Y"], &rows), "X    Y\na    bb\nccc  d");
+    }
+
+    #[test]
+    fn a_cell_of_a_table_cannot_steer_the_terminal() {
+        let rows = vec![vec!["a\u{1b}[2K\u{202e}\n".into(), "é".into()]];
+        assert_eq!(table(&["X", "Y"], &rows).lines().last(), Some(r"a\u{1b}[2K\u{202e}\u{a}  é"));
     }
 }

@@ -6,15 +6,12 @@
 //! closes a schema in some drafts only, and so it is not believed here.
 
 use std::collections::{HashSet, VecDeque};
+use std::ptr;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::input::{InputAttribute, InputType};
-use super::typing::{DEPTH_MAX, Untyped};
-
-/// Most subschemas in which names are looked for, all places of a tool together. References may fan out without end;
-/// a name that is not reached is still covered by the `.*` of its place.
-const SUBSCHEMAS_MAX: usize = 10_000;
+use super::typing::{Budget, DEPTH_MAX, TOO_LARGE, Untyped};
 
 /// Keywords that hold a list of subschemas, one subschema, or subschemas by name, for the object that they stand in.
 const LISTS: [&str; 3] = ["oneOf", "anyOf", "allOf"];
@@ -22,98 +19,124 @@ const SINGLES: [&str; 3] = ["if", "then", "else"];
 const BY_NAME: [&str; 2] = ["dependentSchemas", "dependencies"];
 
 /// The open ends of a schema whose arguments have a type: `<path>.*` for what an object lets in without naming it,
-/// and `<path>.<name>` for what only a subschema beside `properties` names. Paths that are `known` already are left out.
+/// and `<path>.<name>` for what only a subschema beside `properties` names. Places that are `known` already are left
+/// out. A schema that is too large to be walked whole has an open end `$.*` that says so, for all that was not reached.
 pub(super) fn open_ends(schema: &Json, ty: &InputType, known: &[Untyped]) -> Vec<Untyped> {
-    let known = known.iter().map(|(path, _)| path.clone()).collect();
-    let mut walk = Walk { root: schema, known, found: Vec::new(), left: SUBSCHEMAS_MAX };
-    walk.place(schema, ty, "$");
+    let known = known.iter().map(|of| (of.open, of.path.clone())).collect();
+    let mut walk = Walk { root: schema, known, found: Vec::new(), budget: Budget::new() };
+    if walk.place(schema, ty, "$").is_none() {
+        walk.found.retain(|of| !(of.open && of.path == "$.*"));
+        walk.found.push(Untyped::open("$.*".to_owned(), TOO_LARGE.to_owned()));
+    }
     walk.found
 }
 
 struct Walk<'s> {
     root: &'s Json,
-    known: HashSet<String>,
+    /// Whether it is an open end, and its path: an argument may be named `*`.
+    known: HashSet<(bool, String)>,
     found: Vec<Untyped>,
-    left: usize,
+    budget: Budget,
 }
 
+/// Every step is none once the budget is spent, which ends the walk.
 impl<'s> Walk<'s> {
-    fn add(&mut self, path: String, why: String) {
-        if self.known.insert(path.clone()) {
-            self.found.push((path, why));
+    fn add(&mut self, of: Untyped) {
+        if self.known.insert((of.open, of.path.clone())) {
+            self.found.push(of);
         }
     }
 
-    fn place(&mut self, schema: &'s Json, ty: &InputType, path: &str) {
+    fn place(&mut self, schema: &'s Json, ty: &InputType, path: &str) -> Option<()> {
+        self.budget.pay(path)?;
         match ty {
             InputType::Record(attributes) => self.object(schema, attributes, path),
-            InputType::Set(element) => {
-                let first = schema.get("prefixItems").and_then(Json::as_array);
-                for item in first.into_iter().flatten().chain(schema.get("items")) {
-                    self.place(self.typed_from(item), element, &format!("{path}[]"));
-                }
-            }
-            InputType::Bool | InputType::Long | InputType::Text => {}
+            InputType::Set(element) => self.items(schema, element, path),
+            InputType::Bool | InputType::Long | InputType::Text => Some(()),
         }
     }
 
-    fn object(&mut self, schema: &'s Json, attributes: &[InputAttribute], path: &str) {
+    fn items(&mut self, schema: &'s Json, element: &InputType, path: &str) -> Option<()> {
+        let place = format!("{path}[]");
+        let first = schema.get("prefixItems").and_then(Json::as_array);
+        // The reader makes one type of first items that are alike, most of them references to one definition.
+        let mut visited = HashSet::new();
+        for item in first.into_iter().flatten().chain(schema.get("items")) {
+            self.budget.pay(&place)?;
+            let item = self.typed_from(item);
+            if visited.insert(ptr::from_ref(item)) {
+                self.place(item, element, &place)?;
+            }
+        }
+        Some(())
+    }
+
+    fn object(
+        &mut self,
+        schema: &'s Json,
+        attributes: &[InputAttribute],
+        path: &str,
+    ) -> Option<()> {
         let named = schema.get("properties").and_then(Json::as_object);
         for (name, inner) in named.into_iter().flatten() {
             let place = format!("{path}.{name}");
             // Attributes are sorted by name wherever they are made.
             let at = attributes.binary_search_by(|a| a.name.as_str().cmp(name));
             match at.ok().and_then(|at| attributes.get(at)) {
-                Some(attribute) => self.place(self.typed_from(inner), &attribute.ty, &place),
-                None => self.add(place, "no type was made for it".to_owned()),
+                Some(attribute) => self.place(self.typed_from(inner), &attribute.ty, &place)?,
+                None => {
+                    self.budget.pay(&place)?;
+                    self.add(Untyped::named(place, "no type was made for it".to_owned()));
+                }
             }
         }
         if let Some(opening) = opening(schema) {
-            self.named_elsewhere(schema, path);
+            self.named_elsewhere(schema, path)?;
             let why = format!("arguments that the schema does not name are not typed ({opening})");
-            self.add(format!("{path}.*"), why);
+            self.add(Untyped::open(format!("{path}.*"), why));
         }
+        Some(())
     }
 
     /// Reports the names that stand only in subschemas beside `properties`, from which no type is made.
-    fn named_elsewhere(&mut self, schema: &'s Json, path: &str) {
+    fn named_elsewhere(&mut self, schema: &'s Json, path: &str) -> Option<()> {
         let here = schema.get("properties").and_then(Json::as_object);
-        let mut followed = HashSet::new();
-        let mut waiting: VecDeque<_> = self.beside(schema, &mut followed).into();
-        while let Some((keyword, inner)) = waiting.pop_front() {
-            let Some(left) = self.left.checked_sub(1) else { return };
-            self.left = left;
-            let names = inner.get("properties").and_then(Json::as_object).into_iter().flatten();
-            for (name, _) in names.filter(|(name, _)| !here.is_some_and(|h| h.contains_key(*name)))
-            {
-                let why = format!("only `{keyword}` names it, and types are made of `properties`");
-                self.add(format!("{path}.{name}"), why);
+        let mut visited = HashSet::from([ptr::from_ref(schema)]);
+        let mut waiting = VecDeque::from([(None, schema)]);
+        while let Some((outermost, next)) = waiting.pop_front() {
+            if let Some(keyword) = outermost {
+                self.names(next, keyword, here, path)?;
             }
-            // The keyword of the outermost subschema is the one that the author looks for.
-            let deeper = self.beside(inner, &mut followed);
-            waiting.extend(deeper.into_iter().map(|(_, s)| (keyword, s)));
+            for (keyword, inner) in beside(self.root, next) {
+                // Paid before it waits, so that those who wait are bounded too.
+                self.budget.pay(path)?;
+                if visited.insert(ptr::from_ref(inner)) {
+                    // The keyword of the outermost subschema is the one that the author looks for.
+                    waiting.push_back((Some(outermost.unwrap_or(keyword)), inner));
+                }
+            }
         }
+        Some(())
     }
 
-    /// The subschemas that apply to the same object, each with its keyword; a reference is followed once.
-    fn beside(
-        &self,
-        schema: &'s Json,
-        followed: &mut HashSet<&'s str>,
-    ) -> Vec<(&'static str, &'s Json)> {
-        let lists = LISTS.iter().flat_map(|key| {
-            let list = schema.get(key).and_then(Json::as_array);
-            list.into_iter().flatten().map(|s| (*key, s))
-        });
-        let singles = SINGLES.iter().filter_map(|key| Some((*key, schema.get(key)?)));
-        let by_name = BY_NAME.iter().flat_map(|key| {
-            let map = schema.get(key).and_then(Json::as_object);
-            map.into_iter().flatten().map(|(_, s)| (*key, s))
-        });
-        let reference = schema.get("$ref").and_then(Json::as_str);
-        let target = reference.filter(|r| followed.insert(r)).and_then(|r| r.strip_prefix('#'));
-        let target = target.and_then(|pointer| Some(("$ref", self.root.pointer(pointer)?)));
-        lists.chain(singles).chain(by_name).chain(target).collect()
+    /// Reports the names in one subschema that are not `here`, in the object's own `properties`.
+    fn names(
+        &mut self,
+        subschema: &Json,
+        keyword: &str,
+        here: Option<&Map<String, Json>>,
+        path: &str,
+    ) -> Option<()> {
+        let named = subschema.get("properties").and_then(Json::as_object);
+        for (name, _) in named.into_iter().flatten() {
+            let place = format!("{path}.{name}");
+            self.budget.pay(&place)?;
+            if !here.is_some_and(|here| here.contains_key(name)) {
+                let why = format!("only `{keyword}` names it, and types are made of `properties`");
+                self.add(Untyped::named(place, why));
+            }
+        }
+        Some(())
     }
 
     /// The schema that the type of a place was made from: behind references and the `T` of `T or null`, in the order
@@ -138,6 +161,25 @@ impl<'s> Walk<'s> {
         let plain = !name.contains(['~', '%', '/']);
         self.root.get("$defs")?.get(name).filter(|_| plain)
     }
+}
+
+/// The subschemas that apply to the same object, each with its keyword.
+fn beside<'s>(
+    root: &'s Json,
+    schema: &'s Json,
+) -> impl Iterator<Item = (&'static str, &'s Json)> + use<'s> {
+    let lists = LISTS.iter().flat_map(move |key| {
+        let list = schema.get(key).and_then(Json::as_array);
+        list.into_iter().flatten().map(move |s| (*key, s))
+    });
+    let singles = SINGLES.iter().filter_map(move |key| Some((*key, schema.get(key)?)));
+    let by_name = BY_NAME.iter().flat_map(move |key| {
+        let map = schema.get(key).and_then(Json::as_object);
+        map.into_iter().flatten().map(move |(_, s)| (*key, s))
+    });
+    let reference = schema.get("$ref").and_then(Json::as_str);
+    let target = reference.and_then(|r| root.pointer(r.strip_prefix('#')?));
+    lists.chain(singles).chain(by_name).chain(target.map(|s| ("$ref", s)))
 }
 
 /// The `T` of `anyOf` or `oneOf` with `T` and null.
@@ -171,12 +213,12 @@ fn opening(schema: &Json) -> Option<&'static str> {
 mod tests {
     use serde_json::json;
 
-    use super::super::typing::Typist;
+    use super::super::typing::{PLACES_MAX, Typist};
     use super::*;
 
     fn paths(schema: &Json) -> Vec<String> {
         let (_, untyped) = Typist::new().unwrap().type_of(schema);
-        untyped.into_iter().map(|(path, _)| path).collect()
+        untyped.into_iter().map(|of| of.path).collect()
     }
 
     /// A closed object whose only argument is `a`.
@@ -268,9 +310,71 @@ mod tests {
         let mut schema =
             json!({"type": "object", "allOf": (0..200).map(circle).collect::<Vec<_>>()});
         assert_eq!(paths(&schema), ["$.*"]);
-        let mut many = vec![json!({}); SUBSCHEMAS_MAX - 1];
+        // All of them and the object itself are paid for before the first name is.
+        let mut many = vec![json!({}); PLACES_MAX - 4];
         many.extend(["last", "late"].map(|name| json!({"properties": {name: {}}})));
         schema["allOf"] = json!(many);
         assert_eq!(paths(&schema), ["$.last", "$.*"]);
+        assert!(is_cut(&schema));
+    }
+
+    fn is_cut(schema: &Json) -> bool {
+        let (_, untyped) = Typist::new().unwrap().type_of(schema);
+        tells_of_cut(&untyped)
+    }
+
+    /// Whether the last report is that of all that the walk did not reach.
+    fn tells_of_cut(untyped: &[Untyped]) -> bool {
+        untyped.last().is_some_and(|of| of.open && of.path == "$.*" && of.why == TOO_LARGE)
+    }
+
+    /// Three definitions of arrays, each of whose first items are 1,000 arrays of the next one's.
+    fn nested(first: impl Fn(usize, &str) -> Json) -> Json {
+        let array = |next: &str| {
+            let prefix: Vec<_> = (0..1_000).map(|at| first(at, next)).collect();
+            json!({"type": "array", "prefixItems": prefix, "items": first(0, next)})
+        };
+        let mut schema = with(array("A2"));
+        schema["$defs"] = json!({"A2": array("A3"), "A3": array("A4"), "A4": {"type": "object"}});
+        schema
+    }
+
+    #[test]
+    fn first_items_that_refer_to_one_definition_are_walked_once() {
+        let schema = nested(|_, next| json!({"$ref": format!("#/$defs/{next}")}));
+        assert_eq!(paths(&schema), ["$.a[][][].*"]);
+        assert!(!is_cut(&schema));
+    }
+
+    #[test]
+    fn first_items_that_fan_out_end_the_walk_and_are_reported_as_cut() {
+        let mut schema = nested(|at, next| {
+            json!({"type": "array", "title": at.to_string(),
+                "items": {"$ref": format!("#/$defs/{next}")}})
+        });
+        // One level less, because rules look no deeper.
+        schema["$defs"]["A3"] = json!({"type": "object"});
+        assert!(is_cut(&schema));
+    }
+
+    #[test]
+    fn names_that_very_many_arguments_share_end_the_walk_and_are_reported_as_cut() {
+        let names: Map<_, _> = (0..20_000).map(|at| (format!("n{at}"), json!({}))).collect();
+        let big = json!({"type": "object", "allOf": [{"$ref": "#/$defs/Big"}]});
+        let arguments: Map<_, _> = (0..500).map(|at| (format!("a{at}"), big.clone())).collect();
+        let schema = json!({"type": "object", "properties": arguments,
+            "$defs": {"Big": {"type": "object", "properties": names}}});
+        let (_, untyped) = Typist::new().unwrap().type_of(&schema);
+        assert!(untyped.len() <= PLACES_MAX, "{}", untyped.len());
+        assert!(tells_of_cut(&untyped));
+    }
+
+    #[test]
+    fn an_argument_named_as_an_open_end_does_not_stand_for_it() {
+        let schema = json!({"type": "object", "properties": {"*": {}, "x.*": {}}});
+        let (_, untyped) = Typist::new().unwrap().type_of(&schema);
+        let mut found: Vec<_> = untyped.iter().map(|of| (of.path.as_str(), of.open)).collect();
+        found.sort_unstable();
+        assert_eq!(found, [("$.*", false), ("$.*", true), ("$.x.*", false)]);
     }
 }

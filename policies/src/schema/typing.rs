@@ -22,8 +22,61 @@ const STUB: &str = r#"namespace Portcullis {
     @mcp_resource("Target") entity Target;
 }"#;
 
+/// Most places and names of one tool's schema that a walk looks at, the one that makes the type and the one for open
+/// ends each. References fan out to the power of their depth, so that a small schema of a hostile server could
+/// otherwise hold up every load of the rules, or take all memory.
+pub(super) const PLACES_MAX: usize = 10_000;
+
+/// A path costs as much as another place for each so many bytes, because reports repeat it.
+const PATH_BYTES: usize = 256;
+
+pub(super) const TOO_LARGE: &str =
+    "the schema is too large to be walked whole; refer to fewer definitions";
+
+/// What a walk may still look at.
+pub(super) struct Budget {
+    left: usize,
+    spent: bool,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self { left: PLACES_MAX, spent: false }
+    }
+
+    /// Pays for one place or name; none when there is not enough left, and ever after.
+    pub(super) fn pay(&mut self, path: &str) -> Option<()> {
+        let left = self.left.checked_sub(1 + path.len() / PATH_BYTES);
+        self.spent |= left.is_none();
+        self.left = left.unwrap_or(0);
+        (!self.spent).then_some(())
+    }
+}
+
 /// A path within the arguments that Cedar cannot type, and why.
-pub(crate) type Untyped = (String, String);
+#[derive(Debug, Clone)]
+pub(crate) struct Untyped {
+    pub(crate) path: String,
+    pub(crate) why: String,
+    /// Whether `path` ends in a `.*` of ours, for all that a schema lets in without naming it. The path alone does not
+    /// tell: a server may name an argument `*`.
+    pub(crate) open: bool,
+}
+
+impl Untyped {
+    pub(super) fn named(path: String, why: String) -> Self {
+        Self { path, why, open: false }
+    }
+
+    pub(super) fn open(path: String, why: String) -> Self {
+        Self { path, why, open: true }
+    }
+}
+
+/// No type and one report, for a schema of which nothing is typed.
+fn nothing(why: String) -> (InputType, Vec<Untyped>) {
+    (InputType::empty(), vec![Untyped::named("$".to_owned(), why)])
+}
 
 /// Types tools one by one and remembers schemas that it has seen.
 pub(crate) struct Typist {
@@ -56,10 +109,14 @@ impl Typist {
         let description = json!({"name": "tool", "description": "", "inputSchema": input_schema});
         let tool = match ToolDescription::from_json_str(&description.to_string()) {
             Ok(tool) => tool,
-            Err(e) => return (InputType::empty(), vec![("$".to_owned(), e.to_string())]),
+            Err(e) => return nothing(e.to_string()),
         };
-        let mut cut = Cut { tool: &tool, untyped: Vec::new() };
+        let mut cut = Cut { tool: &tool, untyped: Vec::new(), budget: Budget::new() };
         let properties = cut.properties(tool.inputs().properties(), "$", 0);
+        if cut.budget.spent {
+            // Which arguments had a type would depend on their order.
+            return nothing(TOO_LARGE.to_owned());
+        }
         let mut attributes = Vec::new();
         for property in properties {
             match self.generate(&property) {
@@ -68,7 +125,9 @@ impl Typist {
                     ty,
                     required: property.is_required(),
                 }),
-                Err(why) => cut.untyped.push((format!("$.{}", property.name()), why)),
+                Err(why) => {
+                    cut.untyped.push(Untyped::named(format!("$.{}", property.name()), why));
+                }
             }
         }
         attributes.sort();
@@ -98,9 +157,10 @@ impl Typist {
 struct Cut<'t> {
     tool: &'t ToolDescription,
     untyped: Vec<Untyped>,
+    budget: Budget,
 }
 
-impl Cut<'_> {
+impl<'t> Cut<'t> {
     fn properties<'p>(
         &mut self,
         properties: impl Iterator<Item = &'p Property>,
@@ -119,7 +179,8 @@ impl Cut<'_> {
                     let required = p.is_required() && !nullable;
                     kept.push(Property::new(p.name().into(), required, ty, None));
                 }
-                Err(why) => self.untyped.push((place, why.to_owned())),
+                Err(_) if self.budget.spent => break,
+                Err(why) => self.untyped.push(Untyped::named(place, why.to_owned())),
             }
         }
         kept
@@ -131,6 +192,7 @@ impl Cut<'_> {
         path: &str,
         depth: usize,
     ) -> Result<PropertyType, &'static str> {
+        self.budget.pay(path).ok_or(TOO_LARGE)?;
         if depth >= DEPTH_MAX {
             return Err("it nests deeper than rules look");
         }
@@ -151,7 +213,7 @@ impl Cut<'_> {
                 Ok(PropertyType::Object { properties, additional_properties: None })
             }
             PropertyType::Ref { name } => match self.definition(name) {
-                Some(ty) => self.cut(&ty, path, depth + 1),
+                Some(ty) => self.cut(ty, path, depth + 1),
                 None => Err("it refers to a definition that is not there"),
             },
             PropertyType::Float | PropertyType::Number => Err(
@@ -164,10 +226,10 @@ impl Cut<'_> {
         }
     }
 
-    fn definition(&self, name: &str) -> Option<PropertyType> {
+    fn definition(&self, name: &str) -> Option<&'t PropertyType> {
         let inputs = self.tool.inputs().type_definitions();
         let mut all = inputs.chain(self.tool.type_definitions());
-        all.find(|d| d.name() == name).map(|d| d.property_type().clone())
+        all.find(|d| d.name() == name).map(|d| d.property_type())
     }
 }
 
@@ -239,7 +301,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": properties, "required": ["a"],
             "additionalProperties": false});
         let (ty, untyped) = Typist::new().unwrap().type_of(&schema);
-        (ty.to_cedar(), untyped.into_iter().map(|(path, _)| path).collect())
+        (ty.to_cedar(), untyped.into_iter().map(|of| of.path).collect())
     }
 
     #[test]
@@ -291,24 +353,40 @@ mod tests {
                 "T": {"type": "object", "properties": {"next": {"$ref": "#/$defs/T"}, "v": {"type": "string"}}}}});
         let (ty, untyped) = Typist::new().unwrap().type_of(&schema);
         let ty = ty.to_cedar();
-        if untyped.iter().any(|(path, _)| path == "$") {
+        if untyped.iter().any(|of| of.path == "$") {
             return; // the reader itself refuses endless definitions: then nothing is typed, and it says so
         }
         assert!(ty.contains(r#""a"?: { "n"?: Long, }"#), "{ty}");
-        assert!(untyped.iter().any(|(path, _)| path.starts_with("$.t.next")), "{untyped:?}");
+        assert!(untyped.iter().any(|of| of.path.starts_with("$.t.next")), "{untyped:?}");
     }
 
     #[test]
     fn arguments_that_the_schema_does_not_name_are_reported() {
         let schema = json!({"type": "object", "properties": {}, "additionalProperties": true});
         let (_, untyped) = Typist::new().unwrap().type_of(&schema);
-        assert_eq!(untyped[0].0, "$.*");
+        assert_eq!(untyped[0].path, "$.*");
     }
 
     #[test]
     fn schema_that_is_no_schema_is_reported_and_types_nothing() {
         let (ty, untyped) = Typist::new().unwrap().type_of(&json!([1, 2]));
         assert_eq!(ty, InputType::empty());
-        assert_eq!(untyped[0].0, "$");
+        assert_eq!(untyped[0].path, "$");
+    }
+
+    #[test]
+    fn references_that_fan_out_type_nothing_and_are_reported() {
+        let object = |next: &Json| {
+            let named = (0..1_000).map(|at| (format!("p{at}"), next.clone()));
+            json!({"type": "object", "properties": named.collect::<serde_json::Map<_, _>>()})
+        };
+        let to = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+        let mut schema = object(&to("A2"));
+        schema["$defs"] = json!({"A2": object(&to("A3")), "A3": object(&to("A4")),
+            "A4": object(&json!({"type": "string"}))});
+        let (ty, untyped) = Typist::new().unwrap().type_of(&schema);
+        assert_eq!(ty, InputType::empty());
+        let told: Vec<_> = untyped.iter().map(|of| (of.path.as_str(), of.why.as_str())).collect();
+        assert_eq!(told, [("$", TOO_LARGE)]);
     }
 }

@@ -72,13 +72,13 @@ fn bodies(tools: &Tools) -> impl Iterator<Item = UntypableArgument> {
         tool: tool.clone(),
         path: "$.body".to_owned(),
         why: "of a proxied request rules see the path and the query, never the body".to_owned(),
+        open: false,
     })
 }
 
 /// Most schemas are open, so an open end gets no row of its own: a line a tool, after what has a name.
 fn print_unseen(subject: &Subject) {
-    let (open, named): (Vec<_>, Vec<_>) =
-        unseen(subject).into_iter().partition(|of| of.path.ends_with(".*"));
+    let (open, named): (Vec<_>, Vec<_>) = unseen(subject).into_iter().partition(|of| of.open);
     if !named.is_empty() {
         let rows: Vec<_> =
             named.into_iter().map(|of| vec![of.tool.to_string(), of.path, of.why]).collect();
@@ -95,17 +95,46 @@ fn print_unseen(subject: &Subject) {
 }
 
 fn print_open(open: &[UntypableArgument]) {
+    for line in open_lines(open) {
+        print::line(line);
+    }
+}
+
+/// A line a tool.
+fn open_lines(open: &[UntypableArgument]) -> Vec<String> {
     let mut places: BTreeMap<&ToolName, Vec<&str>> = BTreeMap::new();
     for of in open {
         places.entry(&of.tool).or_default().push(&of.path);
     }
-    for (tool, places) in places {
+    let line = |(tool, places): (&ToolName, Vec<&str>)| {
         let at = match places.as_slice() {
-            ["$.*"] => String::new(),
-            [first] => format!(", at {first}"),
-            [first, others @ ..] => format!(", at {first} and {} more", others.len()),
-            [] => continue,
+            ["$.*"] | [] => String::new(),
+            [first] => format!(", at {}", print::plain(first)),
+            [first, others @ ..] => {
+                format!(", at {} and {} more", print::plain(first), others.len())
+            }
         };
-        print::line(format_args!("{tool}: any argument that its schema does not name{at}"));
+        format!("{tool}: any argument that its schema does not name{at}")
+    };
+    places.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_server_cannot_erase_the_line_about_itself() {
+        let open = UntypableArgument {
+            tool: "app/tool".parse().unwrap(),
+            path: "$.a\u{1b}[2K\r.*".to_owned(),
+            why: String::new(),
+            open: true,
+        };
+        let lines = open_lines(&[open]);
+        assert_eq!(
+            lines,
+            [r"app/tool: any argument that its schema does not name, at $.a\u{1b}[2K\u{d}.*"]
+        );
     }
 }
