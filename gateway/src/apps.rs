@@ -27,7 +27,7 @@ use crate::record;
 use crate::secrets::Upstreams;
 use asker::Asker;
 
-pub use accepted::{accept, load as accepted_tools};
+pub use accepted::{accept, forget, load as accepted_tools};
 pub use lists::Lists;
 
 /// How long an MCP server may take to list its tools at start.
@@ -93,9 +93,9 @@ pub async fn catalogue(
     let (directory, ledger) = (upstreams.directory, upstreams.ledger);
     let before = accepted::load(directory).await?;
     let asker = Asker { dispatcher, upstreams: Some(upstreams), lists };
-    let built = build_with(settings, before.clone(), &asker).await?;
+    let built = build_with(settings, before, &asker).await?;
     write_down(ledger, lists, &built).await?;
-    store(directory, &before, built).await
+    store(directory, built).await
 }
 
 /// Builds the catalogue again while the gateway serves; writes nothing down.
@@ -114,9 +114,8 @@ pub async fn rebuild(gateway: &Gateway) -> Result<Built, AppsError> {
 /// # Errors
 /// When ledger or directory can't.
 pub async fn keep(gateway: &Gateway, built: Built) -> Result<Arc<Catalogue>, AppsError> {
-    let before = accepted::load(&gateway.directory).await?;
     write_down(&gateway.ledger, &gateway.freshness.lists, &built).await?;
-    store(&gateway.directory, &before, built).await
+    store(&gateway.directory, built).await
 }
 
 async fn write_down(ledger: &Ledger, lists: &Lists, built: &Built) -> Result<(), AppsError> {
@@ -128,15 +127,11 @@ async fn write_down(ledger: &Ledger, lists: &Lists, built: &Built) -> Result<(),
     Ok(())
 }
 
-async fn store(
-    directory: &Directory,
-    before: &AcceptedTools,
-    built: Built,
-) -> Result<Arc<Catalogue>, AppsError> {
+async fn store(directory: &Directory, built: Built) -> Result<Arc<Catalogue>, AppsError> {
     for problem in &built.problems {
         tracing::warn!(subject = problem.subject, "{}", problem.message);
     }
-    accepted::store_new(directory, before, &built.accepted).await?;
+    accepted::store_new(directory, &built.newly_accepted).await?;
     Ok(Arc::new(built.catalogue))
 }
 

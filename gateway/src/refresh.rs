@@ -60,6 +60,8 @@ async fn refresh(gateway: &Gateway) -> Result<(), String> {
     let built = apps::rebuild(gateway).await.map_err(|fault| fault.to_string())?;
     let known = gateway.rules.current();
     if known.is_some_and(|known| is_same(&known.catalogue, &built.catalogue)) {
+        // A change may have been written down whose catalogue was refused, and is taken back now.
+        gateway.freshness.lists.settled(&built);
         return Ok(());
     }
     let catalogue = apps::keep(gateway, built).await.map_err(|fault| fault.to_string())?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::AppsError;
-use crate::directory::{Actor, Directory, DirectoryError};
+use crate::directory::{Actor, Directory, DirectoryError, SeenTool};
 
 /// The accepted tools of all apps.
 ///
@@ -24,17 +24,11 @@ pub async fn load(directory: &Directory) -> Result<AcceptedTools, AppsError> {
     serde_json::from_value(whole).map_err(|fault| damaged(&fault))
 }
 
-/// Keeps what was accepted at first sight.
-pub(super) async fn store_new(
-    directory: &Directory,
-    before: &AcceptedTools,
-    now: &AcceptedTools,
-) -> Result<(), AppsError> {
-    let (before, now) = (as_map(before)?, as_map(now)?);
-    for (name, tool) in now {
-        if before.get(&name) != Some(&tool) {
-            store(directory, &name, &tool, &Actor::gateway()).await?;
-        }
+/// Keeps what was accepted by itself. What an operator accepted since stays: their word is newer.
+pub(super) async fn store_new(directory: &Directory, new: &AcceptedTools) -> Result<(), AppsError> {
+    for (name, tool) in as_map(new)? {
+        let name = parsed(&name)?;
+        directory.accept_new_tool(&name, seen(&tool), &Actor::gateway()).await?;
     }
     Ok(())
 }
@@ -52,21 +46,29 @@ pub async fn accept(
     let mut accepted = AcceptedTools::default();
     accepted.accept_mcp(app, tool);
     for (name, tool) in as_map(&accepted)? {
-        store(directory, &name, &tool, by).await?;
+        let name = parsed(&name)?;
+        let seen = seen(&tool);
+        directory.accept_tool(&name, seen.digest, seen.description, &tool, by).await?;
     }
     Ok(())
 }
 
-async fn store(
-    directory: &Directory,
-    name: &str,
-    tool: &Value,
-    by: &Actor,
-) -> Result<(), AppsError> {
-    let name: ToolName = name.parse().map_err(|fault| damaged(&fault))?;
-    let digest: [u8; 32] = Sha256::digest(tool.to_string()).into();
+/// Accepts that a tool is gone; false when it was not accepted before.
+///
+/// # Errors
+/// When the directory can't, or when it is the last accepted tool of its app.
+pub async fn forget(directory: &Directory, tool: &ToolName, by: &Actor) -> Result<bool, AppsError> {
+    Ok(directory.forget_tool(tool, by).await?)
+}
+
+fn parsed(name: &str) -> Result<ToolName, AppsError> {
+    name.parse().map_err(|fault| damaged(&fault))
+}
+
+fn seen(tool: &Value) -> SeenTool<'_> {
+    let digest = Sha256::digest(tool.to_string()).into();
     let description = tool.get("description").and_then(Value::as_str).unwrap_or_default();
-    Ok(directory.accept_tool(&name, digest, description, tool, by).await?)
+    SeenTool { digest, description, input_schema: tool }
 }
 
 fn as_map(accepted: &AcceptedTools) -> Result<Map<String, Value>, AppsError> {

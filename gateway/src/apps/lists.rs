@@ -1,6 +1,6 @@
 //! What the MCP servers listed last, and what the ledger has of that already.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use portcullis_kernel_adapter::catalogue::mcp::McpTool;
@@ -26,11 +26,14 @@ struct Listed {
 /// and by the tools that wait now: what a server says over time does not make it grow.
 #[derive(Debug, Default)]
 struct Recorded {
-    /// By subject and field.
-    overridden: BTreeMap<(String, &'static str), Overridden>,
+    overridden: BTreeSet<Word>,
     /// The difference of each tool that waits.
     quarantined: BTreeMap<ToolName, String>,
 }
+
+/// All of an [`Overridden`]: subject, field, from, to. The operator may override one field of one tool
+/// twice, in its route and by its name.
+type Word = (String, &'static str, String, String);
 
 /// What the ledger does not have yet.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Lists {
         let (mut overridden, mut quarantined) = (built.overridden.clone(), waiting(built));
         // Behind a poisoned lock everything counts as new: twice recorded is better than never.
         if let Ok(recorded) = self.recorded.lock() {
-            overridden.retain(|word| recorded.overridden.get(&key(word)) != Some(word));
+            overridden.retain(|said| !recorded.overridden.contains(&word(said)));
             quarantined.retain(|(name, waits)| recorded.quarantined.get(name) != Some(waits));
         }
         Unrecorded { overridden, quarantined }
@@ -75,16 +78,24 @@ impl Lists {
     /// Remembers that the ledger has all of a catalogue.
     pub(super) fn recorded(&self, built: &Built) {
         if let Ok(mut recorded) = self.recorded.lock() {
-            let words = built.overridden.iter();
-            recorded.overridden.extend(words.map(|word| (key(word), word.clone())));
+            recorded.overridden.extend(built.overridden.iter().map(word));
             // One that waits no more is forgotten, so that it is recorded when it waits again.
             recorded.quarantined = waiting(built).into_iter().collect();
         }
     }
+
+    /// Forgets what waits no more or for another reason, when a catalogue is not written down because it
+    /// is the one in force: the same change is recorded when it comes again.
+    pub(crate) fn settled(&self, built: &Built) {
+        if let Ok(mut recorded) = self.recorded.lock() {
+            let waiting: BTreeMap<ToolName, String> = waiting(built).into_iter().collect();
+            recorded.quarantined.retain(|name, why| waiting.get(name) == Some(why));
+        }
+    }
 }
 
-fn key(word: &Overridden) -> (String, &'static str) {
-    (word.subject.clone(), word.field)
+fn word(said: &Overridden) -> Word {
+    (said.subject.clone(), said.field, said.from.clone(), said.to.clone())
 }
 
 fn waiting(built: &Built) -> Vec<(ToolName, String)> {
@@ -162,6 +173,27 @@ mod tests {
         assert_eq!(record(&lists, &again).1, ["files/old"]);
         assert!(record(&lists, &built(&[old, new])).1.is_empty(), "the old one is as it was");
         assert_eq!(record(&lists, &again).1, ["files/old"], "it waits a second time");
+    }
+
+    #[test]
+    fn a_change_that_was_taken_back_is_recorded_when_it_comes_again() {
+        let (lists, changed) = (Lists::default(), built(&[tool("old", "Lurks.")]));
+        assert_eq!(record(&lists, &changed).1, ["files/old"]);
+        lists.settled(&changed);
+        assert!(record(&lists, &changed).1.is_empty(), "it still waits");
+        lists.settled(&built(&[tool("old", "Looks.")]));
+        assert_eq!(record(&lists, &changed).1, ["files/old"]);
+    }
+
+    #[test]
+    fn two_words_on_one_field_are_each_recorded_once() {
+        let lists = Lists::default();
+        let mut twice = built(&[tool("old", "Looks."), tool("late", "Comes.")]);
+        let mut other = twice.overridden.first().unwrap().clone();
+        other.from = "destructive".into();
+        twice.overridden.push(other);
+        assert_eq!(record(&lists, &twice).0, ["files/late", "files/late"]);
+        assert!(record(&lists, &twice).0.is_empty(), "the ledger has both");
     }
 
     #[test]

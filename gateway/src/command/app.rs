@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use portcullis_kernel_adapter::catalogue::quarantine::GONE;
 use portcullis_kernel_adapter::{
     ActionSource, App, Built, Dispatcher, DispatcherOptions, Tool, ToolState, Upstream,
 };
@@ -52,7 +53,7 @@ enum Verb {
         #[arg(long)]
         user: String,
     },
-    /// Accept a tool as its MCP server describes it now
+    /// Accept a tool as its MCP server describes it now, or that it is gone
     Accept {
         /// The tool, `app/function`
         tool: ToolName,
@@ -154,8 +155,15 @@ fn show(built: &Built, json: bool) {
     for tool in built.catalogue.tools() {
         if let ToolState::Quarantined { difference } = &tool.state {
             let name = tool.name();
+            let accept = match difference == GONE {
+                true => {
+                    "take the rules that name it out of your policies; then accept that it is \
+                     gone, which takes it out of the catalogue, with"
+                }
+                false => "accept it with",
+            };
             print::line(format_args!(
-                "\n{name} waits: {difference}\n  accept it with: portcullis app accept {name}"
+                "\n{name} waits: {difference}\n  {accept}: portcullis app accept {name}"
             ));
         }
     }
@@ -238,7 +246,7 @@ async fn accept(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), 
     let found = apps::discover(app, &dispatcher).await;
     dispatcher.close().await;
     let listed = found?.into_iter().find(|of| of.name == tool.function());
-    let listed = listed.ok_or_else(|| AppError::NoTool(tool.clone()))?;
+    let Some(listed) = listed else { return forget(settings, tool, json).await };
     let directory = open_directory(settings).await?;
     let accepted = apps::accept(&directory, tool.app(), &listed, &operator()).await;
     directory.close().await;
@@ -248,6 +256,24 @@ async fn accept(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), 
         print::json(&json!({ "accepted": tool, "action_type": action }));
     } else {
         print::line(format_args!("{tool} is accepted as it is now ({action})"));
+    }
+    Ok(())
+}
+
+/// Accepts that a server no longer lists a tool.
+async fn forget(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), AppError> {
+    let directory = open_directory(settings).await?;
+    let forgotten = apps::forget(&directory, tool, &operator()).await;
+    directory.close().await;
+    if !forgotten? {
+        return Err(AppError::NoTool(tool.clone()));
+    }
+    if json {
+        print::json(&json!({ "accepted": tool, "gone": true }));
+    } else {
+        print::line(format_args!(
+            "{tool} is accepted as gone: its server does not list it, and the catalogue no longer has it"
+        ));
     }
     Ok(())
 }

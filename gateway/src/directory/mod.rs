@@ -59,7 +59,7 @@ mod tests;
 mod totp;
 mod users;
 
-pub use accepted::AcceptedTool;
+pub use accepted::{AcceptedTool, SeenTool};
 pub(crate) use agencies::check_settings;
 pub use agencies::{Agency, AgencySettings};
 pub use approvals::{ApprovalVerdict, StoredApproval};

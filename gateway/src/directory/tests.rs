@@ -312,3 +312,37 @@ async fn an_accepted_tool_is_replaced_by_the_next_acceptance() {
     assert_eq!(accepted.len(), 1);
     assert_eq!((accepted[0].digest, accepted[0].description.as_str()), ([2; 32], "lists all"));
 }
+
+#[tokio::test]
+async fn what_the_gateway_accepts_by_itself_does_not_replace_the_operators_word() {
+    let f = Fixture::new().await;
+    let (tool, new) = ("notes/list".parse().unwrap(), "notes/new".parse().unwrap());
+    let schema = serde_json::json!({"type": "object"});
+    f.directory
+        .accept_tool(&tool, [2; 32], "as the operator says", &schema, &operator())
+        .await
+        .unwrap();
+    let seen = SeenTool { digest: [1; 32], description: "as it was", input_schema: &schema };
+    let gateway = Actor::gateway();
+    assert!(!f.directory.accept_new_tool(&tool, seen, &gateway).await.unwrap());
+    assert!(f.directory.accept_new_tool(&new, seen, &gateway).await.unwrap());
+    let accepted = f.directory.accepted_tools().await.unwrap();
+    let digests: Vec<[u8; 32]> = accepted.iter().map(|tool| tool.digest).collect();
+    assert_eq!(digests, [[2; 32], [1; 32]]);
+}
+
+#[tokio::test]
+async fn accepted_tools_are_forgotten_except_the_last_of_their_app() {
+    let f = Fixture::new().await;
+    let (list, new) = ("notes/list".parse().unwrap(), "notes/new".parse().unwrap());
+    let schema = serde_json::json!({"type": "object"});
+    for tool in [&list, &new] {
+        f.directory.accept_tool(tool, [1; 32], "lists", &schema, &operator()).await.unwrap();
+    }
+    assert!(f.directory.forget_tool(&list, &operator()).await.unwrap());
+    assert!(!f.directory.forget_tool(&list, &operator()).await.unwrap(), "it is forgotten");
+    let last = f.directory.forget_tool(&new, &operator()).await.unwrap_err();
+    assert!(matches!(last, DirectoryError::Conflict { .. }), "{last}");
+    let accepted = f.directory.accepted_tools().await.unwrap();
+    assert_eq!(accepted.into_iter().map(|tool| tool.tool).collect::<Vec<_>>(), [new]);
+}

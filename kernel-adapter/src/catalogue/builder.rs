@@ -1,7 +1,7 @@
 //! From what the sources say to one [`Catalogue`].
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_policies::{ActionType, AppId, ToolName};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Catalogue;
 use super::mcp::McpTool;
 use super::overrides::{Overridden, Overrides, overridden};
-use super::quarantine::{AcceptedTools, NewTools, Sight};
+use super::quarantine::{AcceptedTools, GONE, MAX_TOOLS, NewTools, Sight, UNCLEAR};
 use crate::app::{App, Upstream};
 use crate::manifest::Manifest;
 use crate::tool::{ActionSource, Tool, ToolDraft, ToolState};
@@ -33,9 +33,12 @@ pub struct Built {
     pub problems: Vec<Problem>,
     /// Which words of the sources the operator overrode; each belongs in the ledger.
     pub overridden: Vec<Overridden>,
-    /// What is accepted now: what was before and the tools of apps seen for the first time. The
-    /// gateway persists it.
+    /// What is accepted now: what was before, and what was accepted by itself.
     pub accepted: AcceptedTools,
+    /// What was accepted by itself: tools of apps seen for the first time, and new ones where the
+    /// operator wants them so. The gateway persists these, and only these: what it read before may
+    /// be older than the operator's last word.
+    pub newly_accepted: AcceptedTools,
 }
 
 /// Collects apps and their tools.
@@ -46,6 +49,7 @@ pub struct CatalogueBuilder {
     /// Accepted tools, for those that no source describes so that they can be served.
     remembered: Vec<Found>,
     accepted: AcceptedTools,
+    newly_accepted: AcceptedTools,
     new_tools: NewTools,
     overridden: Vec<Overridden>,
     problems: Vec<Problem>,
@@ -114,16 +118,18 @@ impl CatalogueBuilder {
 
     /// Adds an app whose tools an MCP server lists. What changed since the operator accepted is
     /// quarantined; so is what was accepted and is not listed, so that a server cannot make the
-    /// rules about its tools invalid by leaving one out.
+    /// rules about its tools invalid by leaving one out. A server that renames its tools again and
+    /// again does not make the catalogue grow beyond [`MAX_TOOLS`].
     pub fn add_mcp_app(&mut self, app: App, tools: &[McpTool]) {
         let Some(id) = self.add_app(app) else { return };
         let first_sight = !self.accepted.knows(&id);
         self.accepted.note_app(&id);
-        let difference = "its server does not list it, or lists it more than once";
-        let gone = ToolState::Quarantined { difference: difference.to_owned() };
-        self.remember(&id, &gone);
+        self.remember_unlisted(&id, tools);
+        let by_itself = first_sight || self.new_tools == NewTools::Accept;
+        let room = MAX_TOOLS.saturating_sub(self.accepted.drafts(&id).count());
+        let mut room = if by_itself { room } else { 0 };
         for tool in tools {
-            let found = self.judge(&id, tool.draft(), first_sight);
+            let found = self.judge(&id, tool.draft(), &mut room);
             self.found.push(found);
         }
     }
@@ -190,7 +196,8 @@ impl CatalogueBuilder {
             self.problem(&unknown, "an override names it, but it does not exist".to_owned());
         }
         let catalogue = Catalogue { apps, tools };
-        Built { catalogue, problems: self.problems, overridden, accepted: self.accepted }
+        let CatalogueBuilder { problems, accepted, newly_accepted, .. } = self;
+        Built { catalogue, problems, overridden, accepted, newly_accepted }
     }
 
     fn add_app(&mut self, app: App) -> Option<AppId> {
@@ -215,7 +222,39 @@ impl CatalogueBuilder {
         self.remembered.extend(drafts.map(|draft| Found::new(app, draft, state.clone())));
     }
 
-    fn judge(&mut self, app: &AppId, draft: ToolDraft, first_sight: bool) -> Found {
+    /// Remembers the accepted tools of a server that it does not list, as far as there is room for
+    /// them, and those that it lists in case that they can't be served as listed.
+    fn remember_unlisted(&mut self, app: &AppId, tools: &[McpTool]) {
+        let listed: BTreeSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        let mut room = MAX_TOOLS.saturating_sub(listed.len());
+        let mut left_out = 0_usize;
+        for draft in self.accepted.drafts(app) {
+            let difference = match listed.contains(draft.function.as_str()) {
+                true => UNCLEAR,
+                false if room > 0 => {
+                    room -= 1;
+                    GONE
+                }
+                false => {
+                    left_out += 1;
+                    continue;
+                }
+            };
+            let state = ToolState::Quarantined { difference: difference.to_owned() };
+            self.remembered.push(Found::new(app, draft, state));
+        }
+        if left_out > 0 {
+            let message = format!(
+                "{left_out} accepted tools that its server does not list are left out: an app has \
+                 at most {MAX_TOOLS}; find out why its server renames its tools"
+            );
+            self.problem(app, message);
+        }
+    }
+
+    /// Compares a listed tool with what was accepted; `room` is how many more tools may be accepted
+    /// by themselves.
+    fn judge(&mut self, app: &AppId, draft: ToolDraft, room: &mut usize) -> Found {
         match self.accepted.sight(app, &draft) {
             Sight::Same => Found::new(app, draft, ToolState::Active),
             Sight::Changed(difference) => {
@@ -225,8 +264,10 @@ impl CatalogueBuilder {
                 self.accepted.type_as_accepted(app, &mut found.draft);
                 found
             }
-            Sight::New if first_sight || self.new_tools == NewTools::Accept => {
+            Sight::New if *room > 0 => {
+                *room -= 1;
                 self.accepted.accept(app, &draft);
+                self.newly_accepted.accept(app, &draft);
                 Found::new(app, draft, ToolState::Active)
             }
             Sight::New => {

@@ -18,6 +18,17 @@ use crate::tool::{ActionSource, ToolDraft};
 /// Most single differences that one explanation lists.
 const MAX_LISTED: usize = 8;
 
+/// Most tools of one app, those that its server lists and those that are gone together: as many as
+/// are read from a server's list.
+pub const MAX_TOOLS: usize = 2_000;
+
+/// Why a tool waits that was accepted and that its server lists no more.
+pub const GONE: &str = "its server does not list it";
+
+/// Why a tool waits that was accepted and that is not served as its server lists it now.
+pub(super) const UNCLEAR: &str =
+    "its server lists it more than once, or so that it can't be served";
+
 /// What happens to a tool that appears in an app whose tools were accepted before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
