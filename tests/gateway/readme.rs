@@ -1,7 +1,7 @@
 //! What the README tells to type ...
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use harness::{Deployment, Upstream, Witness, json};
 use rustix::process::{Pid, Signal};
@@ -9,18 +9,19 @@ use rustix::process::{Pid, Signal};
 /// The demo without `--exit`: the lines that it prints are run as they stand, by a shell.
 #[test]
 fn about_the_demo_works_until_it_is_ended() {
-    let mut demo = Command::new(harness::binary("portcullis"));
-    let mut demo = demo.arg("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let demo =
+        Command::new(harness::binary("portcullis")).arg("demo").stdout(Stdio::piped()).spawn();
+    let mut demo = Ended(demo.unwrap());
     let mut said = String::new();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map_while(Result::ok);
     let curl: Vec<String> = (lines.by_ref())
         .inspect(|line| said.push_str(&format!("{line}\n")))
         .filter(|line| line.starts_with("curl "))
         .take(3)
         .collect();
     let answers: Vec<String> = curl.iter().map(|line| run(line)).collect();
-    rustix::process::kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
-    let ended = demo.wait().unwrap();
+    rustix::process::kill_process(Pid::from_child(&demo.0), Signal::INT).unwrap();
+    let ended = demo.0.wait().unwrap();
     assert_eq!(curl.len(), 3, "{said}");
     for (answer, shows) in answers.iter().zip(["note_id", "confirmation_required", "imp_u_"]) {
         assert!(answer.contains(shows), "{shows} is not in {answer}\n{said}");
@@ -29,8 +30,18 @@ fn about_the_demo_works_until_it_is_ended() {
     assert!(said.contains("FORGED"), "{said}");
 }
 
+/// A process that does not outlive the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 fn run(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    let output = Command::new("sh").args(["-c", &format!("{line} -m 60")]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

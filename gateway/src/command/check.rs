@@ -1,7 +1,7 @@
 //! `portcullis check`: everything that is wrong with a configuration, or what it would run.
 
 use super::{Deployment, print};
-use crate::config::{self, App, Loaded, Mistakes, Report, Routes, Settings, Upstream};
+use crate::config::{self, App, Files, Loaded, Mistakes, Report, Routes, Settings, Upstream};
 use clap::Args;
 use portcullis_secrets::{KeyFile, KeyFileError};
 use serde::Serialize;
@@ -44,7 +44,7 @@ pub fn run(args: CheckArgs) -> ExitCode {
         return print_schema();
     }
     let checked = match &args.deployment.config {
-        Some(path) => config::load(path),
+        Some(path) => config::load(path, Files::Read),
         None => config::parse("(defaults)", "", Path::new("")),
     };
     if args.json { print_json(checked) } else { print_text(checked) }

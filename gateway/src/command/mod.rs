@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Settings};
+use crate::config::{self, Files, Settings};
 
 /// A policy-engine-centric security gateway: every call is decided by Cedar, written down, and
 /// only then carried out.
@@ -80,15 +80,28 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// The settings of the configuration file, or the embedded defaults in `./portcullis-data`.
+    /// The settings of the configuration file, or the embedded defaults in `./portcullis-data`, for a command
+    /// that serves nothing.
     ///
     /// # Errors
     /// Prints every mistake of the file and gives the exit code.
     pub fn settings(&self) -> Result<Settings, ExitCode> {
-        match &self.config {
-            Some(file) => config::load(file).map(|loaded| loaded.settings).map_err(print::fault),
-            None => Ok(Settings::defaults(Path::new(config::DEFAULT_DIR))),
-        }
+        self.settings_with(Files::Opened)
+    }
+
+    /// The same, once the files that it names are read as well.
+    ///
+    /// # Errors
+    /// As [`Self::settings`].
+    pub fn settings_to_serve(&self) -> Result<Settings, ExitCode> {
+        self.settings_with(Files::Read)
+    }
+
+    fn settings_with(&self, files: Files) -> Result<Settings, ExitCode> {
+        let Some(file) = &self.config else {
+            return Ok(Settings::defaults(Path::new(config::DEFAULT_DIR)));
+        };
+        config::load(file, files).map(|loaded| loaded.settings).map_err(print::fault)
     }
 }
 

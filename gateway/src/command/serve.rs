@@ -21,7 +21,7 @@ pub struct ServeArgs {
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
     super::log_to_stderr();
-    let settings = match args.deployment.settings() {
+    let settings = match args.deployment.settings_to_serve() {
         Ok(settings) => settings,
         Err(code) => return code,
     };

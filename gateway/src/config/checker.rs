@@ -1,6 +1,7 @@
 //! The tools of the second stage: each takes what was written at a place and gives a usable value, or
 //! notes a mistake there and gives none.
 
+use super::Files;
 use super::document::{At, Document, looks_secret};
 use super::mistakes::{Kind, Mistake};
 use super::settings::SecretSource;
@@ -9,6 +10,7 @@ use super::written::SecretForm;
 use http::Uri;
 use portcullis_secrets::{SecretRef, SecretRefError};
 use std::fmt::Display;
+use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -23,14 +25,24 @@ pub(super) struct Checker<'a> {
     document: &'a Document,
     /// Folder that relative paths start from.
     base: &'a Path,
+    files: Files,
     broken: &'a [At],
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Mistake>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(document: &'a Document, base: &'a Path, broken: &'a [At]) -> Self {
-        Self { document, base, broken, mistakes: Vec::new(), warnings: Vec::new() }
+    pub(super) fn new(
+        document: &'a Document,
+        (base, files): (&'a Path, Files),
+        broken: &'a [At],
+    ) -> Self {
+        Self { document, base, files, broken, mistakes: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Whether what is in the files is looked at, too.
+    pub(super) fn reads_files(&self) -> bool {
+        self.files == Files::Read
     }
 
     /// Whether anything at all stands there, even something broken.
@@ -201,16 +213,20 @@ impl<'a> Checker<'a> {
         None
     }
 
-    /// The path and the bytes of a file that is there and can be read.
-    pub(super) fn read(&mut self, at: &At, text: &str) -> Option<(PathBuf, Vec<u8>)> {
+    /// The path and the bytes of a file that is there, can be read, and has at most `most` bytes.
+    pub(super) fn read(&mut self, at: &At, text: &str, most: usize) -> Option<(PathBuf, Vec<u8>)> {
         let path = self.file(at, text)?;
-        match std::fs::read(&path) {
-            Ok(bytes) => Some((path, bytes)),
-            Err(why) => {
-                self.not_there(at, &path, &why.to_string());
-                None
-            }
-        }
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&path);
+        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let read = file.and_then(|file| file.take(limit).read_to_end(&mut bytes));
+        let why = match read {
+            Ok(length) if length <= most => return Some((path, bytes)),
+            Ok(_) => format!("it has more than {}", show_bytes(most)),
+            Err(why) => why.to_string(),
+        };
+        self.not_there(at, &path, &why);
+        None
     }
 
     /// The file, unless what it holds has faults: each of them is a mistake.

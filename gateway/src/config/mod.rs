@@ -55,7 +55,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every mistake in it at once, or the one that it cannot be read.
-pub fn load(path: &Path) -> Result<Loaded, Mistakes> {
+pub fn load(path: &Path, files: Files) -> Result<Loaded, Mistakes> {
     let file = path.display().to_string();
     let text = read(path).map_err(|message| {
         let help = "name another file with `--config`, or leave that out to use the defaults";
@@ -63,21 +63,36 @@ pub fn load(path: &Path) -> Result<Loaded, Mistakes> {
         Mistakes::new(&file, "", &[], vec![mistake])
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    parse(&file, &text, folder)
+    with_files(&file, &text, folder, files)
 }
 
-/// Checks a configuration text. `file` is its name in reports; relative paths in it start at `folder`.
+/// How far the files are looked at that a configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// That they are there: enough for a command that needs none of them, which a manifest somebody is writing
+    /// must not keep from working.
+    Opened,
+    /// What is in them, as a start reads it.
+    Read,
+}
+
+/// Checks a configuration text, and the files that it names. `file` is its name in reports; relative paths in it
+/// start at `folder`.
 ///
 /// # Errors
 /// Every mistake in it at once.
 pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Loaded, Mistakes> {
+    with_files(file, text, folder, Files::Read)
+}
+
+fn with_files(file: &str, text: &str, folder: &Path, files: Files) -> Result<Loaded, Mistakes> {
     let (document, syntax) = Document::parse(text);
     let mut mistakes: Vec<Mistake> = syntax.into_iter().map(syntax_mistake).collect();
     let mut secrets = document.secret_spans();
     let mut warnings = Vec::new();
     let (shape, settings) = match shape::check(&document) {
         Ok((shape, written)) => {
-            let mut checker = Checker::new(&document, folder, &shape.broken);
+            let mut checker = Checker::new(&document, (folder, files), &shape.broken);
             let settings = checked::settings(&mut checker, written);
             warnings = checker.warnings;
             mistakes.extend(checker.mistakes);

@@ -373,14 +373,15 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let file = folder.path().join("p.toml");
     std::fs::create_dir(folder.path().join("rules-here")).unwrap();
     std::fs::write(&file, "[policies]\ndir = \"rules-here\"\n").unwrap();
-    let settings = load(&file).unwrap().settings;
+    let settings = load(&file, Files::Read).unwrap().settings;
     assert_eq!(settings.policies.dir, Some(folder.path().join("rules-here")));
     assert_eq!(settings.data.dir, folder.path().join(DEFAULT_DIR));
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_mistake_without_a_place() {
-    let report = load(Path::new("/nonexistent/p.toml")).unwrap_err().reports().remove(0);
+    let report =
+        load(Path::new("/nonexistent/p.toml"), Files::Read).unwrap_err().reports().remove(0);
     assert_eq!((report.kind, report.line), (Kind::File, 0));
 }
 

@@ -11,9 +11,15 @@ use std::path::PathBuf;
 /// The deepest nesting that serde_json reads, so that this door refuses no depth that the start takes.
 const DEPTH: usize = 127;
 
+/// Most bytes of an OpenAPI file: the largest that are published have half as many.
+const OPENAPI_BYTES: usize = 32 * 1024 * 1024;
+
 /// A manifest that the start accepts and that says nothing twice.
 pub(super) fn manifest(c: &mut Checker<'_>, at: &At, text: &str) -> Option<PathBuf> {
-    let (path, bytes) = c.read(at, text)?;
+    if !c.reads_files() {
+        return c.file(at, text);
+    }
+    let (path, bytes) = c.read(at, text, MAX_BYTES)?;
     let refused = Manifest::read(&bytes, Profile::Load).err().into_iter().flatten();
     let errors = refused.filter(|finding| finding.level == Level::Error);
     let help = "correct the manifest: it is the `imperal.json` of the app, in JSON";
@@ -28,7 +34,10 @@ pub(super) fn manifest(c: &mut Checker<'_>, at: &At, text: &str) -> Option<PathB
 
 /// An OpenAPI file of which the start can make a route table.
 pub(super) fn openapi(c: &mut Checker<'_>, at: &At, text: &str) -> Option<PathBuf> {
-    let (path, bytes) = c.read(at, text)?;
+    if !c.reads_files() {
+        return c.file(at, text);
+    }
+    let (path, bytes) = c.read(at, text, OPENAPI_BYTES)?;
     match openapi::routes(&bytes) {
         Ok(specs) => {
             let faults = RouteTable::new(specs).err().unwrap_or_default();

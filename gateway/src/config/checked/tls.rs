@@ -19,6 +19,9 @@ pub(super) fn tls(c: &mut Checker<'_>, at: &At, written: written::Tls) -> Option
         let message = format!("everybody on this machine can read {file}");
         c.warn(&at_key, message, "run `chmod 600` on it");
     }
+    if !c.reads_files() {
+        return Some(Tls { cert: cert?, key: key? });
+    }
     // Both files are looked at, so that a mistake in one hides none in the other.
     let cert = cert.and_then(|path| certificates(c, &at_cert, path));
     let key = key.and_then(|path| private_key(c, &at_key, path));

@@ -183,3 +183,18 @@ fn no_report_about_a_key_file_shows_any_of_it() {
         }
     }
 }
+
+#[test]
+fn only_who_is_to_serve_minds_what_the_files_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[server]\ntls = { cert = \"c.pem\", key = \"c.pem\" }\n\
+                [apps.notes]\nmanifest = \"m.json\"\nurl = \"http://a\"\n\
+                [apps.maps]\nproxy = { url = \"http://a\", openapi = \"m.json\" }\n";
+    let load = |files| with_files("p", text, folder.path(), files).map_err(|m| m.reports().len());
+    assert_eq!(load(Files::Opened).err(), Some(4), "none of them is there");
+    for name in ["c.pem", "m.json"] {
+        std::fs::write(folder.path().join(name), "{").unwrap();
+    }
+    assert!(load(Files::Opened).is_ok(), "somebody is writing them");
+    assert_eq!(load(Files::Read).err(), Some(4));
+}

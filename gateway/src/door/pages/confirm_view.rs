@@ -56,6 +56,10 @@ const REASONS: &[(&str, &str)] = &[
     ("PERMISSION_DENIED", "The rules do not allow this any more. Nothing was done."),
     ("TENANT_SCOPE_VIOLATION", "This belongs to another tenant. Nothing was done."),
     (
+        "TOOL_QUARANTINED",
+        "The tool has changed at its server and waits for an operator. Nothing was done; ask anew.",
+    ),
+    (
         "AUDIT_UNAVAILABLE",
         "The audit ledger cannot record it. Nothing was done; try again in a moment.",
     ),
@@ -129,7 +133,9 @@ fn may_be_told(code: &str, state: ConfirmationState, outcome: Option<&str>) -> b
             state == Unknown || (state == Executed && matches!(outcome, Some("unknown") | None))
         }
         "AUDIT_UNAVAILABLE" => matches!(state, Pending | Refused | Cancelled),
-        "" => matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done")),
+        "" | "TOOL_QUARANTINED" => {
+            matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done"))
+        }
         _ => matches!(state, Pending | Refused),
     }
 }
