@@ -125,7 +125,9 @@ async fn leaves_the_catalogue_when_the_operator_accepts_that_it_is_gone() {
     let shown = gate.must(&["app", "show", "weather"]);
     assert!(shown.contains("accept that it is gone"), "{shown}");
 
-    let said = gate.must(&["app", "accept", "weather/forecast"]);
+    let refused = gate.portcullis(&["app", "accept", "weather/forecast"]);
+    assert!(!refused.status.success(), "what is gone is not accepted by mistake: {refused:?}");
+    let said = gate.must(&["app", "accept", "--gone", "weather/forecast"]);
     assert!(said.contains("accepted as gone"), "{said}");
     let shown = gate.must(&["app", "show", "weather"]);
     assert!(!shown.contains("weather/forecast"), "{shown}");

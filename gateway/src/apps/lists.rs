@@ -78,7 +78,12 @@ impl Lists {
     /// Remembers that the ledger has all of a catalogue.
     pub(super) fn recorded(&self, built: &Built) {
         if let Ok(mut recorded) = self.recorded.lock() {
-            recorded.overridden.extend(built.overridden.iter().map(word));
+            // The words that stand now, of each tool that is there; a tool that is away keeps its own.
+            let now: BTreeSet<Word> = built.overridden.iter().map(word).collect();
+            let fields: BTreeSet<_> =
+                now.iter().map(|(of, field, ..)| (of.as_str(), *field)).collect();
+            recorded.overridden.retain(|(of, field, ..)| !fields.contains(&(of.as_str(), *field)));
+            recorded.overridden.extend(now);
             // One that waits no more is forgotten, so that it is recorded when it waits again.
             recorded.quarantined = waiting(built).into_iter().collect();
         }

@@ -53,10 +53,13 @@ enum Verb {
         #[arg(long)]
         user: String,
     },
-    /// Accept a tool as its MCP server describes it now, or that it is gone
+    /// Accept a tool as its MCP server describes it now
     Accept {
         /// The tool, `app/function`
         tool: ToolName,
+        /// Accept that its server lists it no more: the catalogue forgets it
+        #[arg(long)]
+        gone: bool,
     },
 }
 
@@ -78,8 +81,16 @@ enum AppError {
     ))]
     NoApp(AppId),
     #[error("the server of `{}` lists no tool `{}` now", .0.app(), .0.function())]
-    #[diagnostic(help("`portcullis app show` lists what it has"))]
+    #[diagnostic(help(
+        "`portcullis app show` lists what it has; `portcullis app accept --gone` accepts that it is gone"
+    ))]
     NoTool(ToolName),
+    #[error("the server of `{}` lists the tool `{}`", .0.app(), .0.function())]
+    #[diagnostic(help("accept it as it is now, without --gone"))]
+    StillThere(ToolName),
+    #[error("no tool `{0}` was accepted")]
+    #[diagnostic(help("`portcullis app show` lists what waits"))]
+    NeverAccepted(ToolName),
 }
 
 /// Runs `portcullis app`.
@@ -105,7 +116,7 @@ async fn act(settings: &Settings, verb: Verb, json: bool) -> Result<(), AppError
             only.apps = [(app, known.clone())].into();
             show(&catalogue::discover(&only).await?, json);
         }
-        Verb::Accept { tool } => accept(settings, &tool, json).await?,
+        Verb::Accept { tool, gone } => accept(settings, &tool, gone, json).await?,
     }
     Ok(())
 }
@@ -155,15 +166,17 @@ fn show(built: &Built, json: bool) {
     for tool in built.catalogue.tools() {
         if let ToolState::Quarantined { difference } = &tool.state {
             let name = tool.name();
-            let accept = match difference == GONE {
-                true => {
+            let (accept, how) = match difference == GONE {
+                true => (
                     "take the rules that name it out of your policies; then accept that it is \
-                     gone, which takes it out of the catalogue, with"
-                }
-                false => "accept it with",
+                     gone, which takes it out of the catalogue, with",
+                    "--gone ",
+                ),
+                false => ("accept it with", ""),
             };
+            let difference = print::plain(difference);
             print::line(format_args!(
-                "\n{name} waits: {difference}\n  {accept}: portcullis app accept {name}"
+                "\n{name} waits: {difference}\n  {accept}: portcullis app accept {how}{name}"
             ));
         }
     }
@@ -239,14 +252,24 @@ fn of_tool(tool: &Tool) -> Value {
     })
 }
 
-async fn accept(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), AppError> {
+async fn accept(
+    settings: &Settings,
+    tool: &ToolName,
+    gone: bool,
+    json: bool,
+) -> Result<(), AppError> {
     let app = settings.apps.get(tool.app());
     let app = app.ok_or_else(|| AppError::NoApp(tool.app().clone()))?;
     let dispatcher = Dispatcher::new(DispatcherOptions::default());
     let found = apps::discover(app, &dispatcher).await;
     dispatcher.close().await;
     let listed = found?.into_iter().find(|of| of.name == tool.function());
-    let Some(listed) = listed else { return forget(settings, tool, json).await };
+    let listed = match (listed, gone) {
+        (Some(listed), false) => listed,
+        (None, false) => return Err(AppError::NoTool(tool.clone())),
+        (Some(_), true) => return Err(AppError::StillThere(tool.clone())),
+        (None, true) => return forget(settings, tool, json).await,
+    };
     let directory = open_directory(settings).await?;
     let accepted = apps::accept(&directory, tool.app(), &listed, &operator()).await;
     directory.close().await;
@@ -266,13 +289,13 @@ async fn forget(settings: &Settings, tool: &ToolName, json: bool) -> Result<(), 
     let forgotten = apps::forget(&directory, tool, &operator()).await;
     directory.close().await;
     if !forgotten? {
-        return Err(AppError::NoTool(tool.clone()));
+        return Err(AppError::NeverAccepted(tool.clone()));
     }
     if json {
         print::json(&json!({ "accepted": tool, "gone": true }));
     } else {
         print::line(format_args!(
-            "{tool} is accepted as gone: its server does not list it, and the catalogue no longer has it"
+            "{tool} is accepted as gone: its server does not list it, and the next catalogue will not have it"
         ));
     }
     Ok(())

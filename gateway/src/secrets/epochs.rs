@@ -30,8 +30,8 @@ pub async fn keep_turning(gateway: Arc<Gateway>) {
     }
 }
 
-/// Takes each step whose time has come. A step is in the ledger, by the directory's outbox, as if an operator
-/// had done it.
+/// Takes each step whose time has come. A step is noted in the directory's outbox, as if an operator had done it:
+/// by each of the replicas that took it at the same moment, and in the log alone where the directory can't.
 async fn look(gateway: &Arc<Gateway>, epochs: Epochs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (vault, replica) = (&gateway.vault, &gateway.settings.server.replica);
     // What this replica said before it was restarted may be older than what it wraps with now.

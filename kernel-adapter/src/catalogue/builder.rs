@@ -119,7 +119,7 @@ impl CatalogueBuilder {
     /// Adds an app whose tools an MCP server lists. What changed since the operator accepted is
     /// quarantined; so is what was accepted and is not listed, so that a server cannot make the
     /// rules about its tools invalid by leaving one out. A server that renames its tools again and
-    /// again does not make the catalogue grow beyond [`MAX_TOOLS`].
+    /// again has no more than [`MAX_TOOLS`] of them accepted by themselves.
     pub fn add_mcp_app(&mut self, app: App, tools: &[McpTool]) {
         let Some(id) = self.add_app(app) else { return };
         let first_sight = !self.accepted.knows(&id);
@@ -222,33 +222,16 @@ impl CatalogueBuilder {
         self.remembered.extend(drafts.map(|draft| Found::new(app, draft, state.clone())));
     }
 
-    /// Remembers the accepted tools of a server that it does not list, as far as there is room for
-    /// them, and those that it lists in case that they can't be served as listed.
+    /// Remembers the accepted tools of a server that it does not list, and those that it lists in
+    /// case that they can't be served as listed. None is left out, however many others it lists:
+    /// rules may name it.
     fn remember_unlisted(&mut self, app: &AppId, tools: &[McpTool]) {
         let listed: BTreeSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        let mut room = MAX_TOOLS.saturating_sub(listed.len());
-        let mut left_out = 0_usize;
         for draft in self.accepted.drafts(app) {
-            let difference = match listed.contains(draft.function.as_str()) {
-                true => UNCLEAR,
-                false if room > 0 => {
-                    room -= 1;
-                    GONE
-                }
-                false => {
-                    left_out += 1;
-                    continue;
-                }
-            };
+            let is_listed = listed.contains(draft.function.as_str());
+            let difference = if is_listed { UNCLEAR } else { GONE };
             let state = ToolState::Quarantined { difference: difference.to_owned() };
             self.remembered.push(Found::new(app, draft, state));
-        }
-        if left_out > 0 {
-            let message = format!(
-                "{left_out} accepted tools that its server does not list are left out: an app has \
-                 at most {MAX_TOOLS}; find out why its server renames its tools"
-            );
-            self.problem(app, message);
         }
     }
 

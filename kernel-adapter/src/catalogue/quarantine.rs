@@ -18,8 +18,8 @@ use crate::tool::{ActionSource, ToolDraft};
 /// Most single differences that one explanation lists.
 const MAX_LISTED: usize = 8;
 
-/// Most tools of one app, those that its server lists and those that are gone together: as many as
-/// are read from a server's list.
+/// Most tools of one app that are accepted by themselves, those that are gone since among them: as
+/// many as are read from a server's list.
 pub const MAX_TOOLS: usize = 2_000;
 
 /// Why a tool waits that was accepted and that its server lists no more.

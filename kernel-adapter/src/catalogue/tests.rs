@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::mcp::McpTool;
 use super::overrides::{Overrides, ToolOverride};
-use super::quarantine::{AcceptedTools, MAX_TOOLS, NewTools};
+use super::quarantine::{AcceptedTools, GONE, MAX_TOOLS, NewTools};
 use super::routes::{RouteRefusal, RouteSpec, RouteTable};
 use super::*;
 use crate::app::{HttpUpstream, ProxyUpstream, Upstream};
@@ -155,28 +155,28 @@ fn a_new_tool_of_a_known_app_waits_unless_the_operator_wants_otherwise() {
 }
 
 #[test]
-fn a_server_that_renames_its_tools_does_not_make_the_catalogue_grow_without_end() {
+fn a_server_that_renames_its_tools_has_no_more_accepted_than_it_may_list_and_loses_none() {
     let listed = |word: &str, count: usize| -> Vec<McpTool> {
         (0..count).map(|n| mcp(&format!("{word}{n}"), Some(true), None)).collect()
     };
     let mut accepted = AcceptedTools::default();
     let mut newly = Vec::new();
-    for (word, count) in [("a", MAX_TOOLS - 1), ("b", 3)] {
+    for (word, count) in [("a", MAX_TOOLS - 1), ("b", 3), ("c", MAX_TOOLS)] {
         let mut builder = CatalogueBuilder::new(accepted, NewTools::Accept);
         builder.add_mcp_app(app("files"), &listed(word, count));
         let built = builder.build(&Overrides::default());
         newly.push(built.newly_accepted.drafts(&"files".parse().unwrap()).count());
-        assert!(built.catalogue.tools().count() <= MAX_TOOLS, "{word}");
-        let warned: Vec<_> = built.problems.iter().map(|p| p.message.as_str()).collect();
-        assert_eq!(warned.len(), usize::from(word == "b"), "{warned:?}");
+        assert!(built.catalogue.tools().count() <= 2 * MAX_TOOLS, "{word}");
         if word == "b" {
             assert!(tool(&built, "files/b0").is_active(), "there was room for one");
             assert!(difference(&built, "files/b1").starts_with("new tool"));
-            assert!(warned[0].starts_with("2 accepted tools"), "{warned:?}");
+        }
+        if word != "a" {
+            assert_eq!(difference(&built, "files/a0"), GONE, "rules may name it");
         }
         accepted = built.accepted;
     }
-    assert_eq!(newly, [MAX_TOOLS - 1, 1]);
+    assert_eq!(newly, [MAX_TOOLS - 1, 1, 0]);
 }
 
 #[test]

@@ -148,8 +148,14 @@ impl<I: ?Sized> Vault<I> {
     ) -> Result<Stepped, RotateError> {
         let guards = Guards { live_within: epochs.live_within, backups_kept: epochs.term() };
         if version.state != KeyState::Retired {
-            self.retire_kek(&version.key, guards).await?;
-            return Ok(Stepped::Retired);
+            let retired = self.retire_kek(&version.key, guards).await;
+            // A replica that wrapped at the last moment is told of when it is to be destroyed.
+            let now = self.known(&version.key).await?.map(|known| known.state);
+            return if now == Some(KeyState::Retired) {
+                Ok(Stepped::Retired)
+            } else {
+                retired.map(|()| Stepped::NotYet)
+            };
         }
         match self.destroy_kek_version(&version.key, guards).await {
             Ok(()) => Ok(Stepped::Destroyed),

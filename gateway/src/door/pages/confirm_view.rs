@@ -57,7 +57,7 @@ const REASONS: &[(&str, &str)] = &[
     ("TENANT_SCOPE_VIOLATION", "This belongs to another tenant. Nothing was done."),
     (
         "TOOL_QUARANTINED",
-        "The tool has changed at its server and waits for an operator. Nothing was done; ask anew.",
+        "The tool has changed at its server and waits for an operator. It did not run as you were shown it.",
     ),
     (
         "AUDIT_UNAVAILABLE",
@@ -133,8 +133,9 @@ fn may_be_told(code: &str, state: ConfirmationState, outcome: Option<&str>) -> b
             state == Unknown || (state == Executed && matches!(outcome, Some("unknown") | None))
         }
         "AUDIT_UNAVAILABLE" => matches!(state, Pending | Refused | Cancelled),
-        "" | "TOOL_QUARANTINED" => {
-            matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done"))
+        "" => matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done")),
+        "TOOL_QUARANTINED" => {
+            matches!(state, Pending | Refused) || (state == Executed && outcome == Some("failed"))
         }
         _ => matches!(state, Pending | Refused),
     }
