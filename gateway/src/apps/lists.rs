@@ -78,12 +78,12 @@ impl Lists {
     /// Remembers that the ledger has all of a catalogue.
     pub(super) fn recorded(&self, built: &Built) {
         if let Ok(mut recorded) = self.recorded.lock() {
-            // The words that stand now, of each tool that is there; a tool that is away keeps its own.
-            let now: BTreeSet<Word> = built.overridden.iter().map(word).collect();
-            let fields: BTreeSet<_> =
-                now.iter().map(|(of, field, ..)| (of.as_str(), *field)).collect();
-            recorded.overridden.retain(|(of, field, ..)| !fields.contains(&(of.as_str(), *field)));
-            recorded.overridden.extend(now);
+            // The words that stand now, of each tool and app that is there; one that is away keeps its own.
+            let tools = built.catalogue.tools().map(|tool| tool.name().to_string());
+            let apps = built.catalogue.apps().map(|app| app.id.to_string());
+            let there: BTreeSet<String> = tools.chain(apps).collect();
+            recorded.overridden.retain(|(of, ..)| !there.contains(of));
+            recorded.overridden.extend(built.overridden.iter().map(word));
             // One that waits no more is forgotten, so that it is recorded when it waits again.
             recorded.quarantined = waiting(built).into_iter().collect();
         }
@@ -188,6 +188,17 @@ mod tests {
         assert!(record(&lists, &changed).1.is_empty(), "it still waits");
         lists.settled(&built(&[tool("old", "Looks.")]));
         assert_eq!(record(&lists, &changed).1, ["files/old"]);
+    }
+
+    #[test]
+    fn a_word_that_was_not_needed_for_a_while_is_recorded_when_it_is_again() {
+        let lists = Lists::default();
+        let needed = built(&[tool("old", "Looks."), tool("late", "Comes.")]);
+        assert_eq!(record(&lists, &needed).0, ["files/late"]);
+        let mut not_needed = built(&[tool("old", "Looks."), tool("late", "Comes.")]);
+        not_needed.overridden.clear();
+        assert!(record(&lists, &not_needed).0.is_empty());
+        assert_eq!(record(&lists, &needed).0, ["files/late"]);
     }
 
     #[test]

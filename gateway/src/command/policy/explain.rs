@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Args;
+use portcullis_kernel_adapter::catalogue::quarantine::GONE;
 use portcullis_kernel_adapter::{App, ToolState, call_digest, schema};
 use portcullis_policies::{
     Account, Channel, Confirmation, Question, RequestFacts, TenantId, ToolName, ToolSpec,
@@ -201,8 +202,9 @@ fn target_owner(
 fn before_rules(subject: &Subject, spec: &ToolSpec, input: &Value) -> Option<String> {
     let tool = subject.tools.catalogue.as_ref().and_then(|all| all.tool(&spec.name));
     if let Some(ToolState::Quarantined { difference }) = tool.map(|tool| &tool.state) {
+        let gone = if difference == GONE { "--gone " } else { "" };
         return Some(format!(
-            "the tool waits for `portcullis app accept {}`: {difference}",
+            "the tool waits for `portcullis app accept {gone}{}`: {difference}",
             spec.name
         ));
     }

@@ -57,7 +57,7 @@ const REASONS: &[(&str, &str)] = &[
     ("TENANT_SCOPE_VIOLATION", "This belongs to another tenant. Nothing was done."),
     (
         "TOOL_QUARANTINED",
-        "The tool has changed at its server and waits for an operator. It did not run as you were shown it.",
+        "The tool waits for an operator: it may have changed at its server. Nothing was done.",
     ),
     (
         "AUDIT_UNAVAILABLE",
@@ -134,9 +134,6 @@ fn may_be_told(code: &str, state: ConfirmationState, outcome: Option<&str>) -> b
         }
         "AUDIT_UNAVAILABLE" => matches!(state, Pending | Refused | Cancelled),
         "" => matches!(state, Pending | Refused) || (state == Executed && outcome != Some("done")),
-        "TOOL_QUARANTINED" => {
-            matches!(state, Pending | Refused) || (state == Executed && outcome == Some("failed"))
-        }
         _ => matches!(state, Pending | Refused),
     }
 }
