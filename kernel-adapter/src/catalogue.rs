@@ -52,8 +52,8 @@ impl Catalogue {
 
     /// What the rules need to know of every tool, quarantined ones included: a rule may be written
     /// before the operator accepts. What was accepted once is typed as it was accepted, whatever its
-    /// server says now and whether or not it can be reached, so that no server can make a rule
-    /// invalid.
+    /// server says now and whether or not it can be reached, so that no server can make a rule about it
+    /// invalid; what was never accepted is typed by the server's word of the moment.
     pub fn specs(&self) -> Vec<ToolSpec> {
         self.tools.values().map(|t| t.spec.clone()).collect()
     }

@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use serde::Serialize;
 
 /// Prints one line.
@@ -66,9 +68,11 @@ pub fn plain(text: &str) -> String {
     })
 }
 
-/// Marks of direction, separators of lines, and characters without width.
+/// What a screen does not show, marks of direction among it (UAX #44, Default_Ignorable_Code_Point), and the two
+/// separators of lines that are no control characters.
 fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{2028}' | '\u{2029}')
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 /// A table: columns as wide as their widest cell, two spaces apart, the last one not padded. Cells are made [`plain`],
@@ -116,5 +120,9 @@ mod tests {
     fn a_cell_of_a_table_cannot_steer_the_terminal() {
         let rows = vec![vec!["a\u{1b}[2K\u{202e}\n".into(), "é".into()]];
         assert_eq!(table(&["X", "Y"], &rows).lines().last(), Some(r"a\u{1b}[2K\u{202e}\u{a}  é"));
+        // A soft hyphen, a mark of Arabic, a joiner, an isolate, a separator of lines, a tag.
+        for hidden in ['\u{ad}', '\u{61c}', '\u{200d}', '\u{2066}', '\u{2028}', '\u{e0041}'] {
+            assert_eq!(plain(&hidden.to_string()), hidden.escape_unicode().to_string());
+        }
     }
 }

@@ -90,13 +90,7 @@ fn print_unseen(subject: &Subject) {
             "\nRules cannot see what an open schema lets in \
              (`additionalProperties: false` closes it; --json says why):",
         );
-        print_open(&open);
-    }
-}
-
-fn print_open(open: &[UntypableArgument]) {
-    for line in open_lines(open) {
-        print::line(line);
+        open_lines(&open).into_iter().for_each(print::line);
     }
 }
 
